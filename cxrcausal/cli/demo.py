@@ -1,0 +1,130 @@
+"""`cxrcausal demo`: three questions to the default model about one radiograph."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import torch
+import typer
+
+from cxrcausal.cli.app import app, read_assignments
+from cxrcausal.counterfactual import Counterfactual, CounterfactualModel
+from cxrcausal.counterfactual.figure import draw_questions
+from cxrcausal.counterfactual.result import save_synthetic
+from cxrcausal.data import read_image
+from cxrcausal.image import Guidance
+from cxrcausal.image.checkpoint import atomic_path
+from cxrcausal.pretrained import load_pretrained
+
+__all__ = ["demo"]
+
+_YEARS = 30.0
+_GUIDANCE = Guidance("nested", intervened=2.5)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the figure and the table.")] = Path(
+        "cxrcausal-demo"
+    ),
+    image: Annotated[
+        Path | None, typer.Option(help="A radiograph (PNG, JPEG, DICOM); else one is sampled.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(help="What is known of the patient: key=value, repeatable.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-tiny",
+    seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 2,
+    device: Annotated[str, typer.Option(help="cpu or cuda:0.")] = "cpu",
+) -> None:
+    """Asks: had this patient been of the other sex, of another age, with or without an effusion?"""
+    loaded = load_pretrained(model, device=device)
+    if image is None and metadata:
+        raise typer.BadParameter("--metadata describes the patient of --image; give both")
+    if image is None:
+        films, rows = loaded.sample(1, seed=seed)
+        source = "a synthetic radiograph, sampled from the model"
+    else:
+        if loaded.image is None:
+            raise typer.BadParameter(f"model {model!r} is of metadata alone")
+        films = read_image(image, size=loaded.image.image_shape[-1])
+        rows = pd.DataFrame([read_assignments(metadata or [], "--metadata")], index=[image.stem])
+        source = f"the radiograph {image.name}"
+    answers = {
+        title: loaded.counterfactual(films, rows, do, guidance=_GUIDANCE, seed=seed)
+        for title, do in _questions(loaded, rows.iloc[0]).items()
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    table = _table(answers)
+    with atomic_path(output / "counterfactuals.csv") as beside:
+        table.to_csv(beside, index=False)
+    with atomic_path(output / "counterfactuals.png") as beside:
+        _draw(answers, source).savefig(beside, dpi=150, format="png")
+    if image is None:
+        provenance = next(iter(answers.values())).provenance
+        save_synthetic(films[0], output / "synthetic_patient.png", {**provenance, "do": {}})
+    typer.echo(
+        f"{source}; wrote {output / 'counterfactuals.png'} and {output / 'counterfactuals.csv'}"
+    )
+    changed = table[table["role"] != "invariant"]
+    typer.echo(changed.to_string(index=False))
+
+
+def _questions(model: CounterfactualModel, row: pd.Series) -> dict[str, dict[str, Any]]:
+    """Returns the three interventions, each away from what was seen."""
+    low, high = model.scm.graph.variables["age"].bounds or (0.0, 110.0)
+    seen = model.image.seen.get("age") if model.image is not None else None
+    low, high = seen or (low, high)
+    age = row.get("age")
+    if age is None or pd.isna(age):
+        older = (low + high) / 2
+    else:
+        older = age + _YEARS if age + _YEARS <= high else age - _YEARS
+    older = float(round(min(max(older, low), high)))
+    sex = "Male" if row.get("sex") == "Female" else "Female"
+    effusion = "negative" if row.get("pleural_effusion") == "positive" else "positive"
+    return {
+        f"do(sex = {sex})": {"sex": sex},
+        f"do(age = {older:g})": {"age": older},
+        f"do(pleural_effusion = {effusion})": {"pleural_effusion": effusion},
+    }
+
+
+def _table(answers: dict[str, Counterfactual]) -> pd.DataFrame:
+    """Returns one line per question and variable: factual, counterfactual, and its role."""
+    lines = []
+    for title, answer in answers.items():
+        for name in answer.intervened.columns:
+            role = "invariant"
+            if answer.intervened[name].iloc[0]:
+                role = "intervened"
+            elif answer.descendants[name].iloc[0]:
+                role = "descendant"
+            factual, after = answer.factual[name].iloc[0], answer.table[name].iloc[0]
+            lines.append((title, name, factual, after, role))
+    return pd.DataFrame(
+        lines, columns=["question", "variable", "factual", "counterfactual", "role"]
+    )
+
+
+def _draw(answers: dict[str, Counterfactual], source: str) -> Any:  # noqa: ANN401
+    panels = []
+    for title, answer in answers.items():
+        assert answer.images is not None
+        changes = answer.changes()
+        followed = changes[changes["why"] == "descendant"]
+        panels.append(
+            (
+                title,
+                answer.images[0],
+                [f"{c.variable} → {c.counterfactual}" for c in followed.itertuples()],
+            )
+        )
+    first = next(iter(answers.values()))
+    assert isinstance(first.factual_images, torch.Tensor)
+    assert isinstance(first.reconstruction, torch.Tensor)
+    patient = first.factual.iloc[0]
+    known = [f"{k} {patient[k]}" for k in ("age", "sex", "view") if pd.notna(patient[k])]
+    positive = [k for k in first.intervened.columns if patient[k] == "positive"]
+    heading = f"{source}: {', '.join(known + positive)}. Counterfactuals are synthetic, not for diagnosis"
+    return draw_questions(first.factual_images[0], first.reconstruction[0], panels, heading)

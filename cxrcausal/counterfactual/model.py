@@ -1,0 +1,354 @@
+"""Abduction, action, prediction on one model: metadata by the SCM, the radiograph by its mechanism.
+
+The radiograph is one more variable of the causal graph. Its noise is abducted under the factual
+parents, unguided; the SCM answers for the parents; the radiograph is then predicted from the same noise
+under the counterfactual parents, guided where a parent changed.
+"""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import cxrcausal
+from cxrcausal.counterfactual.result import Counterfactual, changed_cells, guidance_record
+from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summarise
+from cxrcausal.graph import CausalGraph
+from cxrcausal.image.checkpoint import load_image_mechanism, save_image_mechanism
+from cxrcausal.image.guidance import Groups, Guidance
+from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.solver import Solver
+from cxrcausal.randomness import fresh_seed, label_words
+from cxrcausal.scm import FlowSCM
+from cxrcausal.scm.table import check_table
+
+__all__ = ["CounterfactualModel"]
+
+logger = logging.getLogger("cxrcausal")
+
+
+@final
+class CounterfactualModel:
+    """The joint model of metadata and radiograph.
+
+    Arguments:
+        scm: The fitted SCM of the metadata.
+        image: The mechanism of the radiograph, or None for a model of metadata alone.
+        name: What to call it in provenance.
+
+    Raises:
+        CheckpointError: If the two belong to different causal graphs.
+    """
+
+    def __init__(
+        self, scm: FlowSCM, image: RectifiedFlow | None = None, *, name: str = "unnamed"
+    ) -> None:
+        if image is not None and image.graph.fingerprint != scm.graph.fingerprint:
+            raise CheckpointError(
+                f"the SCM belongs to graph {scm.graph.name!r} ({scm.graph.fingerprint}), the image "
+                f"mechanism to {image.graph.name!r} ({image.graph.fingerprint})"
+            )
+        self.scm = scm
+        self.image = image
+        self.name = name
+
+    @property
+    def graph(self) -> CausalGraph:
+        """The causal graph that both parts share."""
+        return self.scm.graph
+
+    def to(self, device: str | torch.device) -> "CounterfactualModel":
+        """Moves the image mechanism to a device, and returns the model; the SCM stays on the CPU."""
+        if self.image is not None:
+            self.image.to(device)
+        return self
+
+    def counterfactual(
+        self,
+        images: Tensor | None,
+        rows: pd.DataFrame,
+        do: Mapping[str, Any],
+        *,
+        guidance: Guidance | None = None,
+        num_steps: int | None = None,
+        num_samples: int = 1,
+        seed: int | None = None,
+        impute: bool = False,
+        metadata_only: bool = False,
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> Counterfactual:
+        """Returns what would have been seen of these patients under the intervention.
+
+        Arguments:
+            images: Their radiographs in [0, 1], (batch, channel, height, width), lungs dark; may be
+                None with `metadata_only`.
+            rows: Their metadata; unknown cells are NaN, absent columns unknown throughout.
+            do: The intervention, as `FlowSCM.counterfactual` takes it.
+            guidance: How strongly changed parents are imposed on the image; unguided if left out.
+            num_steps: Steps of the flow in each direction; the recipe's if left out.
+            num_samples: Counterfactuals per patient (of what the data leave undecided).
+            seed: Makes the answer a function of (seed, row label).
+            impute: Whether unknown cells that the answer needed are given in it, as drawn.
+            metadata_only: Whether to leave the radiographs out.
+            batch_size: Radiographs at a time.
+            progress: Whether to show a progress bar.
+
+        Raises:
+            ImageError: If images are absent, of the wrong shape or range, or as many as rows are not.
+            InterventionError: If `do` is malformed.
+            UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
+        """
+        rows = check_table(self._complete(rows), self.graph)
+        seed = fresh_seed() if seed is None else seed
+        if not metadata_only:
+            self._check_images(images, rows)
+        exogenous = self.scm.abduct(rows, num_samples=num_samples, seed=seed)
+        table = self.scm.predict(exogenous, do, impute=impute)
+        repeated = rows.iloc[np.repeat(np.arange(len(rows)), num_samples)].set_axis(table.index)
+        intervened, descendants = self._changes(repeated, table, do)
+        blocked = self._blocked(repeated, intervened | descendants, do)
+        solver = self._solver(num_steps)
+        provenance = {
+            "synthetic": True,
+            "do": {name: _plain(value) for name, value in do.items()},
+            "guidance": guidance_record(guidance),
+            "solver": None if solver is None else dataclasses.asdict(solver),
+            "seed": seed,
+            "model": self.name,
+            "graph": self.graph.name,
+            "graph_fingerprint": self.graph.fingerprint,
+            "cxrcausal": cxrcausal.__version__,
+        }
+        pictures: tuple[Tensor | None, ...] = (None, None, None)
+        unseen: dict[str, tuple] = {}
+        if not metadata_only:
+            assert images is not None and self.image is not None and solver is not None  # noqa: PT018
+            unseen = self._unseen(rows, table, do)
+            pictures = self._paint(
+                images, rows, repeated, table, intervened, descendants,
+                guidance, solver, batch_size, progress=progress,
+            )  # fmt: skip
+        columns, index = list(self.graph.variables), table.index
+        return Counterfactual(
+            factual=rows,
+            table=table,
+            images=pictures[2],
+            factual_images=None if metadata_only else images,
+            reconstruction=pictures[1],
+            noise=pictures[0],
+            exogenous=exogenous,
+            intervened=pd.DataFrame(intervened, index, columns),
+            descendants=pd.DataFrame(descendants, index, columns),
+            invariant=pd.DataFrame(~(intervened | descendants), index, columns),
+            unseen=unseen,
+            blocked=blocked,
+            provenance=provenance,
+        )
+
+    def sample(
+        self, n: int, do: Mapping[str, Any] | None = None, *, seed: int | None = None,
+        num_steps: int | None = None, batch_size: int = 64,
+    ) -> tuple[Tensor, pd.DataFrame]:  # fmt: skip
+        """Returns `n` synthetic patients: radiographs (n, channel, height, width) and metadata.
+
+        Arguments:
+            n: How many.
+            do: An intervention under which they are drawn.
+            seed: Makes them a function of (seed, 0 … n-1).
+            num_steps: Steps of the flow; the recipe's if left out.
+            batch_size: Radiographs at a time.
+
+        Raises:
+            ImageError: If the model has no image mechanism.
+        """
+        if self.image is None:
+            raise ImageError(f"model {self.name!r} is of metadata alone; use model.scm.sample")
+        seed = fresh_seed() if seed is None else seed
+        table = self.scm.sample(n, do, seed=seed)
+        parents, _ = self.image.encode(table)
+        noise = self.image.prior(label_words(table.index), seed)
+        solver = self._solver(num_steps)
+        images = [
+            self.image.predict(
+                noise[i : i + batch_size], parents[i : i + batch_size], solver=solver
+            )
+            for i in range(0, n, batch_size)
+        ]
+        return torch.cat(images).cpu(), table
+
+    def save(self, folder: str | Path, **image_options: Any) -> Path:  # noqa: ANN401
+        """Writes both parts into one folder, and returns it; `image_options` as `save_image_mechanism`."""
+        folder = Path(folder)
+        self.scm.save(folder)
+        if self.image is not None:
+            save_image_mechanism(self.image, folder, **image_options)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu") -> "CounterfactualModel":
+        """Returns the model stored in a folder.
+
+        Raises:
+            CheckpointError: If a part is absent, damaged, or the two disagree on the graph.
+        """
+        folder = Path(folder)
+        scm = FlowSCM.load(folder)
+        image = None
+        if (folder / "image.json").exists():
+            image = load_image_mechanism(folder, scm.graph)
+        return cls(scm, image, name=folder.name).to(device)
+
+    def __repr__(self) -> str:
+        """Says the name, the graph and whether there is an image."""
+        image = "metadata alone" if self.image is None else f"images {self.image.image_shape}"
+        return f"CounterfactualModel({self.name!r}, graph={self.graph.name!r}, {image})"
+
+    def _complete(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Returns the rows with a column of unknowns for every variable that has none."""
+        if not isinstance(rows, pd.DataFrame):
+            return rows  # check_table says what is wrong with it
+        absent = [name for name in self.graph.variables if name not in rows.columns]
+        return rows.assign(**dict.fromkeys(absent, np.nan))
+
+    def _check_images(self, images: Tensor | None, rows: pd.DataFrame) -> None:
+        if self.image is None:
+            raise ImageError(
+                f"model {self.name!r} is of metadata alone; ask with metadata_only=True, images=None"
+            )
+        if images is None:
+            raise ImageError("images is None; give radiographs, or ask with metadata_only=True")
+        self.image.check_images(images)
+        if len(images) != len(rows):
+            raise ImageError(f"{len(images)} images stand beside {len(rows)} rows of metadata")
+
+    def _solver(self, num_steps: int | None) -> Solver | None:
+        if self.image is None:
+            return None
+        solver = self.image.recipe.solver
+        return solver if num_steps is None else dataclasses.replace(solver, num_steps=num_steps)
+
+    def _changes(
+        self, factual: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns which cells (rows, variables) were set to another value, and which followed."""
+        variables = tuple(self.graph.variables)
+        changed = changed_cells(factual, table, variables)
+        was_set = np.array([name in do for name in variables])
+        below = {d for name in do for d in self.graph.descendants(name)}
+        follows = np.array([name in below for name in variables]) & ~was_set
+        return changed & was_set, changed & follows
+
+    def _blocked(
+        self, factual: pd.DataFrame, changed: np.ndarray, do: Mapping[str, Any]
+    ) -> dict[tuple[str, str], pd.Index]:
+        """Returns the changes that end in an unknown cell, with the rows where they do."""
+        variables = list(self.graph.variables)
+        blocked = {}
+        for cause_column, cause in enumerate(variables):
+            for effect in self.graph.children(cause):
+                if effect in do:
+                    continue
+                stopped = changed[:, cause_column] & factual[effect].isna().to_numpy()
+                if stopped.any():
+                    blocked[(cause, effect)] = factual.index[stopped]
+        return blocked
+
+    def _unseen(
+        self, rows: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any]
+    ) -> dict[str, tuple]:
+        """Returns levels that the image mechanism never saw; refuses to set one.
+
+        Raises:
+            UnobservedError: If the intervention sets such a level.
+        """
+        assert self.image is not None
+        unseen = self.image.encode(rows)[1]
+        for name, levels in self.image.encode(table)[1].items():
+            if name in do:
+                raise UnobservedError(
+                    f"do sets {name!r} to {summarise(levels)}, which the image mechanism of "
+                    f"{self.name!r} never saw; seen: {summarise(self.image.seen.get(name, ()))}. "
+                    f"Ask with metadata_only=True for the metadata alone"
+                )
+            unseen[name] = tuple(dict.fromkeys((*unseen.get(name, ()), *levels)))
+        self._warn_outside(table, do)
+        return unseen
+
+    def _warn_outside(self, table: pd.DataFrame, do: Mapping[str, Any]) -> None:
+        assert self.image is not None
+        for variable in self.image.attributes:
+            span = self.image.seen.get(variable.name)
+            if variable.is_discrete or variable.name not in do or not span:
+                continue
+            outside = int(
+                ((table[variable.name] < span[0]) | (table[variable.name] > span[1])).sum()
+            )
+            if outside:
+                logger.warning(
+                    "do sets %r outside what the image mechanism saw, [%g, %g], in %d row(s)",
+                    variable.name, span[0], span[1], outside,
+                )  # fmt: skip
+
+    def _paint(
+        self,
+        images: Tensor,
+        rows: pd.DataFrame,
+        repeated: pd.DataFrame,
+        table: pd.DataFrame,
+        intervened: np.ndarray,
+        descendants: np.ndarray,
+        guidance: Guidance | None,
+        solver: Solver,
+        batch_size: int,
+        *,
+        progress: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns noise and reconstruction of each radiograph, and the counterfactual ones."""
+        assert self.image is not None
+        painter = self.image
+        place = [list(self.graph.variables).index(v.name) for v in painter.attributes]
+        was_set = torch.from_numpy(intervened[:, place]).to(painter.device)
+        followed = torch.from_numpy(descendants[:, place]).to(painter.device)
+        before, after = painter.encode(rows)[0], painter.encode(table)[0]
+        samples = len(table) // max(1, len(rows))
+        noise, reconstruction, painted = [], [], []
+        starts = range(0, len(rows), batch_size)
+        for start in tqdm(starts, disable=not progress or None, unit="batch", leave=False):
+            part = slice(start, start + batch_size)
+            u = painter.abduct(images[part], before[part], solver=solver)
+            noise.append(u.cpu())
+            reconstruction.append(painter.predict(u, before[part], solver=solver).cpu())
+            whole = slice(start * samples, min(start + batch_size, len(rows)) * samples)
+            groups = Groups(was_set[whole], followed[whole], ~(was_set[whole] | followed[whole]))
+            many = u.repeat_interleave(samples, dim=0)
+            painted.extend(
+                painter.predict(
+                    many[i : i + batch_size],
+                    after[whole][i : i + batch_size],
+                    guidance=guidance,
+                    groups=Groups(*(g[i : i + batch_size] for g in groups)),
+                    solver=solver,
+                ).cpu()
+                for i in range(0, len(many), batch_size)
+            )
+        return torch.cat(noise), torch.cat(reconstruction), torch.cat(painted)
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401
+    """Returns an intervention's value as JSON can hold it."""
+    if isinstance(value, np.ndarray | pd.Series | Sequence) and not isinstance(value, str):
+        return [_plain(v) for v in np.asarray(value).tolist()]
+    try:
+        json.dumps(value)
+    except TypeError:
+        return str(value)
+    return value

@@ -1,0 +1,182 @@
+"""The answer: what would have been seen of the same patients, had the intervention been made."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import pandas as pd
+from PIL import Image as PillowImage
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from cxrcausal.counterfactual.figure import draw_counterfactuals
+from cxrcausal.image.checkpoint import atomic_path
+from cxrcausal.image.guidance import Guidance
+from cxrcausal.scm.exogenous import Exogenous
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Counterfactual", "changed_cells"]
+
+logger = logging.getLogger("cxrcausal")
+
+
+@final
+@dataclass(frozen=True)
+class Counterfactual:
+    """Counterfactual radiographs with their counterfactual metadata, and how they came about.
+
+    With `num_samples` above one, everything but `factual`, `factual_images`, `reconstruction` and
+    `noise` has one entry per (row, sample).
+
+    Attributes:
+        factual: The metadata that were seen, one row per patient.
+        table: The metadata that would have been seen; unknown cells stay unknown unless imputed.
+        images: The radiographs that would have been seen, (batch, channel, height, width) in [0, 1];
+            None where only metadata were asked for.
+        factual_images: The radiographs that were seen.
+        reconstruction: The factual radiographs, abducted and predicted again: what of a difference
+            is the flow's own error.
+        noise: The abducted noise of each radiograph.
+        exogenous: The abducted noise of the metadata.
+        intervened: Which cells (rows × variables) were set to another value than was seen.
+        descendants: Which cells changed because they descend from those.
+        invariant: Which cells stayed as they were.
+        unseen: Levels that the image mechanism never saw, by variable; they entered as unknown.
+        blocked: Changes that end in an unknown cell: (cause, unknown variable) to the row labels. What
+            this path would have done to the image is not in it.
+        provenance: Intervention, guidance, solver, seed, model and graph, as JSON would hold them.
+    """
+
+    factual: pd.DataFrame
+    table: pd.DataFrame
+    images: Tensor | None
+    factual_images: Tensor | None
+    reconstruction: Tensor | None
+    noise: Tensor | None
+    exogenous: Exogenous
+    intervened: pd.DataFrame
+    descendants: pd.DataFrame
+    invariant: pd.DataFrame
+    unseen: Mapping[str, tuple[str, ...]]
+    blocked: Mapping[tuple[str, str], pd.Index]
+    provenance: Mapping[str, Any] = field(repr=False)
+
+    def changes(self) -> pd.DataFrame:
+        """Returns one line per cell that changed: row, variable, why, factual and counterfactual value."""
+        lines = []
+        for why, mask in (("intervened", self.intervened), ("descendant", self.descendants)):
+            for position, column in np.argwhere(mask.to_numpy()):
+                name = mask.columns[column]
+                label = mask.index[position]
+                seen = self.factual[name].to_numpy()[position // self._samples]
+                lines.append((label, name, why, seen, self.table[name].to_numpy()[position]))
+        return pd.DataFrame(lines, columns=["row", "variable", "why", "factual", "counterfactual"])
+
+    @property
+    def _samples(self) -> int:
+        return len(self.table) // max(1, len(self.factual))
+
+    def plot(self, path: str | Path | None = None, *, most: int = 6) -> "Figure":
+        """Draws original, reconstruction, counterfactual and difference of the first rows.
+
+        Arguments:
+            path: Where to write the figure, if anywhere.
+            most: The largest number of rows to draw.
+
+        Returns:
+            The matplotlib Figure.
+
+        Raises:
+            ValueError: If there are no images (`metadata_only`).
+        """
+        if self.images is None or self.factual_images is None or self.reconstruction is None:
+            raise ValueError("this answer holds metadata alone; there is no image to draw")
+        count = min(most, len(self.images))
+        changes = self.changes()
+        captions = []
+        for label in self.table.index[:count]:
+            mine = changes[[row == label for row in changes["row"]]]
+            captions.append(
+                [f"{c.variable}: {c.factual} → {c.counterfactual}" for c in mine.itertuples()]
+            )
+        figure = draw_counterfactuals(
+            self.factual_images.repeat_interleave(self._samples, 0)[:count],
+            self.reconstruction.repeat_interleave(self._samples, 0)[:count],
+            self.images[:count],
+            [str(label) for label in self.table.index[:count]],
+            captions,
+        )
+        if path is not None:
+            with atomic_path(Path(path)) as beside:
+                figure.savefig(beside, dpi=150, format=Path(path).suffix.lstrip(".") or "png")
+        return figure
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes `factual.csv`, `counterfactual.csv`, `changes.csv`, `provenance.json` and one PNG a row.
+
+        Every PNG says in its metadata that it is synthetic, and from which model and question. Each
+        file is complete or absent.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tables = {
+            "factual": self.factual,
+            "counterfactual": self.table,
+            "changes": self.changes(),
+        }
+        for name, table in tables.items():
+            with atomic_path(folder / f"{name}.csv") as beside:
+                table.to_csv(beside)
+        if self.images is not None:
+            for position, image in enumerate(self.images):
+                save_synthetic(
+                    image, folder / f"counterfactual_{position:06d}.png", self.provenance
+                )
+        with atomic_path(folder / "provenance.json") as beside:
+            beside.write_text(json.dumps(self.provenance, indent=1) + "\n", encoding="utf-8")
+        return folder
+
+    def __repr__(self) -> str:
+        """Says the question and the size of the answer."""
+        what = "metadata" if self.images is None else f"radiographs {tuple(self.images.shape)}"
+        return f"Counterfactual(do={self.provenance['do']}, {len(self.table)} rows, {what})"
+
+
+def save_synthetic(image: Tensor, path: Path, provenance: Mapping[str, Any]) -> None:
+    """Writes one generated radiograph (channel, height, width) as an 8-bit PNG that says it is synthetic."""
+    pixels = (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
+    pixels = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
+    info = PngInfo()
+    info.add_text("Synthetic", "generated image, not a patient's radiograph; not for diagnosis")
+    info.add_text("Provenance", json.dumps(provenance))
+    with atomic_path(path) as beside:
+        PillowImage.fromarray(pixels).save(beside, format="png", pnginfo=info)
+
+
+def changed_cells(
+    factual: pd.DataFrame, counterfactual: pd.DataFrame, variables: tuple[str, ...]
+) -> np.ndarray:
+    """Returns which cells (rows, variables) differ; unknown on both sides is no difference."""
+    columns = []
+    for name in variables:
+        before, after = factual[name], counterfactual[name]
+        if isinstance(before.dtype, pd.CategoricalDtype):
+            columns.append(before.cat.codes.to_numpy() != after.cat.codes.to_numpy())
+        else:
+            a, b = before.to_numpy(np.float64), after.to_numpy(np.float64)
+            columns.append(~((a == b) | (np.isnan(a) & np.isnan(b))))
+    return np.stack(columns, axis=1)
+
+
+def guidance_record(guidance: Guidance | None) -> dict[str, Any]:
+    """Returns a guidance as plain values, for provenance."""
+    return {"form": "none"} if guidance is None else dict(vars(guidance))

@@ -1,0 +1,266 @@
+"""Stored values to displayed values: the grey-scale pipeline of a DICOM radiograph.
+
+In the order of PS3.4 N.2 and PS3.3: stored values (bits that are not stored removed, PS3.5 8.1.1),
+the modality LUT or rescale (C.11.1), the VOI LUT or window (C.11.2), and the photometric sense of
+the result (C.7.6.3.1.2). Padding outside the exposed field is black (C.7.5.1.1.2). Without a VOI
+the second step is the identity over the values that the stored bits can hold, so that an 8-bit
+film gives the same pixels as its PNG.
+
+`PresentationLUTShape` is not applied on top: for a MONOCHROME1 film INVERSE says the same thing
+    once
+more (C.11.6.1.2), and inverting twice is the classical mistake.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrcausal.errors import ImageError, MissingExtraError, summarise
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["MODALITIES", "read_dicom"]
+
+MODALITIES = ("CR", "DX", "DR", "RG")
+"""Projection radiographs, digital or from film (PS3.3 C.7.3.1.1.1). DR is not a defined term, and
+written by many."""
+
+DARK = 0.25  # a film that uses less than this share of its range was probably meant to be windowed
+
+logger = logging.getLogger("cxrcausal")
+
+
+def read_dicom(path: Path, allow_modalities: Sequence[str], max_pixels: int) -> np.ndarray:
+    """Returns a DICOM radiograph as float32 (height, width) in [0, 1], lungs dark.
+
+    Arguments:
+        path: A DICOM file (PS3.10).
+        allow_modalities: Modalities to accept beside `MODALITIES`.
+        max_pixels: The most pixels that are decoded.
+
+    Raises:
+        ImageError: If it is not one grey frame of a projection radiograph, or its header
+            contradicts itself. Damaged files raise what pydicom raises; `read_image` turns that
+            into an ImageError.
+        MissingExtraError: If its compression needs a decoder that is not installed.
+    """
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    _check(dataset, path, allow_modalities, max_pixels)
+    stored = _stored(dataset, path)
+    values, low, high = _modality(stored, dataset, path)
+    shown = _voi(values, low, high, dataset, path)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        shown = 1.0 - shown  # the lowest value is white, after the VOI: C.7.6.3.1.2
+    shown[_padding(stored, dataset)] = 0.0
+    return shown.astype(np.float32)
+
+
+def _check(dataset: "Dataset", path: Path, allow: Sequence[str], max_pixels: int) -> None:
+    """Refuses, before anything is decoded, what is not one grey frame of a radiograph."""
+    modality = str(dataset.get("Modality", "") or "")
+    allowed = (*MODALITIES, *allow)
+    if modality not in allowed:
+        raise ImageError(
+            f"{str(path)!r} has Modality {modality!r}; allowed: {summarise(allowed, most=20)}; "
+            f"pass allow_modalities=({modality!r},) to read it all the same"
+        )
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    if frames != 1:
+        raise ImageError(f"{str(path)!r} has {frames} frames; a radiograph has one")
+    photometric = str(dataset.get("PhotometricInterpretation", ""))
+    samples = int(dataset.get("SamplesPerPixel", 1))
+    if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise ImageError(
+            f"{str(path)!r} has {samples} sample(s) per pixel and photometric interpretation "
+            f"{photometric!r}; allowed: 1 and 'MONOCHROME1' or 'MONOCHROME2'"
+        )
+    if "PixelData" not in dataset:
+        raise ImageError(f"{str(path)!r} has no pixel data of whole numbers (7FE0,0010)")
+    rows, columns = int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)
+    if not 0 < rows * columns <= max_pixels:
+        raise ImageError(
+            f"{str(path)!r} claims {columns} x {rows} pixels; from 1 to {max_pixels:,} are read"
+        )
+
+
+def _stored(dataset: "Dataset", path: Path) -> np.ndarray:
+    """Returns the stored values (height, width) as int32, decompressed where need be."""
+    _check_decoder(dataset, path)
+    allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    high_bit = int(dataset.get("HighBit", bits - 1))
+    if not (allocated in (8, 16) and 1 <= bits <= allocated and bits - 1 <= high_bit < allocated):
+        raise ImageError(
+            f"{str(path)!r} has {allocated} bits allocated, {bits} stored and high bit "
+            f"{high_bit}; the pixels need 8 or 16 bits allocated, and those stored within them"
+        )
+    values = np.asarray(dataset.pixel_array).astype(np.int32)
+    if values.shape != (dataset.Rows, dataset.Columns):
+        raise ImageError(
+            f"{str(path)!r} says {dataset.Columns} x {dataset.Rows} pixels and holds "
+            f"{' x '.join(map(str, values.shape[::-1]))}"
+        )
+    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        # The bits beside the stored ones (an old overlay, say) are no grey value: 8.1.1
+        values = (values >> (high_bit - bits + 1)) & ((1 << bits) - 1)
+        if dataset.PixelRepresentation == 1:
+            values -= (values >> (bits - 1)) << bits  # two's complement
+    return values
+
+
+def _check_decoder(dataset: "Dataset", path: Path) -> None:
+    """Refuses compressions that nobody here can undo, and images larger than the header says."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise ImageError(
+            f"{str(path)!r} has transfer syntax {syntax.name!r} ({syntax}), which is not one of "
+            f"still grey images"
+        ) from error
+    if not decoder.is_available:
+        raise MissingExtraError(
+            f"{str(path)!r} is compressed as {syntax.name!r}, for which no decoder is installed; "
+            f'python -m pip install "cxrcausal[dicom]"'
+        )
+    if syntax.is_encapsulated:
+        from pydicom.encaps import get_frame
+
+        claimed = _codestream_size(get_frame(dataset.PixelData, 0, number_of_frames=1))
+        if claimed is not None and claimed != (dataset.Columns, dataset.Rows):
+            raise ImageError(
+                f"{str(path)!r} says {dataset.Columns} x {dataset.Rows} pixels, its compressed "
+                f"image {claimed[0]} x {claimed[1]}"
+            )
+
+
+def _codestream_size(stream: bytes) -> tuple[int, int] | None:
+    """Returns (columns, rows) that a JPEG, JPEG-LS or JPEG 2000 stream claims, else None."""
+    if stream.startswith(b"\xff\x4f\xff\x51"):  # SOC, SIZ: ISO 15444-1 A.5.1
+        right, bottom, left, top = (
+            int.from_bytes(stream[i : i + 4], "big") for i in (8, 12, 16, 20)
+        )
+        return right - left, bottom - top
+    if not stream.startswith(b"\xff\xd8"):
+        return None
+    at = 2
+    while at + 9 <= len(stream) and stream[at] == 0xFF:
+        marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            rows, columns = (int.from_bytes(stream[at + i : at + i + 2], "big") for i in (5, 7))
+            return columns, rows  # a frame header: ISO 10918-1 B.2.2
+        at += 2 + length
+    return None
+
+
+def _modality(
+    stored: np.ndarray, dataset: "Dataset", path: Path
+) -> tuple[np.ndarray, float, float]:
+    """Returns modality values and the lowest and highest that the stored bits allow (C.11.1)."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    if dataset.get("ModalityLUTSequence"):
+        depth = int(dataset.ModalityLUTSequence[0].LUTDescriptor[2])
+        return apply_modality_lut(stored, dataset).astype(np.float64), 0.0, 2.0**depth - 1
+    slope = 1.0 if _blank(dataset, "RescaleSlope") else float(dataset.RescaleSlope)
+    intercept = 0.0 if _blank(dataset, "RescaleIntercept") else float(dataset.RescaleIntercept)
+    if slope == 0.0 or not (np.isfinite(slope) and np.isfinite(intercept)):
+        raise ImageError(
+            f"{str(path)!r} has rescale slope {slope} and intercept {intercept}; the slope must "
+            f"be finite and not 0"
+        )
+    bits = int(dataset.BitsStored)
+    first = -(1 << (bits - 1)) if dataset.PixelRepresentation == 1 else 0
+    ends = (slope * first + intercept, slope * (first + (1 << bits) - 1) + intercept)
+    return slope * stored + intercept, min(ends), max(ends)
+
+
+def _voi(
+    values: np.ndarray, low: float, high: float, dataset: "Dataset", path: Path
+) -> np.ndarray:
+    """Returns values of interest in [0, 1]: by the first VOI LUT, else the first window, else all.
+
+    Where both are present the choice is the application's (C.11.2.1.1); the table says more.
+    """
+    from pydicom.pixels.processing import apply_voi
+
+    if dataset.get("VOILUTSequence"):
+        depth = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
+        shown = apply_voi(np.rint(values).astype(np.int32), dataset, 0)
+        return np.clip(shown / (2.0**depth - 1), 0.0, 1.0)
+    blank = [_blank(dataset, "WindowCenter"), _blank(dataset, "WindowWidth")]
+    if all(blank):
+        if (span := float(np.ptp(values)) / (high - low)) < DARK:
+            logger.warning(
+                "%s has neither window nor VOI LUT and uses %.0f %% of its range: it looks flat",
+                path,
+                100 * span,
+            )
+        return np.clip((values - low) / (high - low), 0.0, 1.0)
+    if any(blank):
+        raise ImageError(f"{str(path)!r} has a window centre or a width without the other")
+    centre, width = (_first(dataset[name].value) for name in ("WindowCenter", "WindowWidth"))
+    return _window(values, centre, width, str(dataset.get("VOILUTFunction", "") or "LINEAR"), path)
+
+
+def _window(
+    values: np.ndarray, centre: float, width: float, function: str, path: Path
+) -> np.ndarray:
+    """Returns values through a window, in [0, 1] (C.11.2.1.2.1 and C.11.2.1.3)."""
+    least = 1.0 if function == "LINEAR" else 0.0
+    usable = np.isfinite(centre) and np.isfinite(width) and width >= least and width > 0
+    if not usable:
+        raise ImageError(
+            f"{str(path)!r} has window centre {centre} and width {width}; the width must be "
+            f"{'at least 1' if least else 'above 0'} (PS3.3 C.11.2.1.2)"
+        )
+    if function == "LINEAR":
+        if width == 1.0:
+            return (values > centre - 0.5).astype(np.float64)
+        return np.clip((values - (centre - 0.5)) / (width - 1.0) + 0.5, 0.0, 1.0)
+    if function == "LINEAR_EXACT":
+        return np.clip((values - centre) / width + 0.5, 0.0, 1.0)
+    if function == "SIGMOID":
+        from scipy.special import expit
+
+        return expit(4.0 * (values - centre) / width)
+    raise ImageError(
+        f"{str(path)!r} has VOI LUT function {function!r}; "
+        f"allowed: 'LINEAR', 'LINEAR_EXACT', 'SIGMOID' (PS3.3 C.11.2.1.3)"
+    )
+
+
+def _padding(stored: np.ndarray, dataset: "Dataset") -> np.ndarray:
+    """Returns where there is padding instead of image, compared in stored values (C.7.5.1.1.2)."""
+    if _blank(dataset, "PixelPaddingValue"):
+        return np.zeros(stored.shape, bool)
+    ends = [_padding_value(dataset, "PixelPaddingValue")]
+    if not _blank(dataset, "PixelPaddingRangeLimit"):
+        ends.append(_padding_value(dataset, "PixelPaddingRangeLimit"))
+    return (stored >= min(ends)) & (stored <= max(ends))
+
+
+def _padding_value(dataset: "Dataset", name: str) -> int:
+    """Returns a padding value in the sign of the pixels, even if it was written in the other."""
+    value, full = int(dataset[name].value), 1 << int(dataset.BitsAllocated)
+    if dataset.PixelRepresentation == 0:
+        return value % full
+    return value - full if value >= full // 2 else value
+
+
+def _blank(dataset: "Dataset", name: str) -> bool:
+    """Whether an attribute is absent or empty."""
+    value = dataset.get(name)
+    return value is None or value == "" or (hasattr(value, "__len__") and len(value) == 0)
+
+
+def _first(value: object) -> float:
+    """Returns the first of one or several numbers."""
+    return float(value if isinstance(value, str | int | float) else next(iter(value)))  # type: ignore[call-overload]

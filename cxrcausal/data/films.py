@@ -1,0 +1,54 @@
+"""Image lists in CheXpert's vocabulary: one row per film, findings as 1, 0 or empty.
+
+This is the layout of a set of films that stands beside its images: `image` (relative to the list),
+`source`, `patient_id` (prefix of the source included), `age` in years, `sex` (F, M), `view` (PA,
+AP, LATERAL, unknown) and the 14 findings under CheXpert's names. Whoever made the list has mapped
+the labels already, so no policy applies: 1 is positive, 0 negative, empty unknown.
+"""
+
+import pandas as pd
+
+from cxrcausal.data.label import (
+    FINDINGS,
+    Columns,
+    Policies,
+    column,
+    no_finding_conflicts,
+    numbers,
+    text,
+    translate,
+)
+
+__all__ = ["read_films"]
+
+DATASETS = {"nih-chestxray14": "NIH"}
+SEXES = {"F": "Female", "M": "Male", "Female": "Female", "Male": "Male"}
+VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "LATERAL", "unknown": None}
+FINDING_LEVELS = {1.0: "positive", 0.0: "negative"}
+
+
+def read_films(frame: pd.DataFrame, policies: Policies, notes: dict[str, int]) -> Columns:
+    """Returns the columns of an image list under the graph's names.
+
+    A source that is not one of the graph's data sets (a case collection, say) is unknown there.
+
+    Arguments:
+        frame: The list.
+        policies: Not used; whoever made the list has decided.
+        notes: Counts of cells that are not taken as written, added to in place.
+
+    Raises:
+        TableError: If a column is absent or holds a value that its vocabulary does not have.
+    """
+    columns: Columns = {"image": text(column(frame, "image", "films"))}
+    columns["patient_id"] = text(column(frame, "patient_id", "films"))
+    columns["dataset"] = column(frame, "source", "films").map(DATASETS)
+    columns["age"] = numbers(column(frame, "age", "films"))
+    columns["sex"] = translate(column(frame, "sex", "films"), SEXES)
+    columns["view"] = translate(column(frame, "view", "films"), VIEWS)
+    for theirs, ours in FINDINGS.items():
+        finding = translate(numbers(column(frame, theirs, "films")), FINDING_LEVELS)
+        if finding.notna().any() or ours == "no_finding":
+            columns[ours] = finding  # a column without a single label was never labelled
+    notes |= no_finding_conflicts(columns)
+    return columns

@@ -1,0 +1,176 @@
+"""One vocabulary of findings, and the small readers that every source's adapter is made of.
+
+Findings are named as CheXpert names them, in lower case with underscores. Every reader here works
+on a whole column at once and refuses what it does not understand by naming column, row and value:
+a label that is silently dropped would be read as a healthy patient.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, final, get_args
+
+import numpy as np
+import pandas as pd
+
+from cxrcausal.errors import TableError, nearest, summarise
+
+__all__ = [
+    "FINDINGS",
+    "Columns",
+    "Policies",
+    "column",
+    "levels",
+    "no_finding_conflicts",
+    "numbers",
+    "text",
+    "translate",
+]
+
+Columns = dict[str, pd.Series]
+"""Columns under the graph's names: levels as strings, numbers as float64, NaN for unknown."""
+
+FINDINGS: Mapping[str, str] = {
+    name: name.lower().replace(" ", "_")
+    for name in (
+        "No Finding",
+        "Enlarged Cardiomediastinum",
+        "Cardiomegaly",
+        "Lung Opacity",
+        "Lung Lesion",
+        "Edema",
+        "Consolidation",
+        "Pneumonia",
+        "Atelectasis",
+        "Pneumothorax",
+        "Pleural Effusion",
+        "Pleural Other",
+        "Fracture",
+        "Support Devices",
+    )
+}
+"""From CheXpert's name of a finding (Irvin et al. 2019, Table 1) to the graph's."""
+
+NotMentioned = Literal["negative", "unknown"]
+Uncertain = Literal["unknown", "negative", "positive"]
+
+
+@final
+@dataclass(frozen=True)
+class Policies:
+    """What the two silences of a report label are read as, by name.
+
+    Arguments:
+        not_mentioned: What a finding that the report does not mention is.
+        uncertain: What a finding that the report calls uncertain is.
+    """
+
+    not_mentioned: NotMentioned = "negative"
+    uncertain: Uncertain = "unknown"
+
+    def __post_init__(self) -> None:
+        for name, allowed in {"not_mentioned": NotMentioned, "uncertain": Uncertain}.items():
+            found = getattr(self, name)
+            if found not in get_args(allowed):
+                raise TableError(
+                    f"policy {name}={found!r} is not known{nearest(found, get_args(allowed))}; "
+                    f"allowed: {summarise(get_args(allowed))}"
+                )
+
+    def as_dict(self) -> dict[str, str]:
+        """Returns the policies by name, as a fit records them."""
+        return asdict(self)
+
+
+def column(frame: pd.DataFrame, names: str | tuple[str, ...], source: str) -> pd.Series:
+    """Returns the first of the columns `names` that the table has.
+
+    Raises:
+        TableError: If it has none of them, or the name twice.
+    """
+    names = (names,) if isinstance(names, str) else names
+    for name in names:
+        if name in frame.columns:
+            found = frame[name]
+            if isinstance(found, pd.Series):
+                return found
+            raise TableError(f"column {name!r} stands {found.shape[1]} times in the table")
+    raise TableError(
+        f"a table of source {source!r} needs the column {' or '.join(map(repr, names))}"
+        f"{nearest(names[0], frame.columns)}; it has: {summarise(frame.columns, most=30)}"
+    )
+
+
+def numbers(values: pd.Series) -> pd.Series:
+    """Returns a column as float64, empty cells as NaN.
+
+    Raises:
+        TableError: If a cell is not a number.
+    """
+    result = pd.Series(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+    wrong = result.isna() & values.notna()
+    if wrong.any():
+        row = values.index[int(wrong.to_numpy().argmax())]
+        raise TableError(
+            f"column {values.name!r}, row {row!r}: {values.loc[wrong].iloc[0]!r} is not a number "
+            f"({int(wrong.sum())} such rows)"
+        )
+    return result
+
+
+def text(values: pd.Series) -> pd.Series:
+    """Returns a column as strings; empty cells stay empty, in every pandas."""
+    return values.astype("str").where(values.notna())
+
+
+def translate(
+    values: pd.Series, words: Mapping[Any, str | None], empty: str | None = None
+) -> pd.Series:
+    """Returns a column with each value replaced by its level, as a categorical.
+
+    Arguments:
+        values: The source's column.
+        words: From the source's value to the graph's level, None where it means unknown.
+        empty: The level of an empty cell; unknown if None.
+
+    Raises:
+        TableError: If a cell holds something that is not among `words`.
+    """
+    codes, unique = pd.factorize(values)  # few distinct values, many rows: look each up once
+    for i, value in enumerate(unique):
+        if value not in words:
+            row = values.index[int(np.argmax(codes == i))]
+            raise TableError(
+                f"column {values.name!r}, row {row!r}: found {value!r}{nearest(value, words)}; "
+                f"allowed: {summarise(words, most=20)}, or an empty cell"
+            )
+    found = [*(words[value] for value in unique), empty]  # the last is what code -1 finds
+    return levels(codes, found, values)
+
+
+def levels(codes: np.ndarray, found: Sequence[str | None], like: pd.Series) -> pd.Series:
+    """Returns ``found[codes]`` as a categorical, indexed and named as `like`; None is unknown."""
+    distinct = sorted({level for level in found if level is not None})
+    position = np.array([-1 if f is None else distinct.index(f) for f in found], np.int64)
+    data = pd.Categorical.from_codes(position[codes], categories=distinct)
+    return pd.Series(data, index=like.index, name=like.name)
+
+
+def no_finding_conflicts(columns: Columns) -> dict[str, int]:
+    """Returns how many rows contradict the definition of 'no finding'; they are left as written.
+
+    Positive beside a positive finding, and negative although every finding that the source labels
+    is negative (it found something that has no column). Support devices are no finding (Irvin et
+    al. 2019).
+    """
+    rows = len(columns["no_finding"])
+    any_positive, all_negative = np.zeros(rows, bool), np.ones(rows, bool)
+    for name in FINDINGS.values():
+        if name in columns and name not in ("no_finding", "support_devices"):
+            any_positive |= (columns[name] == "positive").to_numpy(bool)
+            all_negative &= (columns[name] == "negative").to_numpy(bool)
+    positive = (columns["no_finding"] == "positive").to_numpy(bool)
+    negative = (columns["no_finding"] == "negative").to_numpy(bool)
+    return {
+        "no_finding positive beside a finding": int((positive & any_positive).sum()),
+        "no_finding negative without a finding": int((negative & all_negative).sum()),
+    }

@@ -1,0 +1,187 @@
+"""A film as a tensor: pixels in [0, 1], lungs dark, whatever the file was.
+
+PNG and JPEG are taken as they are displayed: 8 bits over 255, 16 bits over 65,535. DICOM goes
+    through
+its own grey-scale transformations in `dicom`. A file that cannot be a radiograph (in colour,
+several frames, another modality, no image at all) is refused by name and never guessed at.
+
+To make a square, the short side is brought to the asked size by Lanczos resampling, which filters
+before it thins out, and the middle of the long side is kept: a thorax fills its film.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin
+from torch import Tensor
+
+from cxrcausal.data.dicom import read_dicom
+from cxrcausal.errors import CxrCausalError, ImageError
+
+__all__ = ["MAX_PIXELS", "read_image", "read_images"]
+
+MAX_PIXELS = 2**26
+"""Larger files are refused before they are decoded: some four times the finest detector,
+and what a small malicious file may claim costs memory."""
+
+PNG, JPEG, DICM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"DICM"
+PREAMBLE = 128  # bytes before DICM, PS3.10 7.1
+GREY_TOLERANCE = 4  # of 255: JPEG's colour transform leaves grey films a rounding step from grey
+
+
+def read_image(
+    path: str | os.PathLike,
+    size: int | None = None,
+    allow_modalities: Sequence[str] = (),
+) -> Tensor:
+    """Reads a PNG, JPEG or DICOM radiograph.
+
+    Arguments:
+        path: The file; what it is follows from its first bytes, not from its name.
+        size: The side in pixels of the square to return; as stored if left out.
+        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG.
+
+    Returns:
+        A float32 tensor (1, 1, height, width) in [0, 1], lungs dark (MONOCHROME2).
+
+    Raises:
+        ImageError: If the file is missing, damaged, too large, not an image or not a radiograph.
+        MissingExtraError: If a compressed DICOM needs a decoder that is not installed.
+    """
+    pixels = _read(Path(path), allow_modalities)
+    if size is not None:
+        pixels = _square(pixels, size)
+    return torch.from_numpy(np.ascontiguousarray(pixels, np.float32))[None, None]
+
+
+def read_images(
+    paths: Iterable[str | os.PathLike],
+    size: int,
+    workers: int = 1,
+    allow_modalities: Sequence[str] = (),
+) -> Tensor:
+    """Reads radiographs as one batch of squares.
+
+    Arguments:
+        paths: The files, in the order of the batch.
+        size: The side of the squares in pixels.
+        workers: How many threads read; decoding releases the interpreter's lock.
+        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG.
+
+    Returns:
+        A float32 tensor (files, 1, size, size) in [0, 1].
+
+    Raises:
+        ImageError: As `read_image`; the first file at fault is named.
+        MissingExtraError: As `read_image`.
+    """
+    if isinstance(paths, str | os.PathLike):
+        raise ImageError(f"paths must be several files; found one, {os.fspath(paths)!r}")
+    files = list(paths)
+    batch = torch.empty(len(files), 1, size, size)
+
+    def read(i: int) -> None:
+        batch[i] = read_image(files[i], size, allow_modalities)[0]
+
+    if workers <= 1:
+        for i in range(len(files)):
+            read(i)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(read, range(len(files))))
+    return batch
+
+
+def _read(path: Path, allow_modalities: Sequence[str]) -> np.ndarray:
+    """Returns pixels (height, width) in [0, 1]; anything that a decoder raises names the file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(PREAMBLE + len(DICM))
+    except OSError as error:
+        raise ImageError(f"{str(path)!r} cannot be opened: {error.strerror or error}") from error
+    if not head:
+        raise ImageError(f"{str(path)!r} is empty; allowed: PNG, JPEG and DICOM")
+    try:
+        if head.startswith(PNG):
+            return _display(PngImagePlugin.PngImageFile, path)
+        if head.startswith(JPEG):
+            return _display(JpegImagePlugin.JpegImageFile, path)
+        if head[PREAMBLE:] == DICM:
+            return read_dicom(path, allow_modalities, MAX_PIXELS)
+    except CxrCausalError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{str(path)!r} does not fit into memory") from error
+    except Exception as error:  # decoders of damaged files raise nearly everything
+        raise ImageError(
+            f"{str(path)!r} is damaged and cannot be decoded: {type(error).__name__}: {error}"
+        ) from error
+    raise ImageError(
+        f"{str(path)!r} is none of PNG, JPEG and DICOM: it begins with {head[:8]!r} and has no "
+        f"DICM prefix at byte {PREAMBLE} (PS3.10 7.1)"
+    )
+
+
+def _display(
+    decoder: type[PngImagePlugin.PngImageFile | JpegImagePlugin.JpegImageFile], path: Path
+) -> np.ndarray:
+    """Returns a PNG or JPEG as displayed, in [0, 1].
+
+    The decoder is called by its own name: `Image.open` would also try every other format, and
+        warns
+    about large files through a filter that is global, where we count pixels ourselves.
+    """
+    with decoder(path) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(
+                f"{str(path)!r} claims {image.width} x {image.height} pixels; "
+                f"at most {MAX_PIXELS:,} are read"
+            )
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            raise ImageError(f"{str(path)!r} has {frames} frames; a radiograph has one")
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        return _grey(upright, path)
+
+
+def _grey(image: Image.Image, path: Path) -> np.ndarray:
+    """Returns the grey values of a decoded image over its full scale."""
+    if image.mode in ("L", "I;16", "I;16B", "I"):
+        scale = 255.0 if image.mode == "L" else 65535.0  # PNG's 16 bits reach us as I;16 or I
+        return np.asarray(image, np.float32) / np.float32(scale)
+    if image.mode in ("RGB", "RGBA", "LA", "P", "PA"):
+        stored = np.asarray(image.convert("RGBA"), np.int16)
+        if (stored[..., 3] < 255).any():
+            raise ImageError(f"{str(path)!r} is transparent in places; give an opaque image")
+        colours = stored[..., :3]
+        spread = int((colours.max(-1) - colours.min(-1)).max())
+        if spread <= GREY_TOLERANCE:
+            return colours.mean(-1, dtype=np.float32) / np.float32(255.0)
+        raise ImageError(
+            f"{str(path)!r} is in colour (channels differ by up to {spread} of 255); "
+            f"a radiograph is grey"
+        )
+    raise ImageError(
+        f"{str(path)!r} has pixels of mode {image.mode!r}; allowed: grey of 8 or 16 bits, "
+        f"and RGB whose channels are equal"
+    )
+
+
+def _square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Returns the middle square with sides of `size` pixels, the short side resampled to it."""
+    if size < 1:
+        raise ImageError(f"the asked size is {size} pixels; it must be at least 1")
+    height, width = pixels.shape
+    short = min(height, width)
+    if short != size:
+        shape = (max(size, round(width * size / short)), max(size, round(height * size / short)))
+        film = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
+        # Lanczos overshoots at edges, by design; the range is the tensor convention's
+        pixels = np.clip(np.asarray(film.resize(shape, Image.Resampling.LANCZOS)), 0.0, 1.0)
+        height, width = pixels.shape
+    top, left = (height - size) // 2, (width - size) // 2
+    return pixels[top : top + size, left : left + size]

@@ -1,0 +1,169 @@
+"""A source's own table becomes the graph's: its columns, levels and units under one name each.
+
+What a source left blank is not one thing. *Not mentioned* is silence in a report, *uncertain* is
+what the report itself says, and *never labelled* is a column the source does not have; each has
+its own named policy or none, and all of them stay with the table in ``table.attrs["cxrcausal"]``
+together with the count of every cell that could not be taken as written.
+"""
+
+import logging
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import pandas as pd
+
+from cxrcausal.data.chexpert import read_chexpert
+from cxrcausal.data.films import read_films
+from cxrcausal.data.label import Columns, Policies, column, text
+from cxrcausal.data.nih import read_nih
+from cxrcausal.errors import TableError, nearest, summarise
+from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.graph.read import load_graph
+from cxrcausal.scm.table import check_table
+
+__all__ = ["Source", "read_table"]
+
+Source = Literal["nih", "chexpert", "films", "graph"]
+
+Adapter = Callable[[pd.DataFrame, Policies, dict[str, int]], Columns]
+ADAPTERS: dict[str, Adapter] = {"nih": read_nih, "chexpert": read_chexpert, "films": read_films}
+
+logger = logging.getLogger("cxrcausal")
+
+
+def read_table(
+    path: str | os.PathLike | pd.DataFrame,
+    source: Source = "nih",
+    graph: str | os.PathLike | CausalGraph = "cxr19",
+    *,
+    not_mentioned: Literal["negative", "unknown"] = "negative",
+    uncertain: Literal["unknown", "negative", "positive"] = "unknown",
+    images: str | os.PathLike | None = None,
+    keep: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Reads a metadata table of a public source as the graph's columns, `patient_id` and `image`.
+
+    Arguments:
+        path: A CSV file (compressed or not), or a table in the source's own layout, which is not
+            modified and whose index is kept.
+        source: Whose layout it is: `nih` (ChestX-ray14's Data_Entry_2017, either edition),
+            `chexpert` (train.csv), `films` (an image list in CheXpert's vocabulary), or `graph`
+            (the graph's own columns; it must have them all).
+        graph: A causal graph, its name or its file.
+        not_mentioned: What a finding that the report does not mention is. Silence is informative:
+            read as unknown, nearly all that is left of CheXpert's support devices is positive.
+        uncertain: What a finding that the report calls uncertain is (CheXpert; NIH has none). Both
+            policies are for report labels: `films` and `graph` come with the labels already
+                decided.
+        images: The folder that image names are relative to; for `films` the list's own if left
+            out.
+        keep: Further columns of the source to carry along under their own names.
+
+    Returns:
+        A new table: one column per variable of the graph (categoricals with its levels, floats in
+            its
+        unit, NaN for unknown), `patient_id` and `image` (strings), then `keep`. With `graph`,
+        `patient_id` and `image` only where the table has them. ``attrs["cxrcausal"]`` records
+        source, graph, policies, `never_labelled` (variables for which the source has no label) and
+        `notes` (how many cells could not be taken as written, by reason).
+
+    Raises:
+        TableError: If the file cannot be read, a column is missing, or a value is not understood.
+        GraphError: If there is no such graph.
+    """
+    if source not in get_args(Source):
+        raise TableError(
+            f"source {source!r} is not known{nearest(source, get_args(Source))}; "
+            f"allowed: {summarise(get_args(Source))}"
+        )
+    policies = Policies(not_mentioned=not_mentioned, uncertain=uncertain)
+    graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)
+    frame = path if isinstance(path, pd.DataFrame) else _read_csv(path)
+    notes: dict[str, int] = {}
+    if source == "graph":
+        columns = _own_columns(frame, graph)
+    else:
+        columns = ADAPTERS[source](frame, policies, notes)
+        _drop_impossible_ages(columns, graph, notes)
+    folder = _image_folder(path, source, images)
+    if folder is not None and "image" in columns:
+        columns["image"] = _inside(folder, columns["image"])
+    never = [v for v in graph.variables if v not in columns or columns[v].isna().all()]
+    table = _assemble(columns, graph, frame, keep)
+    table.attrs["cxrcausal"] = {
+        "source": source,
+        "graph": graph.name,
+        "policies": policies.as_dict() if source in ("nih", "chexpert") else {},
+        "never_labelled": never,
+        "notes": {reason: count for reason, count in notes.items() if count},
+    }
+    if table.attrs["cxrcausal"]["notes"]:
+        logger.info("%s table: %s", source, table.attrs["cxrcausal"]["notes"])
+    return table
+
+
+def _read_csv(path: str | os.PathLike) -> pd.DataFrame:
+    """Returns the file's rows, with the sentence a user needs where it cannot be read."""
+    if not Path(path).is_file():
+        raise TableError(f"no table at {os.fspath(path)!r}; give a CSV file or a DataFrame")
+    try:
+        return pd.read_csv(path, low_memory=False)
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: pandas' own
+        raise TableError(f"{os.fspath(path)!r} cannot be read as a CSV table: {error}") from error
+
+
+def _own_columns(frame: pd.DataFrame, graph: CausalGraph) -> Columns:
+    """Returns the columns of a table that is in the graph's own layout."""
+    checked = check_table(frame, graph, what="a table of source 'graph'")
+    columns: Columns = {name: column(checked, name, "graph") for name in graph.variables}
+    for name in ("patient_id", "image"):
+        if name in frame.columns:
+            columns[name] = text(column(frame, name, "graph"))
+    return columns
+
+
+def _drop_impossible_ages(columns: Columns, graph: CausalGraph, notes: dict[str, int]) -> None:
+    """Makes ages outside the graph's bounds unknown, in place, and counts them."""
+    age = graph.variables.get("age")
+    if age is None or age.bounds is None:
+        return
+    low, high = age.bounds
+    outside = (columns["age"] < low) | (columns["age"] > high)
+    notes["age out of bounds"] = int(outside.sum())
+    columns["age"] = columns["age"].mask(outside)
+
+
+def _image_folder(
+    path: str | os.PathLike | pd.DataFrame, source: str, images: str | os.PathLike | None
+) -> Path | None:
+    if images is not None:
+        return Path(images).absolute()
+    if source == "films" and not isinstance(path, pd.DataFrame):
+        return Path(path).absolute().parent
+    return None
+
+
+def _inside(folder: Path, names: pd.Series) -> pd.Series:
+    """Returns image names as absolute paths; missing names stay missing."""
+    paths = [None if pd.isna(name) else str(folder / name) for name in names]
+    return text(pd.Series(paths, index=names.index, name="image", dtype=object))
+
+
+def _assemble(
+    columns: Columns, graph: CausalGraph, frame: pd.DataFrame, keep: Sequence[str]
+) -> pd.DataFrame:
+    """Returns the canonical table: the graph's columns in its order, the ids, what was kept."""
+    unknown = pd.Series(float("nan"), index=frame.index)
+    data = {name: columns.get(name, unknown) for name in graph.variables}
+    table = check_table(pd.DataFrame(data, index=frame.index), graph)
+    for name in ("patient_id", "image"):
+        if name in columns:
+            table[name] = columns[name]
+    for name in keep:
+        if name in table.columns:
+            raise TableError(f"cannot keep {name!r}: the result already has a column of that name")
+        table[name] = column(frame, name, "keep")
+    return table

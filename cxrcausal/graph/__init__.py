@@ -1,0 +1,21 @@
+"""Who causes whom: variables, arrows, hidden causes, and what follows from them."""
+
+from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.graph.edge import EDGE_KINDS, Edge, EdgeKind, HiddenCause, Selection
+from cxrcausal.graph.read import list_graphs, load_graph
+from cxrcausal.graph.separation import Independence
+from cxrcausal.graph.variable import Kind, Variable
+
+__all__ = [
+    "EDGE_KINDS",
+    "CausalGraph",
+    "Edge",
+    "EdgeKind",
+    "HiddenCause",
+    "Independence",
+    "Kind",
+    "Selection",
+    "Variable",
+    "list_graphs",
+    "load_graph",
+]

@@ -1,0 +1,26 @@
+"""The mechanism that paints: RadiT, a rectified-flow transformer, as one more structural assignment."""
+
+from cxrcausal.image.checkpoint import load_image_mechanism, save_image_mechanism
+from cxrcausal.image.guidance import Groups, Guidance
+from cxrcausal.image.interpolant import RectifiedPath
+from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.recipe import ImageRecipe, list_recipes, load_recipe
+from cxrcausal.image.solver import Solver
+from cxrcausal.image.train import Trainer, held_out_loss
+from cxrcausal.image.transformer import RadiT
+
+__all__ = [
+    "Groups",
+    "Guidance",
+    "ImageRecipe",
+    "RadiT",
+    "RectifiedFlow",
+    "RectifiedPath",
+    "Solver",
+    "Trainer",
+    "held_out_loss",
+    "list_recipes",
+    "load_image_mechanism",
+    "load_recipe",
+    "save_image_mechanism",
+]

@@ -1,0 +1,130 @@
+"""Weights with the recipe, the graph and the data that made them: safetensors and JSON, never code.
+
+A folder holds `image.safetensors` and `image.json`. Both are written beside their place and renamed, so
+a reader never sees half a checkpoint.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from cxrcausal.errors import CheckpointError, summarise
+from cxrcausal.graph import CausalGraph
+from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.recipe import ImageRecipe
+
+__all__ = ["FORMAT_VERSION", "atomic_path", "load_image_mechanism", "save_image_mechanism"]
+
+FORMAT_VERSION = 1
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a name beside `path` to write to; renames it to `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        beside.chmod(0o644)  # mkstemp is private by default; a model is meant to be read
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def save_image_mechanism(
+    mechanism: RectifiedFlow,
+    folder: str | Path,
+    *,
+    training: dict[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Writes a mechanism to `folder`, and returns the folder.
+
+    Arguments:
+        mechanism: What to write.
+        folder: Made if absent.
+        training: What is to be known of its training: images shown, data fingerprint, date.
+        dtype: The type of the stored weights; `torch.float16` halves them.
+    """
+    folder = Path(folder)
+    weights = {k: v.detach().to("cpu", dtype) for k, v in mechanism.state_dict().items()}
+    record = {
+        "format_version": FORMAT_VERSION,
+        "kind": "RectifiedFlow",
+        "graph": mechanism.graph.to_yaml(),
+        "graph_fingerprint": mechanism.graph.fingerprint,
+        "recipe": mechanism.recipe.to_dict(),
+        "seen": mechanism.seen,
+        "training": training or {},
+        "torch": torch.__version__,
+    }
+    with atomic_path(folder / "image.safetensors") as path:
+        save_file({k: v.contiguous() for k, v in weights.items()}, path)
+    with atomic_path(folder / "image.json") as path:
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -> RectifiedFlow:
+    """Returns the mechanism stored in `folder`, in float32, in evaluation mode.
+
+    Arguments:
+        folder: What `save_image_mechanism` wrote.
+        graph: The graph it must belong to; its own if left out.
+
+    Raises:
+        CheckpointError: If a file is absent or damaged, the format is newer than this package knows,
+            or the checkpoint belongs to another graph; names the file and key.
+    """
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / "image.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "image.safetensors")
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} holds no image model: {error.filename} is absent"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+        raise CheckpointError(f"the image checkpoint in {folder} is damaged: {error}") from error
+    keys = ("format_version", "kind", "graph", "graph_fingerprint", "recipe", "seen")
+    missing = [k for k in keys if not isinstance(record, dict) or k not in record]
+    if missing:
+        raise CheckpointError(f"{folder / 'image.json'} lacks {summarise(missing)}")
+    if record["format_version"] != FORMAT_VERSION or record["kind"] != "RectifiedFlow":
+        raise CheckpointError(
+            f"{folder / 'image.json'} has format {record['format_version']!r} of "
+            f"{record['kind']!r}; this cxrcausal reads format {FORMAT_VERSION} of 'RectifiedFlow'"
+        )
+    own = CausalGraph.from_yaml(record["graph"])
+    if own.fingerprint != record["graph_fingerprint"]:
+        raise CheckpointError(
+            f"{folder / 'image.json'}: graph has fingerprint {own.fingerprint}, but "
+            f"graph_fingerprint says {record['graph_fingerprint']}"
+        )
+    if graph is not None and graph.fingerprint != own.fingerprint:
+        raise CheckpointError(
+            f"the image checkpoint in {folder} belongs to graph {own.name!r} ({own.fingerprint}), "
+            f"not to {graph.name!r} ({graph.fingerprint})"
+        )
+    mechanism = RectifiedFlow(
+        graph or own, ImageRecipe.from_dict(record["recipe"], "image.json: recipe"), record["seen"]
+    )
+    expected = {k: tuple(v.shape) for k, v in mechanism.state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in weights.items()}
+    wrong = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+    if wrong:
+        raise CheckpointError(
+            f"{folder / 'image.safetensors'} does not fit its recipe; at fault: {summarise(wrong)}"
+        )
+    mechanism.load_state_dict({k: v.float() for k, v in weights.items()})
+    return mechanism.eval().requires_grad_(False)

@@ -1,0 +1,73 @@
+r"""The straight path from noise to image, and what a network learns of it.
+
+The convention, stated once: :math:`x_t = (1 - t)\, u + t\, x` with noise :math:`u \sim \mathcal N(0, I)` at
+:math:`t = 0` and the image at :math:`t = 1`; the velocity is :math:`v = x - u`.
+
+References:
+    | Flow Straight and Fast (Liu et al., 2022), https://arxiv.org/abs/2209.03003
+    | Flow Matching for Generative Modeling (Lipman et al., 2022), https://arxiv.org/abs/2210.02747
+    | Scaling Rectified Flow Transformers (Esser et al., 2024; logit-normal times), https://arxiv.org/abs/2403.03206
+"""
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Generator, Tensor
+
+from cxrcausal.shapes import Image, Noise, Time, Velocity
+
+__all__ = ["RectifiedPath"]
+
+
+@final
+@dataclass(frozen=True)
+class RectifiedPath:
+    """The path of a rectified flow, the law of its training times, and the network's target.
+
+    Arguments:
+        prediction: `v`, the network gives the velocity; `x`, it gives the image (for large patches).
+        time_mean: Mean of logit(t) in training.
+        time_std: Standard deviation of logit(t) in training.
+        mean: What is subtracted from pixels in [0, 1] before the flow sees them.
+        std: What they are divided by then.
+    """
+
+    prediction: Literal["v", "x"] = "v"
+    time_mean: float = -0.2
+    time_std: float = 1.0
+    mean: float = 0.5
+    std: float = 0.5
+
+    def scale(self, image: Image) -> Image:
+        """Returns pixels in [0, 1] in the flow's own scale."""
+        return (image - self.mean) / self.std
+
+    def unscale(self, x: Image) -> Image:
+        """Returns the flow's own scale as pixels, not clamped."""
+        return x * self.std + self.mean
+
+    def times(self, batch: int, generator: Generator) -> Time:
+        """Returns training times (batch,), logit-normal."""
+        return torch.sigmoid(
+            self.time_mean + self.time_std * torch.randn(batch, generator=generator)
+        )
+
+    def between(self, noise: Noise, image: Image, t: Time) -> Image:
+        """Returns :math:`x_t` in the flow's own scale."""
+        t = _column(t)
+        return (1 - t) * noise + t * image
+
+    def velocity(self, output: Tensor, x_t: Image, t: Time) -> Velocity:
+        """Returns the velocity that the network's output means at `x_t`.
+
+        With `prediction="x"` an error of the output is multiplied by 1 / (1 - t); t is held below
+        .98, as its authors do, so that the image end stays finite.
+        """
+        if self.prediction == "v":
+            return output
+        return (output - x_t) / (1 - _column(t)).clamp(min=0.02)
+
+
+def _column(t: Time) -> Tensor:
+    return t[:, None, None, None]

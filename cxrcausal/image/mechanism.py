@@ -1,0 +1,213 @@
+r"""The mechanism that paints: the radiograph as a function of its parents and of its own noise.
+
+:math:`x = f(u, \mathrm{pa})` is the flow from noise (t = 0) to image (t = 1) under the velocity that the
+network gives for these parents. The same integral runs both ways: `predict = integrate(u, 0 → 1)`,
+`abduct = integrate(x, 1 → 0)`. Unlike a one-dimensional flow, this map is one of many with the same
+conditional law; that a patient's noise stays the same between worlds is an assumption.
+"""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from cxrcausal.errors import ImageError
+from cxrcausal.graph import CausalGraph, Variable
+from cxrcausal.image.guidance import Branches, Groups, Guidance
+from cxrcausal.image.recipe import ImageRecipe
+from cxrcausal.image.solver import Solver
+from cxrcausal.image.transformer import RadiT
+from cxrcausal.randomness import normal
+from cxrcausal.scm.table import encode
+from cxrcausal.shapes import Attributes, Image, Keep, Noise, Time, Velocity
+
+__all__ = ["RectifiedFlow", "Seen"]
+
+Seen = Mapping[str, Any]
+"""What training saw of each attribute: the tuple of its levels, or a continuous one's (low, high)."""
+
+
+@final
+class RectifiedFlow(nn.Module):
+    """A rectified flow from Gaussian noise to the radiograph, given its parents in the graph.
+
+    Arguments:
+        graph: The causal graph; its `image_parents` are the attributes, in that order.
+        recipe: Network, path and solver.
+        seen: What training saw of each attribute; filled in by training.
+    """
+
+    def __init__(self, graph: CausalGraph, recipe: ImageRecipe, seen: Seen | None = None) -> None:
+        super().__init__()
+        if not graph.image_parents:
+            raise ImageError(f"graph {graph.name!r} declares no image, so nothing paints one")
+        self.graph = graph
+        self.recipe = recipe
+        self.path = recipe.path
+        self.seen: dict[str, Any] = dict(seen or {})
+        self.network = RadiT(self.attributes, **vars(recipe.network))
+
+    @property
+    def attributes(self) -> tuple[Variable, ...]:
+        """The image's parents, in the graph's order."""
+        return tuple(self.graph.variables[name] for name in self.graph.image_parents)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        network = self.recipe.network
+        return (network.channels, network.size, network.size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return next(self.parameters()).device
+
+    def encode(self, table: pd.DataFrame) -> tuple[Attributes, dict[str, tuple]]:
+        """Returns the parents of each row as the network reads them, and what it never saw.
+
+        A level that training never saw enters as unknown: its embedding is noise.
+
+        Arguments:
+            table: Rows with the graph's columns; an absent column is unknown throughout.
+
+        Returns:
+            The attributes (batch, attributes), and per variable the unseen levels that occurred.
+        """
+        values = encode(table, self.graph)
+        parents = torch.stack([values[v.name] for v in self.attributes], dim=1).float()
+        unseen: dict[str, tuple] = {}
+        for column, variable in enumerate(self.attributes):
+            if not variable.is_discrete:
+                continue
+            known = self.seen.get(variable.name, ())
+            level = parents[:, column]
+            for index, name in enumerate(variable.levels):
+                if name not in known and bool((level == index).any()):
+                    unseen[variable.name] = (*unseen.get(variable.name, ()), name)
+                    parents[level == index, column] = torch.nan
+        return parents.to(self.device), unseen
+
+    def velocity(self, x: Image, t: Time, parents: Attributes, keep: Keep) -> Velocity:
+        """Returns dx/dt at `x`, in the flow's own scale."""
+        return self.path.velocity(self.network(x, t, parents, keep), x, t)
+
+    def guided_velocity(
+        self, x: Image, t: Tensor, parents: Attributes, branches: Branches
+    ) -> Velocity:
+        """Returns the weighted sum of the branches' velocities, computed in one forward pass."""
+        count, batch = branches.weight.shape
+        out = self.velocity(
+            x.repeat(count, 1, 1, 1),
+            t.expand(count * batch),
+            parents.repeat(count, 1),
+            branches.keep.flatten(0, 1),
+        )
+        weight = branches.weight.to(out.dtype)[:, :, None, None, None]
+        return (out.unflatten(0, (count, batch)) * weight).sum(dim=0)
+
+    def abduct(self, images: Image, parents: Attributes, *, solver: Solver | None = None) -> Noise:
+        """Returns the noise from which these radiographs came, by the flow run backward, unguided.
+
+        Arguments:
+            images: Radiographs in [0, 1], (batch, channel, height, width).
+            parents: Their factual parents, from `encode`.
+            solver: How to integrate; the recipe's if left out.
+
+        Raises:
+            ImageError: If the images have another shape or range.
+        """
+        self.check_images(images)
+        x = self.path.scale(images.to(self.device, self.dtype))
+        return self._integrate(x, parents, None, solver, backward=True)
+
+    def predict(
+        self,
+        noise: Noise,
+        parents: Attributes,
+        *,
+        guidance: Guidance | None = None,
+        groups: Groups | None = None,
+        solver: Solver | None = None,
+    ) -> Image:
+        """Returns the radiographs that this noise gives under these parents, in [0, 1].
+
+        Only the result is clamped to [0, 1], never the flow on its way.
+
+        Arguments:
+            noise: Exogenous noise, (batch, channel, height, width).
+            parents: The parents, factual or counterfactual, from `encode`.
+            guidance: How strongly each group of parents is imposed; needs `groups`.
+            groups: Which parents were set, changed, or stayed.
+            solver: How to integrate; the recipe's if left out.
+        """
+        branches = None
+        if guidance is not None and groups is not None and guidance.form != "none":
+            branches = guidance.branches(groups)
+        x = self._integrate(
+            noise.to(self.device, self.dtype), parents, branches, solver, backward=False
+        )
+        return self.path.unscale(x).clamp(0, 1)
+
+    def prior(self, labels: np.ndarray, seed: int, draws: np.ndarray | int = 0) -> Noise:
+        """Returns fresh noise for each row label, a function of (seed, label, draw) alone."""
+        channels, height, width = self.image_shape
+        flat = normal(seed, labels, "image", draws, channels * height * width)
+        return flat.float().view(-1, channels, height, width).to(self.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The network's floating-point type."""
+        return next(self.parameters()).dtype
+
+    def forward(
+        self, images: Image, parents: Attributes, keep: Keep, t: Time, noise: Noise
+    ) -> Tensor:
+        """Returns the training loss per patient (batch,): mean squared error of the velocity."""
+        x = self.path.scale(images)
+        x_t = self.path.between(noise, x, t)
+        error = self.velocity(x_t, t, parents, keep) - (x - noise)
+        return error.square().flatten(1).mean(dim=1)
+
+    def check_images(self, images: Tensor) -> None:
+        """Refuses what is not a batch of radiographs of this mechanism's shape in [0, 1].
+
+        Raises:
+            ImageError: Says what was found and what is allowed.
+        """
+        allowed = "(batch, " + ", ".join(map(str, self.image_shape)) + ")"
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
+            raise ImageError(
+                f"images have shape {tuple(images.shape)}; this model reads {allowed}, "
+                f"as read_image(path, size={self.image_shape[-1]}) gives them"
+            )
+        if not images.is_floating_point():
+            raise ImageError(f"images are {images.dtype}; they must be floats in [0, 1]")
+        if images.numel():
+            low, high = float(images.min()), float(images.max())
+            if not (low >= -1e-4 and high <= 1 + 1e-4):  # also refuses NaN
+                raise ImageError(
+                    f"image values span [{low:g}, {high:g}]; they must lie in [0, 1], lungs dark"
+                )
+
+    def _integrate(
+        self,
+        x: Tensor,
+        parents: Attributes,
+        branches: Branches | None,
+        solver: Solver | None,
+        *,
+        backward: bool,
+    ) -> Tensor:
+        keep = torch.ones_like(parents, dtype=torch.bool)
+
+        def field(state: Tensor, t: Tensor) -> Tensor:
+            if branches is None:
+                return self.velocity(state, t.expand(len(state)), parents, keep)
+            return self.guided_velocity(state, t, parents, branches)
+
+        with torch.no_grad():
+            return (solver or self.recipe.solver).integrate(field, x, backward=backward)

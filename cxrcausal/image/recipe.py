@@ -1,0 +1,196 @@
+"""Image models, declared: a YAML recipe becomes frozen dataclasses, checked key by key."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, final, get_args, get_origin
+
+import yaml
+
+from cxrcausal.errors import RecipeError, nearest, summarise
+from cxrcausal.image.interpolant import RectifiedPath
+from cxrcausal.image.solver import Solver
+from cxrcausal.image.subsets import SubsetMixture
+from cxrcausal.shipped import shipped_folder
+
+__all__ = [
+    "Augmentation",
+    "ImageRecipe",
+    "NetworkRecipe",
+    "TrainingRecipe",
+    "list_recipes",
+    "load_recipe",
+]
+
+
+@final
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """The size of a `RadiT`; the fields are its arguments."""
+
+    size: int = 64
+    channels: int = 1
+    patch: int = 8
+    width: int = 192
+    depth: int = 6
+    heads: int = 3
+    hidden: int = 512
+    rank: int = 64
+    bottleneck: int = 0
+    embedding: int = 64
+    gradient_checkpointing: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class Augmentation:
+    """Small random changes that a radiographer makes too; never a flip: the heart has a side.
+
+    Arguments:
+        rotation: Largest rotation, in degrees.
+        shift: Largest shift in each axis, as a fraction of the side.
+        scale: Largest change of scale, as a fraction.
+        contrast: Largest change of contrast about the film's mean, as a fraction.
+    """
+
+    rotation: float = 2.0
+    shift: float = 0.03
+    scale: float = 0.03
+    contrast: float = 0.05
+
+
+@final
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a network is trained.
+
+    Arguments:
+        num_images: Images shown in all.
+        batch_size: Images per step.
+        learning_rate: Peak learning rate of AdamW.
+        beta_1: First moment decay.
+        beta_2: Second moment decay.
+        weight_decay: Decoupled weight decay of matrices; vectors have none.
+        warmup_steps: Steps of linear warm-up.
+        decay_fraction: The last part of training over which the rate falls linearly to zero. Before
+            it the rate is constant, so a run can be lengthened without starting again.
+        clip_norm: Largest gradient norm.
+        ema_decay: Decay of the averaged weights per step, reached after a warm-up.
+        seed: Every draw of training is a function of it and of the step.
+    """
+
+    num_images: int = 400_000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.95
+    weight_decay: float = 0.01
+    warmup_steps: int = 200
+    decay_fraction: float = 0.3
+    clip_norm: float = 1.0
+    ema_decay: float = 0.9995
+    seed: int = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps in all."""
+        return -(-self.num_images // self.batch_size)
+
+
+@final
+@dataclass(frozen=True)
+class ImageRecipe:
+    """An image model and its training, as one YAML file in `generative/` declares them."""
+
+    name: str
+    graph: str = "cxr19"
+    description: str = ""
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
+    path: RectifiedPath = field(default_factory=RectifiedPath)
+    solver: Solver = field(default_factory=Solver)
+    subsets: SubsetMixture = field(default_factory=SubsetMixture)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], where: str = "recipe") -> "ImageRecipe":
+        """Returns the recipe that a mapping declares.
+
+        Raises:
+            RecipeError: For an unknown key or a value of another type; names `where` and the key.
+        """
+        return _build(cls, raw, where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain numbers, strings and dictionaries, as the YAML file holds them."""
+        return dataclasses.asdict(self)
+
+
+def list_recipes() -> tuple[str, ...]:
+    """Returns the names of the shipped recipes."""
+    return tuple(sorted(path.stem for path in shipped_folder("generative").glob("*.yaml")))
+
+
+def load_recipe(name: str | Path) -> ImageRecipe:
+    """Returns the recipe of that name in `generative/`, or of a YAML file.
+
+    Raises:
+        RecipeError: If there is none, or it does not parse.
+    """
+    path = Path(name)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = shipped_folder("generative") / f"{name}.yaml"
+    if not path.is_file():
+        raise RecipeError(
+            f"there is no recipe {str(name)!r}{nearest(name, list_recipes())} "
+            f"Shipped: {summarise(list_recipes(), 20)}; or give the path of a .yaml file"
+        )
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path.name} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path.name} holds {type(raw).__name__}; a recipe is a mapping")
+    return ImageRecipe.from_dict(raw, path.name)
+
+
+def _build(cls: type, raw: object, where: str) -> Any:  # noqa: ANN401
+    """Builds the dataclass `cls` from a mapping, recursively, naming the key at fault."""
+    if not isinstance(raw, Mapping):
+        raise RecipeError(f"{where}: found {raw!r}; expected keys")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    values = {}
+    for key, value in raw.items():
+        if key not in fields:
+            raise RecipeError(
+                f"{where}: unknown key {key!r}{nearest(key, fields)} Allowed: {summarise(fields, 20)}"
+            )
+        values[key] = _convert(fields[key].type, value, f"{where}: {key}")
+    missing = [
+        f.name
+        for f in fields.values()
+        if f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+        and f.name not in values
+    ]
+    if missing:
+        raise RecipeError(f"{where}: missing {summarise(missing)}")
+    return cls(**values)
+
+
+def _convert(kind: Any, value: object, where: str) -> object:  # noqa: ANN401
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, where)
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise RecipeError(
+                f"{where} is {value!r}{nearest(value, get_args(kind))} "
+                f"Allowed: {summarise(get_args(kind), 9)}"
+            )
+        return value
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise RecipeError(f"{where} is {value!r}; expected {kind.__name__}")
+    return value

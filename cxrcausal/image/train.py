@@ -1,0 +1,370 @@
+"""Training the flow: steps, averaged weights, a log that a person can plot, and exact resume.
+
+Every random draw is a function of (seed, step), so a run that is stopped and resumed ends with the same
+weights as one that was not; the saved state holds no generator.
+"""
+
+import csv
+import hashlib
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any, final
+
+import pandas as pd
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from cxrcausal.errors import CheckpointError, ImageError
+from cxrcausal.image.checkpoint import atomic_path
+from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.recipe import Augmentation, TrainingRecipe
+from cxrcausal.image.subsets import descent
+from cxrcausal.shapes import Attributes, Image, Keep
+
+__all__ = ["Trainer", "augment", "data_fingerprint", "held_out_loss"]
+
+logger = logging.getLogger("cxrcausal")
+
+_TIME_BINS = 10
+
+
+def augment(images: Image, recipe: Augmentation, generator: Generator) -> Image:
+    """Returns each radiograph slightly turned, shifted, scaled, and changed in contrast; in [0, 1]."""
+    batch = len(images)
+
+    def symmetric(*shape: int) -> Tensor:
+        return 2 * torch.rand(shape, generator=generator) - 1
+
+    angle = math.radians(recipe.rotation) * symmetric(batch)
+    scale = 1 + recipe.scale * symmetric(batch)
+    shift = 2 * recipe.shift * symmetric(batch, 2)
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    rows = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], dim=1)
+    grid = F.affine_grid(rows.view(batch, 2, 3), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    gain = 1 + recipe.contrast * symmetric(batch, 1, 1, 1)
+    mean = moved.mean(dim=(1, 2, 3), keepdim=True)
+    return ((moved - mean) * gain + mean).clamp(0, 1)
+
+
+def data_fingerprint(images: Tensor, table: pd.DataFrame) -> str:
+    """Returns the start of the SHA-256 of the pixels and of the table, to say what a model was made from."""
+    digest = hashlib.sha256(images.cpu().contiguous().numpy().tobytes())
+    digest.update(table.to_csv(index=False).encode())
+    return digest.hexdigest()[:16]
+
+
+@torch.no_grad()
+def held_out_loss(
+    mechanism: RectifiedFlow,
+    images: Image,
+    parents: Attributes,
+    keep: Keep | None = None,
+    *,
+    repeats: int = 4,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> float:
+    """Returns the mean velocity loss on films that training did not see.
+
+    Times and noises are the same at every call, and times are spread evenly over their law, so two
+    networks are compared on the same questions.
+
+    Arguments:
+        mechanism: The flow.
+        images: Held-out radiographs in [0, 1].
+        parents: Their parents.
+        keep: Which parents are told; all if left out.
+        repeats: Noises per film.
+        seed: Of the noises.
+        batch_size: Films at a time.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    keep = torch.ones_like(parents, dtype=torch.bool) if keep is None else keep
+    total = 0.0
+    path = mechanism.path
+    for _ in range(repeats):
+        quantile = (torch.arange(len(images)) + 0.5) / len(images)
+        shuffled = quantile[torch.randperm(len(images), generator=generator)].double()
+        t = torch.sigmoid(path.time_mean + path.time_std * torch.special.ndtri(shuffled)).float()
+        noise = torch.randn(images.shape, generator=generator)
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            batch = (images[part], parents[part], keep[part], t[part], noise[part])
+            loss = mechanism(*(x.to(mechanism.device) for x in batch))
+            total += float(loss.sum())
+    return total / (repeats * len(images))
+
+
+@final
+class Trainer:
+    """Trains a flow on films that fit in memory; writes its log and state into a folder.
+
+    Arguments:
+        mechanism: The flow to train; afterwards it holds the averaged weights.
+        images: Radiographs in [0, 1], (films, channel, height, width).
+        table: Their metadata, row by row.
+        folder: Where `loss.csv`, `held_out.csv` and the state go.
+        held_out: Radiographs and table of other patients, for the held-out loss.
+        compile: Whether to compile the network first (`torch.compile`).
+    """
+
+    def __init__(
+        self,
+        mechanism: RectifiedFlow,
+        images: Image,
+        table: pd.DataFrame,
+        folder: str | Path,
+        *,
+        held_out: tuple[Image, pd.DataFrame] | None = None,
+        compile: bool = False,
+    ) -> None:
+        if len(images) != len(table):
+            raise ImageError(f"{len(images)} images stand beside {len(table)} rows of metadata")
+        mechanism.check_images(images)
+        self.mechanism = mechanism
+        self.recipe: TrainingRecipe = mechanism.recipe.training
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.images = images
+        self.fingerprint = data_fingerprint(images, table)
+        mechanism.seen = _seen(mechanism, table)
+        self.parents = mechanism.encode(table)[0].cpu()
+        self.held_out = held_out
+        self.descends = descent(mechanism.graph)
+        varies = [torch.unique(column[~column.isnan()]).numel() > 1 for column in self.parents.T]
+        self.settable = torch.tensor(varies)
+        if not self.settable.any():
+            raise ImageError("no parent of the image varies in this table; nothing can be learnt")
+        self.optimiser = self._optimiser()
+        self.average = {k: v.detach().clone() for k, v in mechanism.state_dict().items()}
+        self.step = 0
+        self.loss = torch.compile(mechanism) if compile else mechanism
+
+    def _optimiser(self) -> torch.optim.AdamW:
+        matrices = [p for p in self.mechanism.parameters() if p.ndim > 1]
+        vectors = [p for p in self.mechanism.parameters() if p.ndim <= 1]
+        recipe = self.recipe
+        return torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": recipe.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=recipe.learning_rate,
+            betas=(recipe.beta_1, recipe.beta_2),
+            fused=True,
+        )
+
+    @property
+    def state_file(self) -> Path:
+        """Where the state for exact resume lies; torch's own format, local, never shipped."""
+        return self.folder / "state.pt"
+
+    def learning_rate(self, step: int) -> float:
+        """Returns the rate at a step: warm-up, constant, then linear to zero."""
+        recipe = self.recipe
+        warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+        left = (recipe.num_steps - step) / max(1.0, recipe.decay_fraction * recipe.num_steps)
+        return recipe.learning_rate * warm * min(1.0, left)
+
+    def run(
+        self,
+        *,
+        num_steps: int | None = None,
+        log_every: int = 100,
+        save_every: int = 1000,
+        progress: bool = True,
+    ) -> RectifiedFlow:
+        """Trains to the recipe's end, or `num_steps` further, resuming from the folder's state.
+
+        Returns:
+            The mechanism with its averaged weights, in evaluation mode. The weights of the last
+            step stay in the saved state.
+
+        Raises:
+            CheckpointError: If the folder's state belongs to other data or another recipe.
+            FloatingPointError: If the loss is no longer finite; the last saved state stays.
+        """
+        if self.state_file.exists():
+            self._resume()
+        last = self.recipe.num_steps
+        last = last if num_steps is None else min(last, self.step + num_steps)
+        self.mechanism.train()
+        window = _Window()
+        bar = tqdm(
+            total=last, initial=self.step, disable=not progress or None, unit="step", leave=False
+        )
+        with bar:
+            while self.step < last:
+                window.add(*self._one_step())
+                bar.update()
+                if self.step % log_every == 0 or self.step == last:
+                    row = window.close(self.step, self.recipe.batch_size, self._rate)
+                    if not math.isfinite(row["loss"]):
+                        raise FloatingPointError(f"the loss is {row['loss']} at step {self.step}")
+                    _append(self.folder / "loss.csv", row)
+                    bar.set_postfix(loss=f"{row['loss']:.4f}", img_s=f"{row['images_per_s']:.0f}")
+                if self.step % save_every == 0 or self.step == last:
+                    self._save()
+        self.mechanism.load_state_dict(self.average)
+        return self.mechanism.eval()
+
+    def _one_step(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Takes one step; returns the losses and times of its images, and the gradient's norm."""
+        recipe = self.recipe
+        generator = torch.Generator().manual_seed((recipe.seed << 32) + self.step)
+        rows = self._rows()
+        device = self.mechanism.device
+        images = augment(self.images[rows], self.mechanism.recipe.augmentation, generator)
+        parents, keep = self.mechanism.recipe.subsets.draw(
+            self.parents[rows], self.descends, self.settable, generator
+        )
+        t = self.mechanism.path.times(len(rows), generator)
+        noise = torch.randn(images.shape, generator=generator)
+        self._rate = self.learning_rate(self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate
+        loss = self.loss(*(x.to(device) for x in (images, parents, keep, t, noise)))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.mean().backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.mechanism.parameters(), recipe.clip_norm)
+        self.optimiser.step()
+        self._update_average()
+        self.step += 1
+        return loss.detach(), t, norm.detach()
+
+    def _rows(self) -> Tensor:
+        """Returns the films of this step: every epoch is a permutation, its seed the epoch's number."""
+        films, batch = len(self.images), self.recipe.batch_size
+        start = self.step * batch
+        wanted = torch.arange(start, start + batch)
+        parts = []
+        for epoch in range(start // films, (start + batch - 1) // films + 1):
+            shuffle = torch.Generator().manual_seed((self.recipe.seed << 32) + (1 << 31) + epoch)
+            order = torch.randperm(films, generator=shuffle)
+            parts.append(order[wanted[wanted // films == epoch] % films])
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        current = self.mechanism.state_dict()
+        torch._foreach_lerp_([self.average[k] for k in current], list(current.values()), 1 - decay)
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "fingerprint": self.fingerprint,
+            "recipe": self.mechanism.recipe.to_dict(),
+            "model": self.mechanism.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+        }
+        with atomic_path(self.state_file) as path:
+            torch.save(state, path)
+        self._log_held_out()
+
+    def _log_held_out(self) -> None:
+        if self.held_out is None:
+            return
+        images, table = self.held_out
+        parents = self.mechanism.encode(table)[0]
+        current = {k: v.clone() for k, v in self.mechanism.state_dict().items()}
+        self.mechanism.load_state_dict(self.average)
+        told = torch.ones_like(parents, dtype=torch.bool)
+        row = {
+            "step": self.step,
+            "images": self.step * self.recipe.batch_size,
+            "loss_complete": held_out_loss(self.mechanism, images, parents, told),
+            "loss_null": held_out_loss(self.mechanism, images, parents, ~told),
+        }
+        self.mechanism.load_state_dict(current)
+        _append(self.folder / "held_out.csv", row)
+
+    def _resume(self) -> None:
+        """Loads the folder's state; the number of images may have grown, all else must be the same."""
+        state = torch.load(self.state_file, weights_only=True)
+        if state["fingerprint"] != self.fingerprint:
+            raise CheckpointError(
+                f"{self.state_file} was trained on data {state['fingerprint']}, not on "
+                f"{self.fingerprint}; give another folder"
+            )
+        now, then = self.mechanism.recipe.to_dict(), state["recipe"]
+        for recipe in (now, then):
+            recipe["training"] = {
+                k: v
+                for k, v in recipe["training"].items()
+                if k not in ("num_images", "decay_fraction")
+            }
+        changed = [k for k in now if now[k] != then.get(k) and k not in ("name", "description")]
+        if changed:
+            raise CheckpointError(
+                f"{self.state_file} was made by another recipe; its {changed} differ; "
+                f"give another folder"
+            )
+        self.mechanism.load_state_dict(state["model"])
+        self.average = state["average"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        logger.info("resumed training at step %d from %s", self.step, self.state_file)
+
+
+class _Window:
+    """Sums over the steps since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.times: list[Tensor] = []
+        self.norms: list[Tensor] = []
+        self.since = time.perf_counter()
+
+    def add(self, loss: Tensor, t: Tensor, norm: Tensor) -> None:
+        self.losses.append(loss)
+        self.times.append(t)
+        self.norms.append(norm)
+
+    def close(self, step: int, batch_size: int, rate: float) -> dict[str, Any]:
+        loss, t = torch.cat(self.losses).cpu(), torch.cat(self.times)
+        seconds = time.perf_counter() - self.since
+        row: dict[str, Any] = {
+            "step": step,
+            "images": step * batch_size,
+            "loss": float(loss.mean()),
+            "gradient_norm": float(torch.stack(self.norms).mean()),
+            "learning_rate": rate,
+            "images_per_s": len(loss) / seconds,
+        }
+        place = (t * _TIME_BINS).long().clamp(max=_TIME_BINS - 1)
+        for i in range(_TIME_BINS):
+            here = place == i
+            row[f"loss_t{i / _TIME_BINS:.1f}"] = float(loss[here].mean()) if here.any() else ""
+        self.__init__()
+        return row
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def _seen(mechanism: RectifiedFlow, table: pd.DataFrame) -> dict[str, Any]:
+    """Returns which levels, or which range, of each attribute the table shows."""
+    seen: dict[str, Any] = {}
+    for variable in mechanism.attributes:
+        column = (
+            table[variable.name].dropna() if variable.name in table else pd.Series(dtype=float)
+        )
+        if variable.is_discrete:
+            present = set(column.astype(str))
+            seen[variable.name] = [level for level in variable.levels if level in present]
+        elif len(column):
+            seen[variable.name] = [float(column.min()), float(column.max())]
+    return seen

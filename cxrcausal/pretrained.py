@@ -1,0 +1,34 @@
+"""The trained models that ship with the package, by name."""
+
+from pathlib import Path
+
+from cxrcausal.counterfactual import CounterfactualModel
+from cxrcausal.errors import CheckpointError, nearest, summarise
+from cxrcausal.shipped import shipped_folder
+
+__all__ = ["list_pretrained", "load_pretrained"]
+
+
+def list_pretrained() -> tuple[str, ...]:
+    """Returns the names of the shipped models."""
+    folders = shipped_folder("generative").iterdir()
+    return tuple(sorted(f.name for f in folders if (f / "scm.json").is_file()))
+
+
+def load_pretrained(name: str | Path, *, device: str = "cpu") -> CounterfactualModel:
+    """Returns a shipped model by name, or one saved in a folder.
+
+    Loading reads JSON and safetensors alone: no code of the checkpoint is run.
+
+    Raises:
+        CheckpointError: If there is no such model; names the nearest.
+    """
+    folder = shipped_folder("generative") / str(name)
+    if str(name) not in list_pretrained():
+        folder = Path(name)
+        if not folder.is_dir():
+            raise CheckpointError(
+                f"there is no model {str(name)!r}{nearest(name, list_pretrained())} "
+                f"Shipped: {summarise(list_pretrained(), 20)}; or give the folder of a saved model"
+            )
+    return CounterfactualModel.load(folder, device=device)

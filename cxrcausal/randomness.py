@@ -1,0 +1,97 @@
+r"""Randomness as a function of (seed, row label, variable, draw), in one place.
+
+A stateful generator makes a patient's noise depend on who else is in the batch. Here every number is
+a hash of what it is for: the 64-bit words of seed, row label, variable name, draw and component are
+mixed by the finaliser of SplitMix64 into a counter-based stream. So an answer is the same whatever
+the batch, chunk, order, process or device, and the global random state is never touched.
+
+References:
+    | Fast Splittable Pseudorandom Number Generators
+    | (Steele, Lea and Flood, 2014), https://doi.org/10.1145/2660193.2660195
+    | Parallel Random Numbers: As Easy as 1, 2, 3
+    | (Salmon et al., 2011), https://doi.org/10.1145/2063384.2063405
+"""
+
+import hashlib
+import secrets
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cxrcausal.errors import TableError, summarise
+
+__all__ = ["fresh_seed", "label_words", "normal", "uniform"]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def fresh_seed() -> int:
+    """Returns a 63-bit seed from the operating system, for callers who gave none."""
+    return secrets.randbits(63)
+
+
+def label_words(index: pd.Index, *, unique: bool = True) -> np.ndarray:
+    """Returns one 64-bit word per row label, the same in every process.
+
+    Arguments:
+        index: The labels of the rows; any index, a MultiIndex included.
+        unique: Whether repeated labels are refused: two rows of one label would share their noise.
+
+    Raises:
+        TableError: If `unique` and a label repeats.
+    """
+    if unique and not index.is_unique:
+        repeated = index[index.duplicated()].unique()
+        raise TableError(
+            f"row labels must be unique, because randomness is a function of the row label; "
+            f"repeated: {summarise(repeated)}; use table.reset_index(drop=True)"
+        )
+    return pd.util.hash_pandas_object(index, index=False).to_numpy(np.uint64)
+
+
+def uniform(
+    seed: int,
+    labels: np.ndarray,
+    variable: str,
+    draws: np.ndarray | int = 0,
+    size: int = 1,
+) -> Tensor:
+    """Returns uniforms strictly inside (0, 1), one row of `size` numbers per label and draw.
+
+    Arguments:
+        seed: Any integer; only its low 64 bits count.
+        labels: Words of the row labels (rows,), from `label_words`.
+        variable: What the numbers are for; another name gives an independent stream.
+        draws: The draw number(s), broadcast against `labels`.
+        size: How many numbers each row needs.
+
+    Returns:
+        A float64 tensor (rows, size). The numbers are odd multiples of 2^-54, so neither 0, 1
+        nor one half is ever among them.
+    """
+    name = np.frombuffer(hashlib.blake2b(variable.encode(), digest_size=8).digest(), np.uint64)
+    word = np.full(1, seed & 0xFFFF_FFFF_FFFF_FFFF, np.uint64)
+    with np.errstate(over="ignore"):  # wrapping around is what makes it a hash
+        for part in (name, np.asarray(labels, np.uint64), np.atleast_1d(draws).astype(np.uint64)):
+            word = _mix(word ^ _mix(part + _GOLDEN))
+        counter = np.arange(1, size + 1, dtype=np.uint64) * _GOLDEN
+        bits = _mix(word[:, None] + counter)
+    return torch.from_numpy(((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+
+
+def normal(
+    seed: int, labels: np.ndarray, variable: str, draws: np.ndarray | int = 0, size: int = 1
+) -> Tensor:
+    """Returns standard normals (rows, size) in float64, the quantiles of `uniform`."""
+    return torch.special.ndtri(uniform(seed, labels, variable, draws, size))
+
+
+def _mix(word: np.ndarray) -> np.ndarray:
+    """Returns the SplitMix64 finaliser of each word: every input bit moves every output bit."""
+    word = (word ^ (word >> np.uint64(30))) * _MIX_1
+    word = (word ^ (word >> np.uint64(27))) * _MIX_2
+    return word ^ (word >> np.uint64(31))

@@ -1,0 +1,274 @@
+r"""Parents as numbers, and the small network that reads them.
+
+Every mechanism here is an arbitrary function of its parents up to a handful of coefficients
+:math:`\theta(\mathrm{pa})`: one logit, one logit per level, or the coefficients of a monotone flow.
+The network is a logistic regression (one indicator per level, a natural cubic spline of every
+continuous parent) plus a residual whose last layer starts at zero, so that a node can never start
+below the regression that a statistician would have fitted. Arithmetic is in float64 throughout,
+whatever precision the weights were stored in.
+
+Parents are mostly discrete, so most rows share theirs with many others: `distinct_parents` lets a
+mechanism evaluate its network once per configuration instead of once per row.
+
+References:
+    | The Elements of Statistical Learning, section 5.2.1 (natural cubic splines)
+    | (Hastie, Tibshirani and Friedman, 2009), https://doi.org/10.1007/978-0-387-84858-7
+"""
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from cxrcausal.graph.variable import Variable
+from cxrcausal.scm.mechanism import Parents
+
+__all__ = ["Conditioner", "ParentFeatures", "SkipNetwork", "distinct_parents", "level_count"]
+
+_KNOT_QUANTILES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
+_FEWEST_TO_SORT = 512  # below this many rows, finding the distinct ones costs more than it saves
+
+
+def level_count(variable: Variable) -> int | None:
+    """Returns how many values the variable can take; None if it is a continuum."""
+    if variable.is_discrete:
+        return len(variable.levels)
+    return None if variable.grid is None else len(variable.grid)
+
+
+def distinct_parents(
+    parents: tuple[Variable, ...], pa: Parents, *, sort: bool = False
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Returns a list of parent configurations, and for every row the place of its own in the list.
+
+    Where the parents have fewer joint values than there are rows, the list is all of them in a
+    fixed order; otherwise it is the rows themselves, or the distinct ones among them if `sort`.
+
+    Arguments:
+        parents: The variables to read.
+        pa: Their values, broadcastable against each other.
+        sort: Whether looking for repeated rows is worth a sort, because evaluating one is dear.
+
+    Returns:
+        The configurations, name to values (configurations,), and the places (*batch) as int64.
+        Without parents, one empty configuration and the place 0.
+    """
+    if not parents:
+        return {}, torch.zeros((), dtype=torch.int64)
+    values = torch.broadcast_tensors(*(pa[p.name] for p in parents))
+    rows, total = values[0].numel(), 1
+    for variable in parents:
+        total *= level_count(variable) or 2**62
+    if total <= rows or (sort and rows >= _FEWEST_TO_SORT and total < 2**62):
+        code = _joint_code(parents, values)
+        if code is not None and total <= rows:
+            return _all_configurations(parents, code.device), code
+        if code is not None:
+            seen, place = torch.unique(code, return_inverse=True)
+            first = torch.empty_like(seen)
+            first[place.flatten()] = torch.arange(rows, device=code.device)  # any row serves
+            return {
+                p.name: v.flatten()[first] for p, v in zip(parents, values, strict=True)
+            }, place
+    place = torch.arange(rows, device=values[0].device).reshape(values[0].shape)
+    return {p.name: v.flatten() for p, v in zip(parents, values, strict=True)}, place
+
+
+def _joint_code(parents: tuple[Variable, ...], values: tuple[Tensor, ...]) -> Tensor | None:
+    """Returns one integer per row, or None where a continuous parent lies off its grid."""
+    code: Tensor | None = None
+    for variable, value in zip(parents, values, strict=True):
+        if variable.is_discrete:
+            index = value.to(torch.int64)
+        else:
+            low, step = variable.bounds[0], variable.resolution
+            steps = ((value - low) / step).round()
+            if not torch.equal(low + steps * step, value):
+                return None
+            index = steps.to(torch.int64)
+        code = index if code is None else code * level_count(variable) + index
+    return code
+
+
+def _all_configurations(parents: tuple[Variable, ...], device: torch.device) -> dict[str, Tensor]:
+    """Returns every joint value of gridded parents, in the order of `_joint_code`."""
+    counts = [level_count(p) for p in parents]
+    rest = torch.arange(math.prod(counts), device=device)
+    configurations = {}
+    for variable, count in zip(reversed(parents), reversed(counts), strict=True):
+        index = (rest % count).to(torch.float64)
+        rest = rest // count
+        if not variable.is_discrete:
+            index = variable.bounds[0] + index * variable.resolution
+        configurations[variable.name] = index
+    return configurations
+
+
+@final
+class ParentFeatures(nn.Module):
+    """Turns parents into numbers: an indicator per level but the first, a spline per continuous one.
+
+    The spline columns are centred and whitened on the rows of the fit, so that a whisper of
+    penalty weighs them alike; beyond the data they go on in a straight line.
+
+    Arguments:
+        parents: The variables to read.
+    """
+
+    def __init__(self, parents: tuple[Variable, ...]) -> None:
+        super().__init__()
+        self.parents = parents
+        continuous = sum(not p.is_discrete for p in parents)
+        size = len(_KNOT_QUANTILES)
+        ends = [p.bounds or (-2.0, 2.0) for p in parents if not p.is_discrete]
+        knots = [torch.linspace(a, b, size, dtype=torch.float64) for a, b in ends]
+        self.register_buffer("knots", torch.stack(knots) if knots else torch.zeros(0, size))
+        self.register_buffer("centre", torch.zeros(continuous, size - 1, dtype=torch.float64))
+        eye = torch.eye(size - 1, dtype=torch.float64).repeat(continuous, 1, 1)
+        self.register_buffer("whitening", eye)
+        self.double()
+
+    @property
+    def width(self) -> int:
+        """How many columns the parents become."""
+        spline = len(_KNOT_QUANTILES) - 1
+        return sum(len(p.levels) - 1 if p.is_discrete else spline for p in self.parents)
+
+    @torch.no_grad()
+    def calibrate(self, pa: Parents, weights: Tensor) -> None:
+        """Sets knots, centres and whitening from rows (rows,) and how often each occurs (rows,)."""
+        share = weights / weights.sum()
+        for c, variable in enumerate(p for p in self.parents if not p.is_discrete):
+            value = pa[variable.name]
+            ordered, order = value.sort()
+            reached = share[order].cumsum(0)
+            wanted = torch.tensor(_KNOT_QUANTILES, dtype=torch.float64) * reached[-1]
+            at = torch.searchsorted(reached, wanted).clamp(max=len(ordered) - 1)
+            knots = ordered[at]
+            if (knots.diff() <= 0).any():
+                low, high = float(ordered[0]), float(ordered[-1])
+                high = high if high > low else low + 1.0
+                knots = torch.linspace(low, high, len(knots), dtype=torch.float64)
+            self.knots[c] = knots
+            basis = _natural_spline(value, knots)
+            self.centre[c] = share @ basis
+            centred = basis - self.centre[c]
+            spread, axes = torch.linalg.eigh(centred.mT @ (share[:, None] * centred))
+            kept = spread > 1e-9 * spread[-1].clamp(min=1e-300)
+            scale = torch.where(kept, spread.clamp(min=1e-300).rsqrt(), 0.0)
+            self.whitening[c] = axes * scale
+
+    def forward(self, pa: Parents) -> Tensor:
+        """Returns the columns (rows, width) of parents given as (rows,); one row without parents."""
+        if not self.parents:
+            return self.knots.new_zeros(1, 0)
+        columns, c = [], 0
+        for variable in self.parents:
+            value = pa[variable.name]
+            if variable.is_discrete:
+                levels = torch.arange(1, len(variable.levels), device=value.device)
+                columns.append((value[:, None] == levels).to(torch.float64))
+            else:
+                basis = _natural_spline(value.to(torch.float64), self.knots[c]) - self.centre[c]
+                columns.append(basis @ self.whitening[c])
+                c += 1
+        return torch.cat(columns, -1)
+
+
+def _natural_spline(x: Tensor, knots: Tensor) -> Tensor:
+    """Returns the natural cubic spline basis (rows, knots − 1) without its constant, unit knots."""
+    low, span = knots[0], knots[-1] - knots[0]
+    z, t = (x - low) / span, (knots - low) / span
+    cubes = (z[:, None] - t).clamp(min=0.0) ** 3
+    d = (cubes[:, :-1] - cubes[:, -1:]) / (t[-1] - t[:-1])
+    return torch.cat((z[:, None], d[:, :-1] - d[:, -1:]), -1)
+
+
+@final
+class SkipNetwork(nn.Module):
+    """A linear map plus, where `hidden` is not empty, a residual network that starts at zero.
+
+    Arguments:
+        inputs: The number of columns.
+        outputs: The number of coefficients.
+        hidden: The widths of the residual's hidden layers; empty for the linear map alone.
+    """
+
+    def __init__(self, inputs: int, outputs: int, hidden: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.linear = _Linear(inputs, outputs)
+        widths = (inputs, *hidden, outputs) if hidden else ()
+        self.residual = nn.ModuleList(
+            _Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True)
+        )
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draws the residual's hidden layers; its last layer stays at zero."""
+        for layer in list(self.residual)[:-1]:
+            bound = math.sqrt(3.0 / max(layer.weight.shape[1], 1))
+            layer.weight.uniform_(-bound, bound, generator=generator)
+            layer.bias.uniform_(-0.5, 0.5, generator=generator)
+        for layer in list(self.residual)[-1:]:
+            layer.weight.zero_()
+            layer.bias.zero_()
+
+    def forward(self, columns: Tensor) -> Tensor:
+        """Returns coefficients (rows, outputs) of columns (rows, inputs)."""
+        out = self.linear(columns)
+        if self.residual:
+            hidden = columns
+            for layer in list(self.residual)[:-1]:
+                hidden = nn.functional.silu(layer(hidden))
+            out = out + self.residual[-1](hidden)
+        return out
+
+
+@final
+class _Linear(nn.Module):
+    """A linear map that starts at zero, without touching the global random state."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(outputs, dtype=torch.float64))
+
+    def forward(self, columns: Tensor) -> Tensor:
+        """Returns (rows, outputs) of columns (rows, inputs)."""
+        return nn.functional.linear(columns, self.weight, self.bias)
+
+
+def _is_saturated(parents: tuple[Variable, ...]) -> bool:
+    """Whether a linear map of the features is already every function of the parents."""
+    return not parents or (len(parents) == 1 and parents[0].is_discrete)
+
+
+@final
+class Conditioner(nn.Module):
+    r"""Carries parents to the coefficients of a mechanism, :math:`\theta(\mathrm{pa})`.
+
+    Arguments:
+        parents: The variables to read.
+        outputs: The number of coefficients.
+        hidden: The widths of the residual network's hidden layers; empty for none.
+    """
+
+    def __init__(
+        self, parents: tuple[Variable, ...], outputs: int, hidden: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__()
+        self.parents = parents
+        self.outputs = outputs
+        self.hidden = () if _is_saturated(parents) else tuple(hidden)
+        self.features = ParentFeatures(parents)
+        self.network = SkipNetwork(self.features.width, outputs, self.hidden)
+
+    def drop_residual(self) -> None:
+        """Leaves the linear part alone."""
+        self.hidden = ()
+        self.network.residual = nn.ModuleList()
+
+    def forward(self, pa: Parents) -> Tensor:
+        """Returns coefficients (rows, outputs) of parents given as (rows,)."""
+        return self.network(self.features(pa))

@@ -1,0 +1,339 @@
+r"""One mechanism fitted to its rows by maximum likelihood, never below logistic regression.
+
+Rows that agree in the variable and in all its parents are counted once with their number as weight,
+so a table of binary findings shrinks a hundredfold. The linear part of the network is then fitted to
+convergence by L-BFGS with a whisper of penalty: that is the logistic regression of a statistician.
+A residual network follows, stopped early on patients that were set aside, and kept only where it
+predicts those patients better by more than its standard error; then both are fitted again on all
+rows. Everything is deterministic under the seed, and the global random state is left alone.
+"""
+
+import copy
+import hashlib
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cxrcausal.errors import GraphError, TableError, nearest, summarise
+from cxrcausal.graph.variable import Variable
+from cxrcausal.scm.features import level_count
+from cxrcausal.scm.interval import DirectEdges, IntervalMechanism
+from cxrcausal.scm.logic import LogicMechanism
+from cxrcausal.scm.mechanism import Mechanism
+from cxrcausal.scm.nominal import GumbelMechanism
+
+__all__ = ["MECHANISMS", "Coupling", "Family", "fit_mechanism", "resolve_family"]
+
+Family = Literal["auto", "direct", "cnf", "nsf"]
+Coupling = Literal["gumbel", "ordered"]
+
+MECHANISMS: dict[str, type[Mechanism]] = {
+    cls.__name__: cls for cls in (IntervalMechanism, GumbelMechanism, LogicMechanism)
+}
+"""Every mechanism class by name; each builds itself with `from_config(variable, parents, config)`."""
+
+_log = logging.getLogger("cxrcausal")
+_FEWEST_GROUPS = 50  # with fewer patients none can be spared for validation
+_LEAST_GAIN = 1e-6  # nats per row
+_PATIENCE = 20  # epochs
+_BATCH = 8192
+_PENALTY = 0.5  # of half the squared weights, against the summed loss
+
+
+def resolve_family(variable: Variable, family: Family = "auto") -> str:
+    """Returns the family that a variable gets: `direct`, `cnf` or `nsf`.
+
+    Raises:
+        GraphError: If the family does not exist for the variable's kind.
+    """
+    if family not in get_args(Family):
+        raise GraphError(
+            f"family {family!r} does not exist{nearest(family, get_args(Family))}; "
+            f"allowed: {summarise(get_args(Family))}"
+        )
+    return "direct"
+
+
+def fit_mechanism(
+    variable: Variable,
+    parents: tuple[Variable, ...],
+    values: Mapping[str, Tensor],
+    groups: np.ndarray | None = None,
+    *,
+    family: Family = "auto",
+    coupling: Coupling = "gumbel",
+    seed: int = 0,
+    weights: np.ndarray | None = None,
+    validation: float = 0.1,
+    hidden: tuple[int, ...] = (32, 32),
+    most_epochs: int = 300,
+) -> Mechanism:
+    """Fits one mechanism on the rows where the variable and all its parents are known.
+
+    Arguments:
+        variable: The variable that is assigned.
+        parents: The variables that the mechanism reads.
+        values: Values (rows,) of all of them by name, NaN where unknown.
+        groups: What each row belongs to (patients); rows of one group stay on one side of the
+            validation split. Without it each row is its own group.
+        family: `direct`, `cnf` or `nsf`; `auto` chooses by kind.
+        coupling: Of a nominal variable, `gumbel` or `ordered` (an order is assumed).
+        seed: Decides the validation patients and the residual's first weights.
+        weights: How often each row counts (rows,); once if left out.
+        validation: The share of groups set aside for early stopping.
+        hidden: The widths of the residual network; empty for none.
+        most_epochs: The most passes over the rows in one stage of training.
+
+    Returns:
+        The fitted mechanism, in evaluation mode, its parameters frozen.
+
+    Raises:
+        TableError: If no row has the variable and all its parents known.
+        GraphError: If the family does not exist for the variable's kind.
+    """
+    family = resolve_family(variable, family)
+    x = values[variable.name]
+    weight = torch.ones(len(x), dtype=torch.float64)
+    if weights is not None:
+        weight = torch.as_tensor(np.asarray(weights, np.float64))
+    if variable.is_definition:
+        mechanism = LogicMechanism(variable, parents)
+        mechanism.fit_rates(x, {p.name: values[p.name] for p in parents}, weight)
+        return mechanism.eval().requires_grad_(False)
+    cells = _Cells.gather(variable, parents, values, weight, groups, validation, seed)
+    mechanism = _build(variable, parents, family, coupling, hidden, cells)
+    _fit_by_stages(mechanism, cells, _generator(seed, variable.name), most_epochs)
+    return mechanism.eval().requires_grad_(False)
+
+
+def _build(
+    variable: Variable,
+    parents: tuple[Variable, ...],
+    family: str,
+    coupling: Coupling,
+    hidden: tuple[int, ...],
+    cells: "_Cells",
+) -> Mechanism:
+    """Returns the mechanism of the variable's kind, started at the marginal of its rows."""
+    if variable.kind == "nominal" and coupling == "gumbel":
+        mechanism = GumbelMechanism(variable, parents, hidden)
+        mechanism.start_at(cells.counts(mechanism.noise_size, cells.x.to(torch.int64)))
+        return mechanism
+    levels = level_count(variable)
+    mechanism = IntervalMechanism(variable, parents, DirectEdges(parents, levels, hidden))
+    mechanism.source.start_at(cells.counts(levels, mechanism.index(cells.x)))
+    return mechanism
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The distinct rows of one fit, with how often each occurs.
+
+    Arguments:
+        x: Values of the variable (cells,).
+        pa: Values of the parents (cells,) by name.
+        train: How often each cell occurs among the training patients (cells,).
+        held: The same among the validation patients.
+        held_cell: The cell of every validation row, (validation rows,).
+        held_group: The patient of every validation row, a number from 0.
+        held_weight: How often every validation row counts.
+    """
+
+    x: Tensor
+    pa: dict[str, Tensor]
+    train: Tensor
+    held: Tensor
+    held_cell: np.ndarray
+    held_group: np.ndarray
+    held_weight: np.ndarray
+
+    @classmethod
+    def gather(
+        cls,
+        variable: Variable,
+        parents: tuple[Variable, ...],
+        values: Mapping[str, Tensor],
+        weight: Tensor,
+        groups: np.ndarray | None,
+        validation: float,
+        seed: int,
+    ) -> "_Cells":
+        """Collects the rows where everything is known, and splits them by patient."""
+        names = (variable.name, *(p.name for p in parents))
+        usable = torch.stack([~values[name].isnan() for name in names]).all(0) & (weight > 0)
+        if not usable.any():
+            raise TableError(
+                f"{variable.name!r} cannot be fitted: in none of the {len(usable)} rows are it and "
+                f"its parents ({summarise(names[1:]) or 'none'}) all known"
+            )
+        columns = [values[name][usable].to("cpu", torch.float64).numpy() for name in names]
+        weight = weight[usable].numpy()
+        code = np.zeros(len(weight), np.int64)
+        for column in columns:
+            level, _ = pd.factorize(column)
+            code, _ = pd.factorize(code * (level.max() + 1) + level)
+        _, first = np.unique(code, return_index=True)
+        patient = np.arange(len(usable)) if groups is None else pd.factorize(np.asarray(groups))[0]
+        patient = patient[usable.numpy()]
+        present = np.unique(patient)
+        drawn = np.random.default_rng(seed & 0xFFFF_FFFF_FFFF_FFFF).random(patient.max() + 1)
+        held = (
+            drawn[patient] < validation if len(present) >= _FEWEST_GROUPS else drawn[patient] < 0
+        )
+        cells = len(first)
+        distinct = [torch.from_numpy(np.ascontiguousarray(column[first])) for column in columns]
+        return cls(
+            x=distinct[0],
+            pa=dict(zip(names[1:], distinct[1:], strict=True)),
+            train=torch.from_numpy(np.bincount(code[~held], weight[~held], cells)),
+            held=torch.from_numpy(np.bincount(code[held], weight[held], cells)),
+            held_cell=code[held],
+            held_group=pd.factorize(patient[held])[0],
+            held_weight=weight[held],
+        )
+
+    @property
+    def total(self) -> Tensor:
+        """How often each cell occurs (cells,)."""
+        return self.train + self.held
+
+    def counts(self, levels: int, index: Tensor) -> Tensor:
+        """Returns how often each level (levels,) occurs, given each cell's level (cells,)."""
+        return torch.zeros(levels, dtype=torch.float64).index_add_(0, index, self.total)
+
+    def gain(self, before: Tensor, after: Tensor) -> tuple[float, float]:
+        """Returns the mean gain on validation rows, in nats, and its standard error by patient.
+
+        Arguments:
+            before: Loss of every cell (cells,) under the smaller model.
+            after: Loss of every cell under the larger one.
+        """
+        rows = (before - after).numpy()[self.held_cell] * self.held_weight
+        patients = np.bincount(self.held_group, rows)
+        sizes = np.bincount(self.held_group, self.held_weight)
+        mean = patients.sum() / sizes.sum()
+        return mean, float(np.sqrt(((patients - mean * sizes) ** 2).sum()) / sizes.sum())
+
+
+def _fit_by_stages(
+    mechanism: Mechanism, cells: _Cells, generator: torch.Generator, most_epochs: int
+) -> None:
+    """Fits the linear part, tries the residual on validation patients, fits what is kept on all."""
+    conditioner = mechanism.conditioner
+    conditioner.features.calibrate(cells.pa, cells.total)
+    columns = conditioner.features(cells.pa).expand(len(cells.x), -1)
+    network = conditioner.network
+
+    if not conditioner.hidden or not cells.held.any():
+        conditioner.drop_residual()
+        _converge(mechanism, cells.x, columns, cells.total)
+        return
+    residual, network.residual = network.residual, torch.nn.ModuleList()
+    _converge(mechanism, cells.x, columns, cells.train)
+    with torch.no_grad():
+        before = -mechanism.log_prob_given(cells.x, network(columns))
+    start = copy.deepcopy(mechanism.state_dict())
+
+    network.residual = residual
+    network.initialise(generator)
+    first = copy.deepcopy(residual.state_dict())
+    order = generator.get_state()
+    epochs = _descend(mechanism, cells, columns, cells.train, generator, most_epochs, watch=True)
+    with torch.no_grad():
+        after = -mechanism.log_prob_given(cells.x, network(columns))
+    gain, error = cells.gain(before, after)
+    kept = gain > 2 * error and gain > _LEAST_GAIN
+    _log.debug(
+        "%s: residual %s after %d epochs, validation gain %.5f nats (standard error %.5f)",
+        mechanism.variable.name, "kept" if kept else "dropped", epochs, gain, error,
+    )  # fmt: skip
+    conditioner.drop_residual()
+    mechanism.load_state_dict(start)
+    _converge(mechanism, cells.x, columns, cells.total)
+    if kept:
+        residual.load_state_dict(first)
+        network.residual = residual
+        conditioner.hidden = tuple(len(layer.bias) for layer in list(residual)[:-1])
+        generator.set_state(order)
+        _descend(mechanism, cells, columns, cells.total, generator, epochs, watch=False)
+
+
+def _converge(mechanism: Mechanism, x: Tensor, columns: Tensor, weight: Tensor) -> None:
+    """Minimises the penalised loss of the weighted cells by L-BFGS, all cells at a time."""
+    parameters = [p for p in mechanism.parameters() if p.numel()]
+    if not parameters:
+        return
+    total = weight.sum()
+    used = weight > 0
+    x, columns, share = x[used], columns[used], weight[used] / total
+    optimiser = torch.optim.LBFGS(
+        parameters, max_iter=300, history_size=20, line_search_fn="strong_wolfe",
+        tolerance_grad=1e-8, tolerance_change=1e-11,
+    )  # fmt: skip
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        with torch.enable_grad():
+            nats = -mechanism.log_prob_given(x, mechanism.conditioner.network(columns)) @ share
+            penalised = nats + _penalty(mechanism) / total
+            penalised.backward()
+        return penalised.detach()
+
+    optimiser.step(loss)
+
+
+def _descend(
+    mechanism: Mechanism,
+    cells: _Cells,
+    columns: Tensor,
+    weight: Tensor,
+    generator: torch.Generator,
+    most_epochs: int,
+    *,
+    watch: bool,
+) -> int:
+    """Trains everything by Adam; if `watch`, stops early and keeps the best epoch, which it returns."""
+    network = mechanism.conditioner.network
+    used = torch.nonzero(weight > 0).squeeze(-1)
+    share = weight * (len(used) / weight.sum())
+    optimiser = torch.optim.Adam(mechanism.parameters(), lr=3e-3)
+    best, best_epoch, best_state = math.inf, 0, None
+    for epoch in range(most_epochs + 1):
+        if watch:
+            with torch.no_grad():
+                loss = -mechanism.log_prob_given(cells.x, network(columns)) @ cells.held
+            if float(loss) < best:
+                best, best_epoch = float(loss), epoch
+                best_state = copy.deepcopy(mechanism.state_dict())
+            elif epoch - best_epoch >= _PATIENCE:
+                break
+        if epoch == most_epochs:
+            break
+        for rows in used[torch.randperm(len(used), generator=generator)].split(_BATCH):
+            optimiser.zero_grad()
+            nats = -mechanism.log_prob_given(cells.x[rows], network(columns[rows]))
+            loss = (nats * share[rows]).mean() + _penalty(mechanism) / weight.sum()
+            loss.backward()
+            optimiser.step()
+    if watch:
+        mechanism.load_state_dict(best_state)
+    return best_epoch
+
+
+def _penalty(mechanism: Mechanism) -> Tensor:
+    """Returns the whisper of penalty on the network's weights."""
+    weights = mechanism.conditioner.network.parameters()
+    return 0.5 * _PENALTY * sum((w.square().sum() for w in weights), torch.zeros(()).double())
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    """Returns a generator for one variable, independent of the others' and of the global one."""
+    word = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(word, "little") >> 1)

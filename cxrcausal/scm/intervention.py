@@ -1,0 +1,335 @@
+"""Interventions as values: what `do` sets each variable to, in every row.
+
+A variable may be set to a level or number, to one value per row (an array, or a Series aligned on
+the row labels), to its own factual value moved by `shift` or `scale`, or to what a function says
+of the factual rows. `resolve` understands all of them, refuses what cannot be set, and leaves one
+`Setting` per variable. Only `shift` and `scale` still wait for the factual value, since that may
+be unknown and is then drawn first.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cxrcausal.errors import InterventionError, UnobservedError, nearest, summarise
+from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.graph.variable import Variable
+from cxrcausal.scm.logic import definition_parts
+from cxrcausal.scm.table import allowed_values, normalise, plain
+
+__all__ = ["Do", "Observed", "Scale", "Setting", "Shift", "healthy", "resolve", "scale", "shift"]
+
+Do = Mapping[str, Any]
+"""What is set: variable to level, number, array, Series, `Shift`, `Scale`, function of rows."""
+
+Observed = Mapping[str, tuple[str, ...] | tuple[float, float]]
+"""What a fit has seen: the levels of a discrete variable, the range of a continuous one. A
+variable that it never saw is not a key."""
+
+
+@final
+@dataclass(frozen=True)
+class Shift:
+    """The factual value plus `amount`, in the variable's unit."""
+
+    amount: float
+
+
+@final
+@dataclass(frozen=True)
+class Scale:
+    """The factual value times `factor`."""
+
+    factor: float
+
+
+def shift(amount: float) -> Shift:
+    """Returns the intervention that adds `amount` (in the variable's unit) to the factual value.
+
+    Example:
+        >>> shift(+20)
+        Shift(amount=20.0)
+    """
+    return Shift(_finite(amount, "shift"))
+
+
+def scale(factor: float) -> Scale:
+    """Returns the intervention that multiplies the factual value by `factor`."""
+    return Scale(_finite(factor, "scale"))
+
+
+class _Model(Protocol):
+    @property
+    def graph(self) -> CausalGraph: ...
+    @property
+    def observed(self) -> Observed: ...
+
+
+def healthy(of: CausalGraph | _Model) -> dict[str, str]:
+    """Returns the intervention that makes every finding which a definition counts negative.
+
+    This is what is meant by setting `no_finding` to positive, which is itself decided by them.
+
+    Arguments:
+        of: A graph, or a fitted SCM; of an SCM only the findings that its fit observed, since it
+            refuses interventions on others.
+    """
+    graph, observed = (of, None) if isinstance(of, CausalGraph) else (of.graph, of.observed)
+    do = {}
+    for name, variable in graph.variables.items():
+        if variable.is_definition:
+            counted, _ = definition_parts([graph.variables[p] for p in graph.parents(name)])
+            do |= {v.name: v.levels[0] for v in counted if observed is None or v.name in observed}
+    return do
+
+
+@final
+@dataclass(frozen=True)
+class Setting:
+    """What one variable is set to: `values`, or where these are None `factor` x + `offset`.
+
+    Arguments:
+        variable: The variable that is set.
+        values: One value per row (rows,), within bounds; None if relative to the factual value.
+        factor: What the factual value is multiplied by.
+        offset: What is added, in the variable's unit.
+        clip: Whether to stop at the bounds instead of refusing to leave them.
+        clipped: How many rows have been stopped at the bounds so far, where that is known.
+    """
+
+    variable: Variable
+    values: Tensor | None = None
+    factor: float = 1.0
+    offset: float = 0.0
+    clip: bool = False
+    clipped: int = 0
+
+    def value(self, x: Tensor, index: pd.Index) -> Tensor:
+        """Returns the value that is set, broadcastable against the factual values `x` (rows, ...).
+
+        A value off the grid of a variable with a resolution goes to the nearest grid point.
+
+        Raises:
+            InterventionError: If the bounds are left in a row, and clipping was not asked for.
+        """
+        if self.values is not None:
+            return self.values.reshape(-1, *[1] * (x.ndim - 1))
+        moved = self.factor * x + self.offset
+        variable = self.variable
+        if variable.bounds is None:
+            return moved
+        low, high = variable.bounds
+        outside = (moved < low) | (moved > high)
+        if not self.clip and bool(outside.any()):
+            rows = np.flatnonzero(outside.reshape(len(x), -1).any(1).cpu().numpy())
+            first = moved.reshape(len(x), -1)[rows[0]]
+            worst = first[(first < low) | (first > high)][0].item()
+            raise _leaves_bounds(variable, index[rows], worst)
+        if variable.resolution is not None:
+            moved = low + ((moved - low) / variable.resolution).round() * variable.resolution
+            high = (
+                low + math.floor((high - low) / variable.resolution + 1e-9) * variable.resolution
+            )
+        return moved.clamp(low, high)
+
+    def rows(self, start: int, stop: int) -> "Setting":
+        """Returns the setting of rows `start` to `stop`."""
+        if self.values is None:
+            return self
+        return dataclasses.replace(self, values=self.values[start:stop])
+
+
+def resolve(
+    do: Do | None,
+    rows: pd.DataFrame,
+    graph: CausalGraph,
+    observed: Observed,
+    *,
+    clip: bool = False,
+) -> dict[str, Setting]:
+    """Returns what each intervened variable is set to, checked; {} for the null intervention.
+
+    Arguments:
+        do: The intervention.
+        rows: The factual rows, canonical; what a Series is aligned on and a function reads.
+        graph: The graph of the variables.
+        observed: What the fit has seen.
+        clip: Whether a continuous value that leaves the bounds stops there instead of being
+            refused.
+
+    Raises:
+        InterventionError: On an unknown variable or level, a definition, a value that leaves the
+            bounds, an unknown value (NaN), or values that do not fit the rows.
+        UnobservedError: On a variable or level that the fit never saw.
+    """
+    if do is None:
+        return {}
+    if not isinstance(do, Mapping):
+        raise InterventionError(
+            f"do is a mapping from variable to value, as in {{'sex': 'Male'}}; found "
+            f"{type(do).__name__}"
+        )
+    settings = {}
+    for name, wanted in do.items():
+        variable = _settable(name, graph, observed)
+        if isinstance(wanted, Shift | Scale):
+            if variable.is_discrete:
+                word = type(wanted).__name__.lower()
+                raise InterventionError(
+                    f"{word} moves a continuous variable; {name!r} is {variable.kind} with levels "
+                    f"{summarise(variable.levels, 10)}"
+                )
+            factor, offset = (
+                (wanted.factor, 0.0) if isinstance(wanted, Scale) else (1.0, wanted.amount)
+            )
+            settings[name] = Setting(variable, None, factor, offset, clip)
+        else:
+            settings[name] = _fixed(variable, wanted, rows, observed, clip=clip)
+    return settings
+
+
+def _settable(name: object, graph: CausalGraph, observed: Observed) -> Variable:
+    """Returns the variable of that name, if it may be set."""
+    if name not in graph.variables:
+        what = "is the radiograph" if name == "image" else "is not a variable"
+        raise InterventionError(
+            f"do sets {name!r}, which {what} of graph {graph.name!r}"
+            f"{nearest(name, graph.variables)}. It has: {', '.join(graph.variables)}"
+        )
+    variable = graph.variables[str(name)]
+    if variable.is_definition:
+        raise InterventionError(
+            f"do sets {name!r}, which is a definition: its parents decide it. Set these instead; "
+            f"do=cx.healthy(graph) makes every finding negative that it counts"
+        )
+    if name not in observed:
+        raise UnobservedError(
+            f"do sets {name!r}, which was never observed in the fit, so that its effects are "
+            f"unknown; observed: {', '.join(observed)}"
+        )
+    return variable
+
+
+def _fixed(
+    variable: Variable,
+    wanted: object,
+    rows: pd.DataFrame,
+    observed: Observed,
+    *,
+    clip: bool,
+) -> Setting:
+    """Returns the setting of given values, one for all rows or one for each."""
+    series = _series(variable.name, wanted, rows)
+    if clip and variable.bounds is not None:
+        numbers = pd.to_numeric(series, errors="coerce")
+        held = numbers.clip(*variable.bounds)
+        clipped = int((held != numbers).sum() - numbers.isna().sum())
+        series = held.where(numbers.notna(), series)
+    else:
+        clipped = 0
+    values, bad = normalise(series, variable)
+    bad |= np.isnan(values)
+    if bad.any():
+        raise _refused(variable, series[bad])
+    if variable.is_discrete:
+        seen = {variable.levels.index(str(level)) for level in observed[variable.name]}
+        unseen = ~np.isin(values, sorted(seen))
+        if unseen.any():
+            level = variable.levels[int(values[unseen][0])]
+            row = plain(series.index[unseen][0])
+            raise UnobservedError(
+                f"do sets {variable.name!r} to {level!r} (row {row!r}), a level that was "
+                f"never observed in the fit; observed: "
+                f"{summarise(observed[variable.name], 10)}"
+            )
+    tensor = torch.from_numpy(values)
+    if len(series) != len(rows):  # one value for all rows
+        tensor, clipped = tensor.expand(len(rows)), clipped * len(rows)
+    return Setting(variable, tensor, clip=clip, clipped=clipped)
+
+
+def _series(name: str, wanted: object, rows: pd.DataFrame) -> pd.Series:
+    """Returns the wanted values as a Series, of one row if all rows are set alike."""
+    if callable(wanted):
+        wanted = _ask(name, wanted, rows)
+    if isinstance(wanted, pd.Series):
+        if wanted.index.equals(rows.index):
+            return wanted
+        if not wanted.index.is_unique:
+            raise InterventionError(
+                f"do[{name!r}] is a Series with repeated labels; it cannot be aligned on the rows"
+            )
+        missing = rows.index[~rows.index.isin(wanted.index)]
+        if len(missing):
+            raise InterventionError(
+                f"do[{name!r}] is a Series without a value for the rows {summarise(missing)}; a "
+                f"Series is aligned on row labels, an array goes by position"
+            )
+        return wanted.reindex(rows.index)
+    if isinstance(wanted, Tensor):
+        wanted = wanted.detach().cpu().numpy()
+    if isinstance(wanted, np.ndarray) and wanted.ndim == 0:
+        wanted = wanted.item()
+    if isinstance(wanted, pd.Categorical | pd.Index | np.ndarray | list | tuple) or hasattr(
+        wanted, "__array__"
+    ):
+        shape = np.shape(wanted)
+        if shape != (len(rows),):
+            raise InterventionError(
+                f"do[{name!r}] has shape {tuple(shape)}; one value per row is ({len(rows)},)"
+            )
+        return pd.Series(wanted, index=rows.index)
+    return pd.Series([wanted], index=rows.index[:1] if len(rows) else pd.Index(["all"]))
+
+
+def _ask(name: str, function: Callable[[pd.DataFrame], object], rows: pd.DataFrame) -> object:
+    """Returns what a function says of the rows; an answer that is again a function is refused."""
+    answer = function(rows.copy())
+    if callable(answer) or isinstance(answer, Shift | Scale):
+        raise InterventionError(
+            f"do[{name!r}] is a function that returned {answer!r}; it returns values, one for all "
+            f"rows or one for each"
+        )
+    return answer
+
+
+def _refused(variable: Variable, bad: pd.Series) -> InterventionError:
+    """Returns the error for values that cannot be set, naming the first row."""
+    found = plain(bad.iloc[0])
+    if pd.isna(found):
+        return InterventionError(
+            f"do[{variable.name!r}] is unknown (NaN) in the rows {summarise(bad.index)}; an "
+            f"intervention sets a value: leave these rows out, or give one. "
+            f"Allowed: {allowed_values(variable)}"
+        )
+    if variable.bounds is not None and isinstance(found, int | float | np.number):
+        low, high = variable.bounds
+        if not low <= found <= high:
+            return _leaves_bounds(variable, bad.index, float(found))
+    return InterventionError(
+        f"do sets {variable.name!r} to {found!r} (row {plain(bad.index[0])!r})"
+        + (nearest(found, variable.levels) if isinstance(found, str) else "")
+        + f" (allowed: {allowed_values(variable)})"
+    )
+
+
+def _leaves_bounds(variable: Variable, index: pd.Index, worst: float) -> InterventionError:
+    """Returns the error for an intervention that leaves the bounds in the given rows."""
+    return InterventionError(
+        f"do takes {variable.name!r} out of bounds in {len(index)} row(s), {summarise(index)}: "
+        f"{worst:g} in row {plain(index[0])!r}. Allowed: {allowed_values(variable)}; clip=True "
+        f"stops at the bounds"
+    )
+
+
+def _finite(x: float, what: str) -> float:
+    if isinstance(x, bool) or not isinstance(x, int | float | np.number) or not math.isfinite(x):
+        raise InterventionError(f"{what} takes a finite number; found {x!r}")
+    return float(x)

@@ -1,0 +1,103 @@
+r"""One structural assignment: a variable as a function of its parents and of its own exogenous noise.
+
+Values are float64 tensors: a continuous variable in its own unit, a discrete one as the index of its
+level. The noise of an ordered variable is one standard normal :math:`\varepsilon`; that of a Gumbel
+mechanism is one standard Gumbel per level. Parents come as a mapping from name to values; all of them
+broadcast against each other, so a mechanism can be asked about one row or about a whole grid.
+"""
+
+import abc
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from cxrcausal.graph.variable import Variable
+
+__all__ = ["Mechanism", "Parents"]
+
+Parents = Mapping[str, Tensor]
+"""Values of the parents, by name: float64, broadcastable against each other; never NaN, except where
+a mechanism says that it accepts unknown parents (`LogicMechanism`)."""
+
+
+class Mechanism(nn.Module, abc.ABC):
+    r"""One structural assignment :math:`x := f(u, \mathrm{pa})` with :math:`u \sim p(u)`.
+
+    Arguments:
+        variable: The variable that is assigned.
+        parents: The variables that the mechanism reads, those observed in its fit.
+    """
+
+    def __init__(self, variable: Variable, parents: tuple[Variable, ...]) -> None:
+        super().__init__()
+        self.variable = variable
+        self.parents = parents
+
+    @property
+    @abc.abstractmethod
+    def noise_size(self) -> int:
+        """How many exogenous numbers a row needs."""
+
+    @property
+    @abc.abstractmethod
+    def support(self) -> Tensor | None:
+        """The values (levels,) that the variable can take, ascending; None if it is a continuum."""
+
+    @abc.abstractmethod
+    def log_prob(self, x: Tensor, pa: Parents) -> Tensor:
+        r"""Returns :math:`\log p(x \mid \mathrm{pa})`: of the value's mass, or its density per unit.
+
+        Shapes: `x` (*batch) against parents (*batch), giving (*batch).
+        """
+
+    @abc.abstractmethod
+    def log_probs(self, pa: Parents) -> Tensor:
+        """Returns log-probabilities (*batch, levels) of every value in `support`.
+
+        Raises:
+            TypeError: If the variable is a continuum (`support` is None).
+        """
+
+    @abc.abstractmethod
+    def prior(self, uniform: Tensor) -> Tensor:
+        """Returns noise (*batch, noise_size) from uniforms of that shape: a draw from p(u)."""
+
+    @abc.abstractmethod
+    def predict(self, u: Tensor, pa: Parents) -> Tensor:
+        r"""Returns :math:`x = f(u, \mathrm{pa})` (*batch), given noise (*batch, noise_size)."""
+
+    @abc.abstractmethod
+    def abduct(self, x: Tensor, pa: Parents, uniform: Tensor) -> Tensor:
+        r"""Returns a draw from :math:`p(u \mid x, \mathrm{pa})`, from which `predict` gives back :math:`x`.
+
+        Arguments:
+            x: Observed values (*batch).
+            pa: Observed parents (*batch).
+            uniform: Uniforms (*batch, noise_size); ignored where the noise is unique.
+        """
+
+    @abc.abstractmethod
+    def transition(self, x: Tensor, pa: Parents, pa_star: Parents) -> Tensor:
+        r"""Returns :math:`P(x^* = j \mid x, \mathrm{pa}, \mathrm{pa}^*)`, (*batch, levels), in closed form.
+
+        The law of the counterfactual value under parents `pa_star`, given that `x` was observed
+        under `pa`, the exogenous noise integrated out.
+
+        Raises:
+            TypeError: If the variable is a continuum (`support` is None).
+        """
+
+    def forward(self, x: Tensor, pa: Parents) -> Tensor:
+        """Returns the training loss per row, the negative `log_prob`."""
+        return -self.log_prob(x, pa)
+
+    def extra_repr(self) -> str:
+        """Says what is assigned from what."""
+        return f"{self.variable.name} := f({', '.join(p.name for p in self.parents)}, u)"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live; the CPU for a mechanism without any."""
+        tensors = [*self.parameters(), *self.buffers()]
+        return tensors[0].device if tensors else torch.device("cpu")

@@ -1,0 +1,157 @@
+"""The world of some rows as a network: a cell is a number, or an axis over the values it may have.
+
+Every mechanism that reads or assigns an unknown cell contributes a table of log-probabilities, a
+`Grid`; summing these out (`factor.eliminate`) gives posteriors and likelihoods exactly. A continuum
+enters as equally likely quantile cells of its noise, so it is exact in the limit of many. A
+definition (`nor`) reads many parents but only needs to know whether any of them is positive, which a
+chain of running bits hands on at the cost of two parents.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from cxrcausal.scm.factor import Grid, joint_axes
+from cxrcausal.scm.logic import LogicMechanism
+from cxrcausal.scm.mechanism import Mechanism
+
+__all__ = ["QUANTILES", "Mechanisms", "Network", "Supports", "Values", "at", "quantile_noise"]
+
+QUANTILES = 128
+"""Into how many equally likely quantile cells an unknown continuum is divided."""
+
+Mechanisms = Mapping[str, Mechanism]
+"""The fitted mechanisms by variable, causes before effects."""
+
+Supports = Mapping[str, Tensor | None]
+"""The values (levels,) that each variable may have, those observed in the fit; None: a continuum."""
+
+Values = Mapping[str, Tensor]
+"""Values (rows,) by variable, NaN where unknown."""
+
+World = Callable[[str], Grid]
+"""The value of each cell in one world, factual or counterfactual."""
+
+
+@final
+class Network:
+    """The cells of some rows with the same pattern of absence, and what ties them together.
+
+    Arguments:
+        mechanisms: The fitted mechanisms, causes before effects.
+        supports: The values that each variable may have.
+        values: The values (rows,) of these rows.
+        unknown: The unknown cells that get an axis. Whatever these read is known or among them.
+    """
+
+    def __init__(
+        self,
+        mechanisms: Mechanisms,
+        supports: Supports,
+        values: Values,
+        unknown: Iterable[str],
+    ) -> None:
+        self.mechanisms = mechanisms
+        self.supports = supports
+        self.values = values
+        self.axes: dict[str, int] = {}
+        self.factors: list[Grid] = []
+        self._cells: dict[str, Grid] = {}
+        self._chains: dict[tuple[int, ...], Grid] = {}
+        unknown = set(unknown)
+        for name in mechanisms:
+            if name in unknown:
+                self._cells[name] = self._unknown(name)
+
+    def cell(self, name: str) -> Grid:
+        """Returns the factual value of a cell."""
+        if name not in self._cells:
+            known = self.values[name]
+            self._cells[name] = Grid((), lambda: known)
+        return self._cells[name]
+
+    def add_evidence(self, name: str) -> None:
+        """Adds what the known value of a variable says about its unknown parents."""
+        mechanism, x, pa = self.mechanisms[name], self.cell(name), self.parents(name, self.cell)
+        axes = joint_axes(pa.values(), self.axes)
+        self.factors.append(
+            Grid(axes, lambda: mechanism.log_prob(x.along(axes), at(pa, axes)))
+        )
+
+    def add_axis(self, name: str, values: Tensor) -> Grid:
+        """Adds an axis over the given values (levels,), and returns the cell that has them."""
+        self.axes[name] = len(values)
+        return Grid((name,), lambda: values[None])
+
+    def parents(self, name: str, world: World) -> dict[str, Grid]:
+        """Returns the parents of a variable in a world.
+
+        Where several unknown findings stand under a definition, one of them takes the value of a
+        running bit, whether any is positive, and the others are set to negative.
+        """
+        mechanism = self.mechanisms[name]
+        pa = {p.name: world(p.name) for p in mechanism.parents}
+        if not isinstance(mechanism, LogicMechanism):
+            return pa
+        counted = [p.name for p in mechanism.counted]
+        varying = [p for p in counted if pa[p].axes]
+        if len(varying) <= 1:
+            return pa
+        bit = self._any_positive(name, [pa[p] for p in counted])
+        negative = Grid((), lambda: mechanism.levels[:1])
+        return pa | dict.fromkeys(counted, negative) | {counted[0]: bit}
+
+    def _unknown(self, name: str) -> Grid:
+        """Returns the axis of an unknown cell, its prior given its parents being added."""
+        mechanism, support = self.mechanisms[name], self.supports[name]
+        if support is None:
+            return self._continuum(name)
+        pa = self.parents(name, self.cell)
+        inner = joint_axes(pa.values(), self.axes)
+        cell = self.add_axis(name, support)
+        keep = torch.searchsorted(mechanism.support, support)
+        self.factors.append(
+            Grid(
+                (*inner, name),
+                lambda: _with_rows(mechanism.log_probs(at(pa, inner))[..., keep], len(inner) + 2),
+            )
+        )
+        return cell
+
+    def _continuum(self, name: str) -> Grid:
+        """Returns an unknown continuum as quantile cells of its noise, all of them alike."""
+        mechanism = self.mechanisms[name]
+        pa = {p.name: self.cell(p.name) for p in mechanism.parents}
+        noise = quantile_noise(mechanism)
+        self.axes[name] = QUANTILES
+        axes = (*joint_axes(pa.values(), {k: v for k, v in self.axes.items() if k != name}), name)
+        prior = torch.full((1, QUANTILES), -math.log(QUANTILES), dtype=torch.float64)
+        self.factors.append(Grid((name,), lambda: prior.to(noise.device)))
+        return Grid(axes, lambda: predict_along(mechanism, noise, pa, axes))
+
+    def _any_positive(self, name: str, findings: Sequence[Grid]) -> Grid:
+        """Returns whether any finding is positive, as the last of a chain of running bits."""
+        key = tuple(id(grid) for grid in findings)
+        if key not in self._chains:
+            known = [grid for grid in findings if not grid.axes]
+            bits = self.mechanisms[name].support
+            bit = Grid((), lambda: torch.stack([bits[:1].expand_as(k.table) for k in known] or [bits[:1]]).amax(0) if not known else torch.stack([k.table for k in known]).amax(0))
+            for finding in (grid for grid in findings if grid.axes):
+                running = self.add_axis(f"{name}: any of {len(self.axes)}", bits)
+                axes = joint_axes((bit, finding, running), self.axes)
+                self.factors.append(
+                    Grid(
+                        axes,
+                        lambda a=bit, b=finding, c=running, axes=axes: torch.where(
+                            torch.maximum(a.along(axes), b.along(axes)) == c.along(axes),
+                            0.0,
+                            -math.inf,
+                        ).double(),
+                    )
+                )
+                bit = running
+            self._chains[key] = bit
+        return self._chains[key]

@@ -1,0 +1,202 @@
+"""Tables of patients: checked once, in one place, then numbers.
+
+A table may hold levels as strings, categoricals, booleans or 0/1, and more columns than the graph
+has variables. `check_table` turns the graph's columns into one canonical form, categoricals with
+the graph's levels and floating-point numbers in the graph's unit, and refuses anything else by
+naming column, row and value. `encode` and `decode` go between that form and tensors: a continuous
+value in its own unit, a discrete one as the index of its level, NaN where the value is unknown.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cxrcausal.errors import TableError, nearest, summarise
+from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.graph.variable import Variable
+
+__all__ = [
+    "allowed_values",
+    "categories",
+    "check_table",
+    "column",
+    "decode",
+    "encode",
+    "normalise",
+    "plain",
+]
+
+# By what share of a grain a recorded value may miss its grid: decimal steps such as 0.1 round.
+GRID_TOLERANCE = 1e-6
+
+
+def check_table(
+    table: pd.DataFrame,
+    graph: CausalGraph,
+    columns: Iterable[str] | None = None,
+    what: str = "rows",
+) -> pd.DataFrame:
+    """Returns the table with the graph's columns in canonical form; the input is not modified.
+
+    Arguments:
+        table: Any index; levels as strings, categoricals, booleans or 0/1 (binary variables only);
+            continuous variables as numbers in the graph's unit; missing values are unknown cells.
+            Columns that are not variables of the graph pass through.
+        graph: The graph whose variables are looked for.
+        columns: The variables that must be present; all of the graph's if None.
+        what: What to call the table in an error.
+
+    Returns:
+        A new table with the same index and column order. Discrete columns are categoricals with
+        the graph's levels (ordered for ordinal variables only), continuous ones float64.
+
+    Raises:
+        TableError: If a column is missing or repeated, or a value is not allowed; the message
+        names
+            column, row label, value and what is allowed.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise TableError(f"{what}: expected a pandas DataFrame; found {type(table).__name__}")
+    if not table.columns.is_unique:
+        repeated = table.columns[table.columns.duplicated()].unique()
+        raise TableError(f"{what}: columns must be unique; repeated: {summarise(repeated)}")
+    required = tuple(graph.variables) if columns is None else tuple(columns)
+    missing = [name for name in required if name not in table.columns]
+    if missing:
+        present = [str(name) for name in table.columns]
+        raise TableError(
+            f"{what}: column {missing[0]!r} is missing"
+            + (f" (and {summarise(missing[1:])})" if missing[1:] else "")
+            + (nearest(missing[0], present) or ".")
+            + f" Present: {summarise(present, 30)}. Give an unknown variable as a column of NaN"
+        )
+    canonical = {
+        name: _canonical(table[name], graph.variables[name], what)
+        for name in table.columns
+        if name in graph.variables
+    }
+    return table.assign(**canonical)
+
+
+def normalise(values: pd.Series, variable: Variable) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the values as float64 (rows,), NaN if unknown, and a mask of those not allowed."""
+    if variable.is_discrete:
+        return _level_index(values, variable)
+    return _number(values, variable)
+
+
+def allowed_values(variable: Variable) -> str:
+    """Returns the values a table may hold for a variable, in words."""
+    if variable.is_discrete:
+        return summarise(variable.levels, 10)
+    unit = f" {variable.unit}" if variable.unit else ""
+    if variable.bounds is None:
+        return f"a finite number{' of' + unit if unit else ''}"
+    grain = f" in steps of {variable.resolution:g}" if variable.resolution is not None else ""
+    low, high = variable.bounds
+    return f"{low:g} to {high:g}{unit}{grain}"
+
+
+def categories(variable: Variable) -> pd.CategoricalDtype:
+    """Returns the categorical type of a discrete variable's column."""
+    return pd.CategoricalDtype(list(variable.levels), ordered=variable.kind == "ordinal")
+
+
+def encode(table: pd.DataFrame, graph: CausalGraph) -> dict[str, Tensor]:
+    """Returns every variable of a canonical table as float64 (rows,); NaN if unknown or absent."""
+    return {
+        name: torch.from_numpy(_encode(table[name], variable))
+        if name in table.columns
+        else torch.full((len(table),), math.nan, dtype=torch.float64)
+        for name, variable in graph.variables.items()
+    }
+
+
+def decode(values: Mapping[str, Tensor], graph: CausalGraph, index: pd.Index) -> pd.DataFrame:
+    """Returns the canonical table of the given values (rows,), the inverse of `encode`."""
+    return pd.DataFrame(
+        {name: column(x, graph.variables[name]) for name, x in values.items()}, index=index
+    )
+
+
+def column(x: Tensor, variable: Variable) -> pd.Categorical | np.ndarray:
+    """Returns values (rows,) as the column of a canonical table."""
+    numbers = x.detach().cpu().numpy()
+    if not variable.is_discrete:
+        return numbers.astype(np.float64)
+    codes = np.where(np.isnan(numbers), -1.0, numbers).astype(np.int32)
+    return pd.Categorical.from_codes(codes, dtype=categories(variable))
+
+
+def _encode(values: pd.Series, variable: Variable) -> np.ndarray:
+    if not variable.is_discrete:
+        return values.to_numpy(np.float64, copy=True)
+    codes = values.cat.codes.to_numpy().astype(np.float64)
+    codes[codes < 0] = math.nan
+    return codes
+
+
+def _canonical(values: pd.Series, variable: Variable, what: str) -> pd.Series:
+    """Returns one column in canonical form."""
+    if variable.is_discrete and values.dtype == categories(variable):
+        return values
+    numbers, bad = normalise(values, variable)
+    if bad.any():
+        rows = values.index[bad]
+        found = plain(values[bad].iloc[0])
+        raise TableError(
+            f"{what}: column {variable.name!r}, row {plain(rows[0])!r}: found {found!r}"
+            + (nearest(found, variable.levels) if isinstance(found, str) else "")
+            + f" (allowed: {allowed_values(variable)}, or NaN if unknown)"
+            + (f"; {len(rows) - 1} more row(s) likewise" if len(rows) > 1 else "")
+        )
+    data = column(torch.from_numpy(numbers), variable)
+    return pd.Series(data, index=values.index, name=values.name)
+
+
+def _level_index(values: pd.Series, variable: Variable) -> tuple[np.ndarray, np.ndarray]:
+    """Returns level indices: each distinct value is understood once, then looked up."""
+    codes, distinct = pd.factorize(values)  # unknown cells get code -1
+    index_of = np.array([_index_of(value, variable) for value in distinct] + [math.nan])
+    found = index_of[codes]
+    return found, np.isnan(found) & (codes >= 0)
+
+
+def _index_of(value: object, variable: Variable) -> float:
+    """Returns the index of one level, NaN if there is no such level."""
+    if isinstance(value, str):
+        return variable.levels.index(value) if value in variable.levels else math.nan
+    if isinstance(value, bool | int | float | np.bool_ | np.number):
+        if variable.kind == "binary" and value in (0, 1):
+            return float(value)
+        name = f"{float(value):g}"  # levels that are written as numbers
+        return variable.levels.index(name) if name in variable.levels else math.nan
+    return math.nan
+
+
+def _number(values: pd.Series, variable: Variable) -> tuple[np.ndarray, np.ndarray]:
+    """Returns numbers snapped to the variable's grid, and a mask of those that are off it."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
+    unknown = values.isna().to_numpy()
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return np.full(len(values), math.nan), ~unknown
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=math.nan).copy()
+    bad = ~np.isfinite(numbers) & ~unknown
+    if variable.bounds is not None:
+        low, high = variable.bounds
+        bad |= (numbers < low) | (numbers > high)
+        if variable.resolution is not None:
+            steps = (numbers - low) / variable.resolution
+            bad |= np.abs(steps - np.round(steps)) > GRID_TOLERANCE
+            numbers = low + np.round(steps) * variable.resolution
+    return numbers, bad
+
+
+def plain(value: object) -> object:
+    """Returns a numpy number as Python's own, which prints as a person would write it."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,41 @@
+"""Tensors spelled once, by their role; the tests check every annotated call against these.
+
+`batch` counts patients, `attributes` the parents of the image in the graph's order, `tokens` patches.
+"""
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+__all__ = [
+    "Attributes",
+    "Embedding",
+    "Image",
+    "Keep",
+    "Level",
+    "Noise",
+    "Time",
+    "Tokens",
+    "Velocity",
+]
+
+Image = Float[Tensor, "batch channel height width"]
+"""A radiograph in [0, 1], lungs dark (MONOCHROME2), or the same in the flow's own scale."""
+
+Noise = Float[Tensor, "batch channel height width"]
+"""The exogenous noise of an image: what the flow starts from, standard normal in every pixel."""
+
+Velocity = Float[Tensor, "batch channel height width"]
+"""dx/dt along the flow, in units of the flow's own scale per unit of flow time."""
+
+Attributes = Float[Tensor, "batch attributes"]
+"""The image's parents: a continuous value in its unit, or the index of a level; NaN is unknown."""
+
+Keep = Bool[Tensor, "batch attributes"]
+"""Which parents the network is told; the others are *null* (not conditioned on), not unknown."""
+
+Time = Float[Tensor, "batch"]
+"""Flow time: 0 is noise, 1 is the image."""
+
+Tokens = Float[Tensor, "batch tokens width"]
+Embedding = Float[Tensor, "batch width"]
+Level = Int[Tensor, "batch attributes"]

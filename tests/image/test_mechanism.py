@@ -1,0 +1,96 @@
+import pandas as pd
+import pytest
+import torch
+
+from cxrcausal.errors import ImageError
+from cxrcausal.image import Groups, Guidance, Solver
+from cxrcausal.randomness import label_words
+
+
+def test_abduction_then_prediction_returns_the_image(flow, films, patients):
+    parents, _ = flow.encode(patients)
+    solver = Solver("rk4", num_steps=40)
+    noise = flow.abduct(films, parents, solver=solver)
+    assert (noise - flow.path.scale(films)).abs().mean() > 0.05
+    torch.testing.assert_close(
+        flow.predict(noise, parents, solver=solver), films, atol=2e-3, rtol=0
+    )
+
+
+def test_other_parents_give_another_image(flow, films, patients):
+    noise = flow.abduct(films, flow.encode(patients)[0])
+    other = patients.assign(sex=patients["sex"].cat.rename_categories(["Male", "Female"]))
+    changed = flow.predict(noise, flow.encode(other)[0])
+    assert (changed - films).abs().mean() > 1e-3
+
+
+@pytest.mark.parametrize("form", ["none", "cfg", "decoupled", "anchored", "nested"])
+def test_null_intervention_is_unguided(flow, films, patients, form):
+    parents, _ = flow.encode(patients)
+    none = torch.zeros_like(parents, dtype=torch.bool)
+    noise = flow.abduct(films, parents)
+    guided = flow.predict(
+        noise, parents, guidance=Guidance(form, intervened=3.0), groups=Groups(none, none, ~none)
+    )
+    torch.testing.assert_close(guided, flow.predict(noise, parents))
+
+
+def test_guidance_moves_what_is_set_further(flow, films, patients):
+    parents, _ = flow.encode(patients)
+    noise = flow.abduct(films, parents)
+    column = flow.graph.image_parents.index("sex")
+    other = parents.clone()
+    other[:, column] = 1 - other[:, column]
+    was_set = torch.zeros_like(parents, dtype=torch.bool)
+    was_set[:, column] = True
+    groups = Groups(was_set, torch.zeros_like(was_set), ~was_set)
+    base = flow.predict(noise, parents)
+    plain = flow.predict(noise, other, guidance=Guidance("nested"), groups=groups)
+    strong = flow.predict(noise, other, guidance=Guidance("nested", 3.0), groups=groups)
+    assert (strong - base).abs().mean() > (plain - base).abs().mean()
+
+
+def test_unseen_levels_enter_as_unknown(flow, patients):
+    lateral = patients.assign(
+        view=pd.Categorical(["LATERAL"] * len(patients), ["PA", "AP", "LATERAL"])
+    )
+    parents, unseen = flow.encode(lateral)
+    assert unseen == {"view": ("LATERAL",)}
+    assert parents[:, flow.graph.image_parents.index("view")].isnan().all()
+
+
+def test_prior_is_a_function_of_label_and_seed(flow):
+    labels = label_words(pd.Index(["a", "b", "c"]))
+    noise = flow.prior(labels, seed=4)
+    torch.testing.assert_close(flow.prior(labels[[2, 0]], seed=4), noise[[2, 0]], rtol=0, atol=0)
+    assert not torch.equal(flow.prior(labels, seed=5), noise)
+    many = flow.prior(label_words(pd.RangeIndex(400)), seed=0)
+    assert abs(float(many.mean())) < 0.01
+    assert abs(float(many.std()) - 1) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (torch.zeros(2, 1, 8, 8), r"shape \(2, 1, 8, 8\); this model reads \(batch, 1, 16, 16\)"),
+        (torch.zeros(16, 16), "size=16"),
+        (torch.full((1, 1, 16, 16), 255.0), r"span \[255, 255\]; they must lie in \[0, 1\]"),
+        (torch.full((1, 1, 16, 16), torch.nan), "span"),
+        (torch.zeros(1, 1, 16, 16, dtype=torch.uint8), "torch.uint8; they must be floats"),
+    ],
+)
+def test_what_is_no_radiograph_is_refused(flow, patients, images, words):
+    with pytest.raises(ImageError, match=words):
+        flow.abduct(images, flow.encode(patients.head(len(images)))[0])
+
+
+def test_loss_of_a_straight_path_is_its_variance(flow, films, patients):
+    """A network of zero output has the loss E|x - u|², which is known."""
+    for parameter in flow.network.out.parameters():
+        parameter.zero_()
+    parents, _ = flow.encode(patients)
+    noise = torch.randn(films.shape, generator=torch.Generator().manual_seed(0))
+    keep = torch.ones_like(parents, dtype=torch.bool)
+    loss = flow(films, parents, keep, torch.full((len(films),), 0.5), noise)
+    expected = (flow.path.scale(films) - noise).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(loss, expected)

@@ -1,0 +1,114 @@
+import csv
+import dataclasses
+
+import pytest
+import torch
+
+import cxrcausal as cx
+from cxrcausal.errors import CheckpointError, ImageError
+from cxrcausal.image import RectifiedFlow, Trainer
+from cxrcausal.image.recipe import Augmentation
+from cxrcausal.image.train import augment, held_out_loss
+
+
+def with_training(recipe, **changes):
+    """The recipe with other training settings."""
+    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **changes))
+
+
+def fresh(recipe) -> RectifiedFlow:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return RectifiedFlow(cx.load_graph("cxr19"), recipe)
+
+
+def trainer(recipe, films, patients, folder, **options) -> Trainer:
+    return Trainer(fresh(recipe), films, patients, folder, **options)
+
+
+def test_training_lowers_the_held_out_loss(small_recipe, films, patients, tmp_path):
+    recipe = with_training(small_recipe, num_images=1600)
+    start = fresh(recipe)
+    parents = start.encode(patients)[0]
+    before = held_out_loss(start, films, parents)
+    trained = trainer(recipe, films, patients, tmp_path).run(progress=False)
+    assert held_out_loss(trained, films, parents) < 0.8 * before
+
+
+def test_resume_is_exact(small_recipe, films, patients, tmp_path):
+    """Stopped at any step and resumed by a new process, a run ends with the same weights, bit by bit."""
+    whole = trainer(small_recipe, films, patients, tmp_path / "whole").run(progress=False)
+    trainer(small_recipe, films, patients, tmp_path / "parts").run(num_steps=7, progress=False)
+    resumed = trainer(small_recipe, films, patients, tmp_path / "parts").run(progress=False)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_global_random_state_is_untouched(small_recipe, films, patients, tmp_path):
+    run = trainer(small_recipe, films, patients, tmp_path)
+    before = torch.get_rng_state()
+    run.run(num_steps=2, progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_log_has_the_loss_per_time(small_recipe, films, patients, tmp_path):
+    held_out = (films[:4], patients.head(4))
+    trainer(small_recipe, films, patients, tmp_path, held_out=held_out).run(
+        log_every=5, progress=False
+    )
+    rows = list(csv.DictReader((tmp_path / "loss.csv").read_text().splitlines()))
+    assert [int(r["step"]) for r in rows] == [5, 10, 15, 20]
+    assert all(0 < float(r["loss"]) < 10 for r in rows)
+    assert "loss_t0.5" in rows[0]
+    held = list(csv.DictReader((tmp_path / "held_out.csv").read_text().splitlines()))
+    assert float(held[-1]["loss_complete"]) > 0
+
+
+def test_training_records_what_it_saw(small_recipe, films, patients, tmp_path):
+    run = trainer(small_recipe, films, patients, tmp_path)
+    assert run.mechanism.seen["sex"] == ["Female", "Male"]
+    assert run.mechanism.seen["race"] == []
+    assert run.mechanism.seen["age"] == [patients["age"].min(), patients["age"].max()]
+
+
+def test_every_epoch_shows_every_film_once(small_recipe, films, patients, tmp_path):
+    run = trainer(small_recipe, films, patients, tmp_path)
+    shown = []
+    for step in range(6):  # 6 steps of 8 films are two epochs of 24
+        run.step = step
+        shown.append(run._rows())
+    for epoch in (torch.cat(shown[:3]), torch.cat(shown[3:])):
+        assert sorted(epoch.tolist()) == list(range(24))
+
+
+def test_other_data_in_the_folder_are_refused(small_recipe, films, patients, tmp_path):
+    trainer(small_recipe, films, patients, tmp_path).run(num_steps=1, progress=False)
+    with pytest.raises(CheckpointError, match="was trained on data .* give another folder"):
+        trainer(small_recipe, films * 0.5, patients, tmp_path).run(progress=False)
+
+
+def test_another_recipe_in_the_folder_is_refused(small_recipe, films, patients, tmp_path):
+    trainer(small_recipe, films, patients, tmp_path).run(num_steps=1, progress=False)
+    other = with_training(small_recipe, learning_rate=0.1)
+    with pytest.raises(CheckpointError, match=r"another recipe; its \['training'\] differ"):
+        trainer(other, films, patients, tmp_path).run(progress=False)
+
+
+def test_images_and_rows_must_match(small_recipe, films, patients, tmp_path):
+    with pytest.raises(ImageError, match="24 images stand beside 23 rows"):
+        trainer(small_recipe, films, patients.head(23), tmp_path)
+
+
+def test_augmentation_without_change_is_the_identity(films):
+    still = Augmentation(rotation=0, shift=0, scale=0, contrast=0)
+    same = augment(films, still, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(same, films, atol=1e-5, rtol=0)
+
+
+def test_augmentation_never_flips(films):
+    """A film that is bright on one side stays so."""
+    half = torch.zeros(50, 1, 16, 16)
+    half[..., :8] = 1
+    moved = augment(half, Augmentation(), torch.Generator().manual_seed(0))
+    assert (moved[..., :6].mean((1, 2, 3)) > 0.9).all()
+    assert (moved[..., 10:].mean((1, 2, 3)) < 0.1).all()
