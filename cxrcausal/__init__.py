@@ -2,8 +2,8 @@
 
 __version__ = "0.1.0"
 
-from cxrcausal.graph import CausalGraph, Variable, list_graphs, load_graph
 from cxrcausal.data import read_image, read_table
+from cxrcausal.graph import CausalGraph, Variable, list_graphs, load_graph
 from cxrcausal.image import Guidance
 
 __all__ = [

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cxrcausal.counterfactual import CounterfactualModel
 from cxrcausal.errors import CheckpointError, nearest, summarise
+from cxrcausal.image import load_image_mechanism
+from cxrcausal.scm import FlowSCM
 from cxrcausal.shipped import shipped_folder
 
 __all__ = ["list_pretrained", "load_pretrained"]
@@ -21,7 +23,7 @@ def load_pretrained(name: str | Path, *, device: str = "cpu") -> CounterfactualM
     Loading reads JSON and safetensors alone: no code of the checkpoint is run.
 
     Raises:
-        CheckpointError: If there is no such model; names the nearest.
+        CheckpointError: If there is no such model (names the nearest), or its folder is damaged.
     """
     folder = shipped_folder("generative") / str(name)
     if str(name) not in list_pretrained():
@@ -31,4 +33,6 @@ def load_pretrained(name: str | Path, *, device: str = "cpu") -> CounterfactualM
                 f"there is no model {str(name)!r}{nearest(name, list_pretrained())} "
                 f"Shipped: {summarise(list_pretrained(), 20)}; or give the folder of a saved model"
             )
-    return CounterfactualModel.load(folder, device=device)
+    scm = FlowSCM.load(folder)
+    image = load_image_mechanism(folder, scm.graph) if (folder / "image.json").exists() else None
+    return CounterfactualModel(scm, image, name=folder.name).to(device)

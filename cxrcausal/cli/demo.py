@@ -12,8 +12,8 @@ from cxrcausal.counterfactual import Counterfactual, CounterfactualModel
 from cxrcausal.counterfactual.figure import draw_questions
 from cxrcausal.counterfactual.result import save_synthetic
 from cxrcausal.data import read_image
+from cxrcausal.files import atomic_path
 from cxrcausal.image import Guidance
-from cxrcausal.image.checkpoint import atomic_path
 from cxrcausal.pretrained import load_pretrained
 
 __all__ = ["demo"]

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from cxrcausal.cli.app import app
+from cxrcausal.files import atomic_path
 from cxrcausal.graph import list_graphs, load_graph
-from cxrcausal.image.checkpoint import atomic_path
 
 __all__ = ["graph"]
 

@@ -5,12 +5,11 @@ parents, unguided; the SCM answers for the parents; the radiograph is then predi
 under the counterfactual parents, guided where a parent changed.
 """
 
-import dataclasses
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import pandas as pd
@@ -19,16 +18,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 import cxrcausal
+from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.counterfactual.result import Counterfactual, changed_cells, guidance_record
 from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summarise
 from cxrcausal.graph import CausalGraph
-from cxrcausal.image.checkpoint import load_image_mechanism, save_image_mechanism
-from cxrcausal.image.guidance import Groups, Guidance
-from cxrcausal.image.mechanism import RectifiedFlow
-from cxrcausal.image.solver import Solver
 from cxrcausal.randomness import fresh_seed, label_words
 from cxrcausal.scm import FlowSCM
 from cxrcausal.scm.table import check_table
+
+if TYPE_CHECKING:
+    from cxrcausal.image.guidance import Guidance
 
 __all__ = ["CounterfactualModel"]
 
@@ -49,7 +48,7 @@ class CounterfactualModel:
     """
 
     def __init__(
-        self, scm: FlowSCM, image: RectifiedFlow | None = None, *, name: str = "unnamed"
+        self, scm: FlowSCM, image: ImageMechanism | None = None, *, name: str = "unnamed"
     ) -> None:
         if image is not None and image.graph.fingerprint != scm.graph.fingerprint:
             raise CheckpointError(
@@ -77,7 +76,7 @@ class CounterfactualModel:
         rows: pd.DataFrame,
         do: Mapping[str, Any],
         *,
-        guidance: Guidance | None = None,
+        guidance: "Guidance | None" = None,
         num_steps: int | None = None,
         num_samples: int = 1,
         seed: int | None = None,
@@ -116,26 +115,26 @@ class CounterfactualModel:
         repeated = rows.iloc[np.repeat(np.arange(len(rows)), num_samples)].set_axis(table.index)
         intervened, descendants = self._changes(repeated, table, do)
         blocked = self._blocked(repeated, intervened | descendants, do)
-        solver = self._solver(num_steps)
         provenance = {
             "synthetic": True,
             "do": {name: _plain(value) for name, value in do.items()},
             "guidance": guidance_record(guidance),
-            "solver": None if solver is None else dataclasses.asdict(solver),
             "seed": seed,
             "model": self.name,
             "graph": self.graph.name,
             "graph_fingerprint": self.graph.fingerprint,
             "cxrcausal": cxrcausal.__version__,
         }
+        if self.image is not None and not metadata_only:
+            provenance["image"] = self.image.describe(num_steps)
         pictures: tuple[Tensor | None, ...] = (None, None, None)
         unseen: dict[str, tuple] = {}
         if not metadata_only:
-            assert images is not None and self.image is not None and solver is not None  # noqa: PT018
+            assert images is not None
             unseen = self._unseen(rows, table, do)
             pictures = self._paint(
                 images, rows, repeated, table, intervened, descendants,
-                guidance, solver, batch_size, progress=progress,
+                guidance, num_steps, batch_size, progress=progress,
             )  # fmt: skip
         columns, index = list(self.graph.variables), table.index
         return Counterfactual(
@@ -176,36 +175,26 @@ class CounterfactualModel:
         table = self.scm.sample(n, do, seed=seed)
         parents, _ = self.image.encode(table)
         noise = self.image.prior(label_words(table.index), seed)
-        solver = self._solver(num_steps)
         images = [
             self.image.predict(
-                noise[i : i + batch_size], parents[i : i + batch_size], solver=solver
+                noise[i : i + batch_size], parents[i : i + batch_size], solver=num_steps
             )
             for i in range(0, n, batch_size)
         ]
         return torch.cat(images).cpu(), table
 
     def save(self, folder: str | Path, **image_options: Any) -> Path:  # noqa: ANN401
-        """Writes both parts into one folder, and returns it; `image_options` as `save_image_mechanism`."""
+        """Writes both parts into one folder, and returns it; `load_pretrained(folder)` reads them.
+
+        Arguments:
+            folder: Made if absent.
+            image_options: What the image mechanism's `save` takes.
+        """
         folder = Path(folder)
         self.scm.save(folder)
         if self.image is not None:
-            save_image_mechanism(self.image, folder, **image_options)
+            self.image.save(folder, **image_options)
         return folder
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: str = "cpu") -> "CounterfactualModel":
-        """Returns the model stored in a folder.
-
-        Raises:
-            CheckpointError: If a part is absent, damaged, or the two disagree on the graph.
-        """
-        folder = Path(folder)
-        scm = FlowSCM.load(folder)
-        image = None
-        if (folder / "image.json").exists():
-            image = load_image_mechanism(folder, scm.graph)
-        return cls(scm, image, name=folder.name).to(device)
 
     def __repr__(self) -> str:
         """Says the name, the graph and whether there is an image."""
@@ -229,12 +218,6 @@ class CounterfactualModel:
         self.image.check_images(images)
         if len(images) != len(rows):
             raise ImageError(f"{len(images)} images stand beside {len(rows)} rows of metadata")
-
-    def _solver(self, num_steps: int | None) -> Solver | None:
-        if self.image is None:
-            return None
-        solver = self.image.recipe.solver
-        return solver if num_steps is None else dataclasses.replace(solver, num_steps=num_steps)
 
     def _changes(
         self, factual: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any]
@@ -306,8 +289,8 @@ class CounterfactualModel:
         table: pd.DataFrame,
         intervened: np.ndarray,
         descendants: np.ndarray,
-        guidance: Guidance | None,
-        solver: Solver,
+        guidance: "Guidance | None",
+        num_steps: int | None,
         batch_size: int,
         *,
         progress: bool,
@@ -324,23 +307,30 @@ class CounterfactualModel:
         starts = range(0, len(rows), batch_size)
         for start in tqdm(starts, disable=not progress or None, unit="batch", leave=False):
             part = slice(start, start + batch_size)
-            u = painter.abduct(images[part], before[part], solver=solver)
+            u = painter.abduct(images[part], before[part], solver=num_steps)
             noise.append(u.cpu())
-            reconstruction.append(painter.predict(u, before[part], solver=solver).cpu())
+            reconstruction.append(painter.predict(u, before[part], solver=num_steps).cpu())
             whole = slice(start * samples, min(start + batch_size, len(rows)) * samples)
-            groups = Groups(was_set[whole], followed[whole], ~(was_set[whole] | followed[whole]))
+            groups = (was_set[whole], followed[whole], ~(was_set[whole] | followed[whole]))
             many = u.repeat_interleave(samples, dim=0)
             painted.extend(
                 painter.predict(
                     many[i : i + batch_size],
                     after[whole][i : i + batch_size],
                     guidance=guidance,
-                    groups=Groups(*(g[i : i + batch_size] for g in groups)),
-                    solver=solver,
+                    groups=_part(groups, i, batch_size),
+                    solver=num_steps,
                 ).cpu()
                 for i in range(0, len(many), batch_size)
             )
         return torch.cat(noise), torch.cat(reconstruction), torch.cat(painted)
+
+
+def _part(
+    groups: tuple[Tensor, Tensor, Tensor], start: int, size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    intervened, descendants, invariant = (group[start : start + size] for group in groups)
+    return intervened, descendants, invariant
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401

@@ -14,12 +14,13 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from cxrcausal.counterfactual.figure import draw_counterfactuals
-from cxrcausal.image.checkpoint import atomic_path
-from cxrcausal.image.guidance import Guidance
+from cxrcausal.files import atomic_path
 from cxrcausal.scm.exogenous import Exogenous
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from cxrcausal.image.guidance import Guidance
 
 __all__ = ["Counterfactual", "changed_cells"]
 
@@ -177,6 +178,6 @@ def changed_cells(
     return np.stack(columns, axis=1)
 
 
-def guidance_record(guidance: Guidance | None) -> dict[str, Any]:
+def guidance_record(guidance: "Guidance | None") -> dict[str, Any]:
     """Returns a guidance as plain values, for provenance."""
     return {"form": "none"} if guidance is None else dict(vars(guidance))

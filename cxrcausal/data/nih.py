@@ -57,7 +57,7 @@ LABELS = (
 
 SEXES = {"F": "Female", "M": "Male"}
 VIEWS = {"PA": "PA", "AP": "AP"}
-DAYS, MONTHS = 365.25, 12.0
+PER_YEAR = {"Y": 1.0, "M": 12.0, "D": 365.25}
 
 
 def read_nih(frame: pd.DataFrame, policies: Policies, notes: dict[str, int]) -> Columns:
@@ -95,12 +95,9 @@ def _years(ages: pd.Series) -> pd.Series:
     """Returns completed years; the first edition writes days and months for the youngest."""
     if pd.api.types.is_numeric_dtype(ages):
         return numbers(ages)
-    text = ages.astype("str").str.strip()
-    unit = text.str[-1:].str.upper()
-    with_unit = unit.isin(["Y", "M", "D"])
-    value = numbers(text.where(~with_unit, text.str[:-1]).rename(ages.name))
-    per_year = unit.map({"M": MONTHS, "D": DAYS}).astype(np.float64).fillna(1.0)
-    return np.floor(value / per_year)
+    parts = text(ages).str.strip().str.extract(r"^(\d+)([YMD])$")
+    years = parts[0].astype(np.float64) / parts[1].map(PER_YEAR).astype(np.float64)
+    return np.floor(years).where(parts[0].notna(), numbers(ages.mask(parts[0].notna())))
 
 
 def _findings(labels: pd.Series, policies: Policies) -> Columns:

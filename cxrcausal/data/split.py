@@ -30,11 +30,13 @@ def patient_fraction(ids: Iterable[str]) -> np.ndarray:
     Raises:
         TableError: If an id is missing or empty.
     """
-    codes, unique = pd.factorize(np.asarray(ids, object), use_na_sentinel=True)
-    if (codes < 0).any() or "" in unique:
-        row = int(np.argmax(codes < 0)) if (codes < 0).any() else "with an empty id"
+    names = np.asarray(ids, object)
+    codes, unique = pd.factorize(names, use_na_sentinel=True)
+    missing = (codes < 0) | (names == "")
+    if missing.any():
         raise TableError(
-            f"every row needs a patient id to be split by patient; row {row} has none"
+            f"every row needs a patient id to be split by patient; row {int(missing.argmax())} "
+            f"(counted from 0) has none, and {int(missing.sum()) - 1} more"
         )
     fractions = [
         int.from_bytes(hashlib.sha256(f"{SALT}{name}".encode()).digest(), "big") / 2**256

@@ -1,8 +1,9 @@
 """The graph as a figure: causes above effects, with one patient's values where they are given.
 
-A node's colour is its role, an arrow's its kind. With `values`, each node says its value and those
-that are not known are hollow; with `compare`, those that differ between the two worlds say both and
-are outlined; those that were set are outlined twice as heavily and have lost the arrows into them.
+A node's colour is its role, an arrow's its kind. With `values`, each node says its value, and
+those that are not known are hollow; with `compare`, those that differ between the two worlds say
+both, and are outlined; those that were set have a heavier outline, and the arrows into them are
+dotted, since `do` cuts them.
 """
 
 import html
@@ -110,9 +111,8 @@ def to_html(graph: "CausalGraph") -> str:
     draw(graph).savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
-    return (
-        f'<div style="max-width: 60em"><p><code>{html.escape(repr(graph))}</code></p>{svg}</div>'
-    )
+    said = html.escape(repr(graph))
+    return f'<div style="max-width: 60em"><p><code>{said}</code></p>{svg}</div>'
 
 
 class _Row:
@@ -120,7 +120,7 @@ class _Row:
 
     def __init__(self, values: "Mapping[str, Any] | pd.Series | None") -> None:
         self.given = values is not None
-        self.values: dict[str, Any] = {} if values is None else dict(values.items())
+        self.values = {} if values is None else {str(key): v for key, v in values.items()}
 
     def text(self, variable: Variable) -> str | None:
         import pandas as pd
@@ -176,7 +176,7 @@ class _Sketch:
         bottom = max([y for _, y in self.places.values()], default=0.0) + self.box[1] / 2
         self.notes_top = bottom + 0.16
         self.legend_top = self.notes_top + 0.12 * len(self.notes)
-        self.height = self.legend_top + 0.62
+        self.height = self.legend_top + 0.38
 
     def role(self, node: str) -> str | None:
         return self.nodes.nodes[node]["role"]
@@ -293,12 +293,10 @@ class _Sketch:
         source, target = arrow
         route = self.routes[arrow]
         half = self.box[1] / 2
-        start = self.port(
-            source, [r[1] for a, r in self.routes.items() if a[0] == source], route[1]
-        )
-        end = self.port(
-            target, [r[-2] for a, r in self.routes.items() if a[1] == target], route[-2]
-        )
+        outward = [r[1] for a, r in self.routes.items() if a[0] == source]
+        inward = [r[-2] for a, r in self.routes.items() if a[1] == target]
+        start = self.port(source, outward, route[1])
+        end = self.port(target, inward, route[-2])
         points: list[Point] = [(start, route[0][1] + half)]
         codes = [Path.MOVETO]
         for (x, y), is_last in [(p, False) for p in route[1:-1]] + [((end, route[-1][1]), True)]:

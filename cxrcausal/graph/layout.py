@@ -1,10 +1,10 @@
 """Where to draw what: a layered layout of a directed acyclic graph, causes above effects.
 
-Nodes are put on layers so that every arrow points down, with at most so many nodes on one layer; an
-arrow that skips layers passes between their nodes. Arrows that leave one node for distant ones share
-a trunk, as do those that arrive at a node with many causes: nineteen variables have too many arrows
-for each to have a line of its own. Within the layers the order is improved by barycentres, and the
-horizontal places are found by isotonic regression, which keeps the order and the distances.
+Nodes are put on layers so that every arrow points down, with at most so many nodes on one layer;
+an arrow that skips layers passes between their nodes. Arrows that leave one node for distant ones
+share a trunk, as do those that arrive at a node with many causes: nineteen variables have too many
+arrows for each to have a line of its own. Within the layers the order is improved by barycentres,
+and the horizontal places are found by isotonic regression, which keeps order and distances.
 
 References:
     | Methods for visual understanding of hierarchical system structures
@@ -13,6 +13,7 @@ References:
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import final
 
 import networkx as nx
@@ -75,7 +76,7 @@ def layered(
             y = item[-1]  # pyright: ignore[reportIndexIssue, reportUnknownVariableType]
             if item not in layers[y]:
                 layers[y].append(item)
-    links = list(dict.fromkeys(p for c in chains.values() for p in zip(c, c[1:], strict=False)))
+    links = list(dict.fromkeys(p for c in chains.values() for p in pairwise(c)))
     layers = _ordered(layers, links)
     across = _placed(layers, links, gap, lane)
     down = {item: float(y) for y, layer in enumerate(layers) for item in layer}
@@ -141,7 +142,7 @@ def _ordered(layers: list[list[Item]], links: Sequence[tuple[Item, Item]]) -> li
 def _crossings(layers: Sequence[Sequence[Item]], down: Mapping[Item, Sequence[Item]]) -> int:
     """Returns how many pairs of links between neighbouring layers cross."""
     total = 0
-    for above, below in zip(layers, layers[1:], strict=False):
+    for above, below in pairwise(layers):
         place = {item: i for i, item in enumerate(below)}
         ends = [(i, place[n]) for i, item in enumerate(above) for n in down.get(item, ())]
         pairs = np.array(ends).reshape(-1, 2)
@@ -163,8 +164,7 @@ def _placed(
     across: dict[Item, float] = {}
     for layer in layers:
         steps = [
-            half[a] + half[b] + (gap if half[a] or half[b] else lane)
-            for a, b in zip(layer, layer[1:], strict=False)
+            half[a] + half[b] + (gap if half[a] or half[b] else lane) for a, b in pairwise(layer)
         ]
         offset = np.concatenate([[0.0], np.cumsum(steps)]) if layer else np.zeros(0)
         offsets.append(offset)

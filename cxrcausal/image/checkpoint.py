@@ -4,11 +4,7 @@ A folder holds `image.safetensors` and `image.json`. Both are written beside the
 a reader never sees half a checkpoint.
 """
 
-import contextlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from cxrcausal.errors import CheckpointError, summarise
+from cxrcausal.files import atomic_path
 from cxrcausal.graph import CausalGraph
 from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.recipe import ImageRecipe
 
-__all__ = ["FORMAT_VERSION", "atomic_path", "load_image_mechanism", "save_image_mechanism"]
+__all__ = ["FORMAT_VERSION", "load_image_mechanism", "save_image_mechanism"]
 
 FORMAT_VERSION = 1
-
-
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a name beside `path` to write to; renames it to `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        beside.chmod(0o644)  # mkstemp is private by default; a model is meant to be read
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def save_image_mechanism(

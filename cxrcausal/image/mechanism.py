@@ -6,7 +6,9 @@ network gives for these parents. The same integral runs both ways: `predict = in
 conditional law; that a patient's noise stays the same between worlds is an assumption.
 """
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -109,13 +111,15 @@ class RectifiedFlow(nn.Module):
         weight = branches.weight.to(out.dtype)[:, :, None, None, None]
         return (out.unflatten(0, (count, batch)) * weight).sum(dim=0)
 
-    def abduct(self, images: Image, parents: Attributes, *, solver: Solver | None = None) -> Noise:
+    def abduct(
+        self, images: Image, parents: Attributes, *, solver: Solver | int | None = None
+    ) -> Noise:
         """Returns the noise from which these radiographs came, by the flow run backward, unguided.
 
         Arguments:
             images: Radiographs in [0, 1], (batch, channel, height, width).
             parents: Their factual parents, from `encode`.
-            solver: How to integrate; the recipe's if left out.
+            solver: How to integrate: the recipe's way if left out, with that many steps if a number.
 
         Raises:
             ImageError: If the images have another shape or range.
@@ -130,8 +134,8 @@ class RectifiedFlow(nn.Module):
         parents: Attributes,
         *,
         guidance: Guidance | None = None,
-        groups: Groups | None = None,
-        solver: Solver | None = None,
+        groups: tuple[Keep, Keep, Keep] | None = None,
+        solver: Solver | int | None = None,
     ) -> Image:
         """Returns the radiographs that this noise gives under these parents, in [0, 1].
 
@@ -141,12 +145,12 @@ class RectifiedFlow(nn.Module):
             noise: Exogenous noise, (batch, channel, height, width).
             parents: The parents, factual or counterfactual, from `encode`.
             guidance: How strongly each group of parents is imposed; needs `groups`.
-            groups: Which parents were set, changed, or stayed.
-            solver: How to integrate; the recipe's if left out.
+            groups: Which parents were set, changed, or stayed, as `Groups`.
+            solver: How to integrate: the recipe's way if left out, with that many steps if a number.
         """
         branches = None
         if guidance is not None and groups is not None and guidance.form != "none":
-            branches = guidance.branches(groups)
+            branches = guidance.branches(Groups(*groups))
         x = self._integrate(
             noise.to(self.device, self.dtype), parents, branches, solver, backward=False
         )
@@ -198,7 +202,7 @@ class RectifiedFlow(nn.Module):
         x: Tensor,
         parents: Attributes,
         branches: Branches | None,
-        solver: Solver | None,
+        solver: Solver | int | None,
         *,
         backward: bool,
     ) -> Tensor:
@@ -210,4 +214,20 @@ class RectifiedFlow(nn.Module):
             return self.guided_velocity(state, t, parents, branches)
 
         with torch.no_grad():
-            return (solver or self.recipe.solver).integrate(field, x, backward=backward)
+            return self._solver(solver).integrate(field, x, backward=backward)
+
+    def _solver(self, solver: Solver | int | None) -> Solver:
+        if isinstance(solver, Solver):
+            return solver
+        own = self.recipe.solver
+        return own if solver is None else dataclasses.replace(own, num_steps=solver)
+
+    def describe(self, solver: Solver | int | None = None) -> dict[str, Any]:
+        """Returns what provenance is to say of an answer computed with that solver."""
+        return {"recipe": self.recipe.name, "solver": dataclasses.asdict(self._solver(solver))}
+
+    def save(self, folder: str | Path, **options: Any) -> Path:  # noqa: ANN401
+        """Writes the mechanism into a folder, as `save_image_mechanism` does."""
+        from cxrcausal.image.checkpoint import save_image_mechanism  # it reads this module
+
+        return save_image_mechanism(self, folder, **options)

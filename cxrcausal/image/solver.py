@@ -9,6 +9,7 @@ References:
     | torchdiffeq (Chen, 2018), https://github.com/rtqichen/torchdiffeq
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, final, get_args
@@ -95,7 +96,7 @@ class Solver:
         if self.method == "adams":
             return _adams(field, x, times)
         step = {"euler": _euler, "midpoint": _midpoint, "heun": _heun, "rk4": _rk4}[self.method]
-        for start, end in zip(times[:-1], times[1:], strict=True):
+        for start, end in itertools.pairwise(times):
             x = step(field, x, start, end)
         return x
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cxrcausal.errors import CheckpointError, ImageError
-from cxrcausal.image.checkpoint import atomic_path
+from cxrcausal.files import atomic_path
 from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.recipe import Augmentation, TrainingRecipe
 from cxrcausal.image.subsets import descent

@@ -7,6 +7,7 @@ edges they give the same likelihood and the same counterfactuals.
 """
 
 import abc
+from collections.abc import Mapping
 from typing import Any, final
 
 import torch
@@ -16,8 +17,9 @@ from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.features import Conditioner
 from cxrcausal.scm.flow import MonotoneFlow
 from cxrcausal.scm.normal import log_interval
+from cxrcausal.scm.spline import flow_from_config
 
-__all__ = ["DirectEdges", "EdgeSource", "FlowEdges"]
+__all__ = ["DirectEdges", "EdgeSource", "FlowEdges", "edges_from_config"]
 
 _MOST_LOGIT = 600.0  # a level of probability e^-600 still has a finite edge in float64
 _LEAST_SHARE = 1e-10  # what every one of three or more levels keeps, so that it can be drawn inside
@@ -145,8 +147,8 @@ class FlowEdges(EdgeSource):
 
     def config(self) -> dict[str, Any]:
         """Returns what builds it again, as JSON."""
-        flow = {"class": type(self.flow).__name__, **self.flow.config()}
-        return {"source": "flow", "hidden": list(self.conditioner.hidden), "flow": flow}
+        hidden = list(self.conditioner.hidden)
+        return {"source": "flow", "hidden": hidden, "flow": self.flow.config()}
 
     def start_at(self, counts: Tensor) -> None:
         """Puts the cuts at the marginal (levels,), half a row added to each level."""
@@ -184,3 +186,13 @@ class FlowEdges(EdgeSource):
             if not move.any():
                 return level
             level = level + move
+
+
+def edges_from_config(
+    parents: tuple[Variable, ...], levels: int, config: Mapping[str, Any]
+) -> EdgeSource:
+    """Builds the source that `config` describes, its weights still to be loaded."""
+    hidden = tuple(config["hidden"])
+    if config["source"] == "direct":
+        return DirectEdges(parents, levels, hidden)
+    return FlowEdges(parents, levels, flow_from_config(config["flow"]), hidden)

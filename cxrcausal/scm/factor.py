@@ -17,7 +17,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-__all__ = ["Axes", "Bucket", "Grid", "cheapest", "draw", "eliminate", "joint_axes", "log_total"]
+__all__ = ["Axes", "Bucket", "Grid", "cheapest", "draw", "eliminate", "joint_axes"]
 
 Axes = Mapping[str, int]
 """Every axis of a network with its size, in the order that all grids keep."""
@@ -111,11 +111,6 @@ def eliminate(
         total = product.table.logsumexp(place + 1)
         left.append(Grid(rest, lambda total=total: total))
     return buckets, left
-
-
-def log_total(grids: Sequence[Grid], axes: Axes) -> Grid:
-    """Returns the sum of log-weights over all their axes as one grid."""
-    return _sum(grids, axes)
 
 
 def draw(

@@ -7,14 +7,12 @@ continuous parent) plus a residual whose last layer starts at zero, so that a no
 below the regression that a statistician would have fitted. Arithmetic is in float64 throughout,
 whatever precision the weights were stored in.
 
-Parents are mostly discrete, so most rows share theirs with many others: `distinct_parents` lets a
-mechanism evaluate its network once per configuration instead of once per row.
-
 References:
     | The Elements of Statistical Learning, section 5.2.1 (natural cubic splines)
     | (Hastie, Tibshirani and Friedman, 2009), https://doi.org/10.1007/978-0-387-84858-7
 """
 
+import itertools
 import math
 from typing import final
 
@@ -24,85 +22,9 @@ from torch import Tensor, nn
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.mechanism import Parents
 
-__all__ = ["Conditioner", "ParentFeatures", "SkipNetwork", "distinct_parents", "level_count"]
+__all__ = ["Conditioner", "ParentFeatures", "SkipNetwork"]
 
 _KNOT_QUANTILES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
-_FEWEST_TO_SORT = 512  # below this many rows, finding the distinct ones costs more than it saves
-
-
-def level_count(variable: Variable) -> int | None:
-    """Returns how many values the variable can take; None if it is a continuum."""
-    if variable.is_discrete:
-        return len(variable.levels)
-    return None if variable.grid is None else len(variable.grid)
-
-
-def distinct_parents(
-    parents: tuple[Variable, ...], pa: Parents, *, sort: bool = False
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Returns a list of parent configurations, and for every row the place of its own in the list.
-
-    Where the parents have fewer joint values than there are rows, the list is all of them in a
-    fixed order; otherwise it is the rows themselves, or the distinct ones among them if `sort`.
-
-    Arguments:
-        parents: The variables to read.
-        pa: Their values, broadcastable against each other.
-        sort: Whether looking for repeated rows is worth a sort, because evaluating one is dear.
-
-    Returns:
-        The configurations, name to values (configurations,), and the places (*batch) as int64.
-        Without parents, one empty configuration and the place 0.
-    """
-    if not parents:
-        return {}, torch.zeros((), dtype=torch.int64)
-    values = torch.broadcast_tensors(*(pa[p.name] for p in parents))
-    rows, total = values[0].numel(), 1
-    for variable in parents:
-        total *= level_count(variable) or 2**62
-    if total <= rows or (sort and rows >= _FEWEST_TO_SORT and total < 2**62):
-        code = _joint_code(parents, values)
-        if code is not None and total <= rows:
-            return _all_configurations(parents, code.device), code
-        if code is not None:
-            seen, place = torch.unique(code, return_inverse=True)
-            first = torch.empty_like(seen)
-            first[place.flatten()] = torch.arange(rows, device=code.device)  # any row serves
-            return {
-                p.name: v.flatten()[first] for p, v in zip(parents, values, strict=True)
-            }, place
-    place = torch.arange(rows, device=values[0].device).reshape(values[0].shape)
-    return {p.name: v.flatten() for p, v in zip(parents, values, strict=True)}, place
-
-
-def _joint_code(parents: tuple[Variable, ...], values: tuple[Tensor, ...]) -> Tensor | None:
-    """Returns one integer per row, or None where a continuous parent lies off its grid."""
-    code: Tensor | None = None
-    for variable, value in zip(parents, values, strict=True):
-        if variable.is_discrete:
-            index = value.to(torch.int64)
-        else:
-            low, step = variable.bounds[0], variable.resolution
-            steps = ((value - low) / step).round()
-            if not torch.equal(low + steps * step, value):
-                return None
-            index = steps.to(torch.int64)
-        code = index if code is None else code * level_count(variable) + index
-    return code
-
-
-def _all_configurations(parents: tuple[Variable, ...], device: torch.device) -> dict[str, Tensor]:
-    """Returns every joint value of gridded parents, in the order of `_joint_code`."""
-    counts = [level_count(p) for p in parents]
-    rest = torch.arange(math.prod(counts), device=device)
-    configurations = {}
-    for variable, count in zip(reversed(parents), reversed(counts), strict=True):
-        index = (rest % count).to(torch.float64)
-        rest = rest // count
-        if not variable.is_discrete:
-            index = variable.bounds[0] + index * variable.resolution
-        configurations[variable.name] = index
-    return configurations
 
 
 @final
@@ -200,7 +122,7 @@ class SkipNetwork(nn.Module):
         self.linear = _Linear(inputs, outputs)
         widths = (inputs, *hidden, outputs) if hidden else ()
         self.residual = nn.ModuleList(
-            _Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True)
+            _Linear(i, o) for i, o in itertools.pairwise(widths)
         )
 
     @torch.no_grad()

@@ -23,11 +23,15 @@ from torch import Tensor
 
 from cxrcausal.errors import GraphError, TableError, nearest, summarise
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.features import level_count
-from cxrcausal.scm.interval import DirectEdges, IntervalMechanism
+from cxrcausal.scm.continuous import FlowMechanism
+from cxrcausal.scm.edges import DirectEdges, FlowEdges
+from cxrcausal.scm.lookup import level_count
+from cxrcausal.scm.flow import ContinuousFlow
+from cxrcausal.scm.interval import IntervalMechanism
 from cxrcausal.scm.logic import LogicMechanism
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.nominal import GumbelMechanism
+from cxrcausal.scm.spline import SplineFlow
 
 __all__ = ["MECHANISMS", "Coupling", "Family", "fit_mechanism", "resolve_family"]
 
@@ -35,7 +39,8 @@ Family = Literal["auto", "direct", "cnf", "nsf"]
 Coupling = Literal["gumbel", "ordered"]
 
 MECHANISMS: dict[str, type[Mechanism]] = {
-    cls.__name__: cls for cls in (IntervalMechanism, GumbelMechanism, LogicMechanism)
+    cls.__name__: cls
+    for cls in (FlowMechanism, IntervalMechanism, GumbelMechanism, LogicMechanism)
 }
 """Every mechanism class by name; each builds itself with `from_config(variable, parents, config)`."""
 
@@ -47,18 +52,30 @@ _BATCH = 8192
 _PENALTY = 0.5  # of half the squared weights, against the summed loss
 
 
-def resolve_family(variable: Variable, family: Family = "auto") -> str:
-    """Returns the family that a variable gets: `direct`, `cnf` or `nsf`.
+def resolve_family(
+    variable: Variable, family: Family = "auto", coupling: Coupling = "gumbel"
+) -> Literal["direct", "cnf", "nsf"]:
+    """Returns the family that a variable gets when `family` is asked for.
+
+    `direct` exists for every variable with levels or a grid, `cnf` for every ordered one, `nsf` for
+    continuous ones. Where the family does not exist for the variable's kind, the kind's own default
+    stands in, so that one word can be given for a whole graph: `cnf` for continuous variables,
+    `direct` for the others.
 
     Raises:
-        GraphError: If the family does not exist for the variable's kind.
+        GraphError: If there is no such family or coupling.
     """
-    if family not in get_args(Family):
-        raise GraphError(
-            f"family {family!r} does not exist{nearest(family, get_args(Family))}; "
-            f"allowed: {summarise(get_args(Family))}"
-        )
-    return "direct"
+    for word, allowed in ((family, get_args(Family)), (coupling, get_args(Coupling))):
+        if word not in allowed:
+            raise GraphError(
+                f"{word!r} is not a family or coupling of mechanisms{nearest(word, allowed)}; "
+                f"allowed: {summarise(allowed)}"
+            )
+    if variable.kind == "continuous":
+        has_no_grid = variable.grid is None
+        return "cnf" if family == "auto" or (family == "direct" and has_no_grid) else family
+    ordered = variable.is_ordered or coupling == "ordered"
+    return "cnf" if family == "cnf" and ordered and not variable.is_definition else "direct"
 
 
 def fit_mechanism(
@@ -83,7 +100,7 @@ def fit_mechanism(
         values: Values (rows,) of all of them by name, NaN where unknown.
         groups: What each row belongs to (patients); rows of one group stay on one side of the
             validation split. Without it each row is its own group.
-        family: `direct`, `cnf` or `nsf`; `auto` chooses by kind.
+        family: `direct`, `cnf` or `nsf`; `auto` chooses by kind, see `resolve_family`.
         coupling: Of a nominal variable, `gumbel` or `ordered` (an order is assumed).
         seed: Decides the validation patients and the residual's first weights.
         weights: How often each row counts (rows,); once if left out.
@@ -96,9 +113,9 @@ def fit_mechanism(
 
     Raises:
         TableError: If no row has the variable and all its parents known.
-        GraphError: If the family does not exist for the variable's kind.
+        GraphError: If there is no such family or coupling.
     """
-    family = resolve_family(variable, family)
+    family = resolve_family(variable, family, coupling)
     x = values[variable.name]
     weight = torch.ones(len(x), dtype=torch.float64)
     if weights is not None:
@@ -127,8 +144,21 @@ def _build(
         mechanism.start_at(cells.counts(mechanism.noise_size, cells.x.to(torch.int64)))
         return mechanism
     levels = level_count(variable)
-    mechanism = IntervalMechanism(variable, parents, DirectEdges(parents, levels, hidden))
-    mechanism.source.start_at(cells.counts(levels, mechanism.index(cells.x)))
+    if levels is None:
+        flow = SplineFlow() if family == "nsf" else ContinuousFlow()
+        mechanism = FlowMechanism(variable, parents, flow, hidden)
+        mechanism.start_at(cells.x, cells.total)
+        return mechanism
+    if family == "direct":
+        source = DirectEdges(parents, levels, hidden)
+    elif family == "nsf":
+        source = FlowEdges(parents, levels, SplineFlow(bins=24), hidden)
+    elif variable.is_discrete:
+        source = FlowEdges(parents, levels, ContinuousFlow(bumps=8), hidden)
+    else:
+        source = FlowEdges(parents, levels, ContinuousFlow(bumps=24, steepest=8.0), hidden)
+    mechanism = IntervalMechanism(variable, parents, source)
+    source.start_at(cells.counts(levels, mechanism.index(cells.x)))
     return mechanism
 
 

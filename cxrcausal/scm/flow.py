@@ -64,7 +64,7 @@ class MonotoneFlow(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, as JSON."""
+        """Returns what `flow_from_config` builds it again from, as JSON."""
 
 
 @final
@@ -96,8 +96,8 @@ class ContinuousFlow(MonotoneFlow):
         self.log_sharpness = nn.Parameter(sharpness)
 
     def config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, as JSON."""
-        return {"bumps": self.bumps, "steepest": self.steepest}
+        """Returns what `flow_from_config` builds it again from, as JSON."""
+        return {"family": "cnf", "bumps": self.bumps, "steepest": self.steepest}
 
     def inverse_map(self, y: Tensor, theta: Tensor) -> Tensor:
         r"""Returns :math:`\varepsilon = T^{-1}(y)` (*batch), by the ODE run backwards."""

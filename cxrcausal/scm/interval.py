@@ -4,9 +4,10 @@ A binary or ordinal variable, and a continuous one that is recorded on a grid (a
 is a standard normal :math:`\varepsilon` seen through edges :math:`e_1 < \dots < e_{K-1}` that move
 with the parents: level :math:`k` is :math:`e_k < \varepsilon \le e_{k+1}`, its probability
 :math:`\Phi(e_{k+1}) - \Phi(e_k)`. Observing a level leaves a truncated normal, so abduction is exact
-and training is maximum likelihood: no dequantisation noise, no bound. Two interchangeable sources
-of edges stand here: `DirectEdges`, a function of the parents as it is, and `FlowEdges`, the
-pre-images of fixed cuts under a monotone flow. The lowest and the highest level are open intervals.
+and training is maximum likelihood: no dequantisation noise, no bound. The edges are a
+function of the parents as it is (`DirectEdges`) or the pre-images of fixed cuts under a monotone
+flow (`FlowEdges`); nothing here depends on which. The lowest and the highest level are open
+intervals.
 
 Edges computed in batches of another size differ in their last bits. Draws therefore keep a margin
 from the edges, far above rounding and far below anything that data can tell, so that predicting
@@ -19,32 +20,22 @@ References:
     | (Tian and Pearl, 2000), https://doi.org/10.1023/A:1018912507879
 """
 
-import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.features import Conditioner, distinct_parents, level_count
+from cxrcausal.scm.edges import EdgeSource, FlowEdges, edges_from_config
+from cxrcausal.scm.features import Conditioner
+from cxrcausal.scm.lookup import Configurations, TableCache, level_count
 from cxrcausal.scm.mechanism import Mechanism, Parents
+from cxrcausal.scm.normal import FAR, draw_inside, log_interval, overlap
 
-__all__ = [
-    "DirectEdges",
-    "EdgeSource",
-    "IntervalMechanism",
-    "draw_inside",
-    "log_interval",
-    "overlap",
-]
+__all__ = ["IntervalMechanism"]
 
-_MOST_LOGIT = 600.0  # a level of probability e^-600 still has a finite edge in float64
-_LEAST_SHARE = (
-    1e-10  # what every one of three or more levels keeps, so that it can be drawn inside
-)
-_MARGIN = 1e-11
-_FAR = 38.0  # Φ(−38) is the last that float64 can hold
+_EDGES_PER_ROW = 4  # a row needs two ends, and a guess when it is predicted
 
 
 @final
@@ -80,9 +71,10 @@ class IntervalMechanism(Mechanism):
         self.source = source
         grid = variable.grid or range(count)
         self.register_buffer("grid", torch.tensor(list(grid), dtype=torch.float64), False)
+        self._tables = TableCache()
 
     def config(self) -> dict[str, Any]:
-        """Returns what `from_config` needs to build it again, as JSON."""
+        """Returns what `from_config` builds it again from, as JSON."""
         return self.source.config()
 
     @classmethod
@@ -90,8 +82,7 @@ class IntervalMechanism(Mechanism):
         cls, variable: Variable, parents: tuple[Variable, ...], config: Mapping[str, Any]
     ) -> "IntervalMechanism":
         """Builds the mechanism that `config` describes, its weights still to be loaded."""
-        hidden = tuple(config["hidden"])
-        return cls(variable, parents, DirectEdges(parents, level_count(variable), hidden))
+        return cls(variable, parents, edges_from_config(parents, level_count(variable), config))
 
     @property
     def conditioner(self) -> Conditioner:
@@ -114,22 +105,29 @@ class IntervalMechanism(Mechanism):
 
     def log_prob(self, x: Tensor, pa: Parents) -> Tensor:
         r"""Returns :math:`\log p(x \mid \mathrm{pa})`, the mass of the level."""
-        table, place = self._table(pa, self.source.log_masses)
-        return table.flatten()[place * self.source.levels + self.index(x)]
+        seen, level = self._configurations(pa), self.index(x)
+        if self._is_sparse(seen, level):
+            return log_interval(*self._ends(seen, level))
+        return self._log_masses(seen).flatten()[seen.place * self.source.levels + level]
 
     def log_probs(self, pa: Parents) -> Tensor:
         """Returns log-probabilities (*batch, levels) of every value in `support`."""
-        table, place = self._table(pa, self.source.log_masses)
-        return table[place]
+        seen = self._configurations(pa)
+        return self._log_masses(seen)[seen.place]
 
     def prior(self, uniform: Tensor) -> Tensor:
         """Returns standard normal noise (*batch, 1) from uniforms of that shape."""
-        return torch.special.ndtri(uniform).clamp(-_FAR, _FAR)
+        return torch.special.ndtri(uniform).clamp(-FAR, FAR)
 
     def predict(self, u: Tensor, pa: Parents) -> Tensor:
         """Returns the level (*batch) between whose edges the noise (*batch, 1) lies."""
-        table, place = self._table(pa, self.source.padded)
-        return self.grid[_locate(u.squeeze(-1), table, place)]
+        seen, noise = self._configurations(pa), u.squeeze(-1)
+        if not self._is_sparse(seen, noise):
+            return self.grid[_locate(noise, self._padded(seen), seen.place)]
+        noise, place = torch.broadcast_tensors(noise, seen.place)
+        theta = self.conditioner(seen.parents)
+        level = self.source.locate(noise.flatten(), theta[place.flatten()])
+        return self.grid[level.reshape(place.shape)]
 
     def abduct(self, x: Tensor, pa: Parents, uniform: Tensor) -> Tensor:
         r"""Returns :math:`\varepsilon` (*batch, 1), normal and truncated to the interval of `x`."""
@@ -139,14 +137,15 @@ class IntervalMechanism(Mechanism):
     def transition(self, x: Tensor, pa: Parents, pa_star: Parents) -> Tensor:
         r"""Returns :math:`P(x^* = j \mid x, \mathrm{pa}, \mathrm{pa}^*)`: how the intervals overlap."""
         a, b = self.interval(x, pa)
-        table, place = self._table(pa_star, self.source.padded)
-        return overlap(a, b, table[place])
+        seen = self._configurations(pa_star)
+        return overlap(a, b, self._padded(seen)[seen.place])
 
     def interval(self, x: Tensor, pa: Parents) -> tuple[Tensor, Tensor]:
         """Returns the ends (*batch) of the noise that gives `x` under `pa`; open ends are infinite."""
-        table, place = self._table(pa, self.source.padded)
-        at = place * (self.source.levels + 1) + self.index(x)
-        flat = table.flatten()
+        seen, level = self._configurations(pa), self.index(x)
+        if self._is_sparse(seen, level):
+            return self._ends(seen, level)
+        flat, at = self._padded(seen).flatten(), seen.place * (self.source.levels + 1) + level
         return flat[at], flat[at + 1]
 
     def index(self, x: Tensor) -> Tensor:
@@ -155,25 +154,44 @@ class IntervalMechanism(Mechanism):
             return x.to(torch.int64)
         return ((x - self.variable.bounds[0]) / self.variable.resolution).round().to(torch.int64)
 
-    def _table(self, pa: Parents, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """Returns `function` of each parent configuration (configurations, …) and rows' places."""
-        distinct, place = distinct_parents(self.parents, pa, sort=self.source.dear)
-        return function(self.conditioner(distinct)), place.to(self.grid.device)
+    def _configurations(self, pa: Parents) -> Configurations:
+        """Returns the parents' distinct configurations and each row's place among them."""
+        return Configurations.of(self.parents, pa, self.grid.device, dear=self.source.dear)
+
+    def _padded(self, seen: Configurations) -> Tensor:
+        """Returns each configuration's edges with infinite ends (configurations, levels + 1)."""
+        return self._tables.get(self, seen, "padded", self.source.padded)
+
+    def _log_masses(self, seen: Configurations) -> Tensor:
+        """Returns each configuration's log-probabilities (configurations, levels)."""
+        return self._tables.get(self, seen, "log_masses", self.source.log_masses)
+
+    def _is_sparse(self, seen: Configurations, rows: Tensor) -> bool:
+        """Whether the rows' own edges are fewer than all edges of all configurations."""
+        if seen.is_every or not isinstance(self.source, FlowEdges):
+            return False
+        count = torch.broadcast_shapes(seen.place.shape, rows.shape).numel()
+        return seen.count * (self.source.levels - 1) > _EDGES_PER_ROW * count
+
+    def _ends(self, seen: Configurations, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the ends (*batch) of the rows' own levels (*batch)."""
+        level, place = torch.broadcast_tensors(level, seen.place)
+        theta = self.conditioner(seen.parents)
+        a, b = self.source.ends(level.flatten(), theta[place.flatten()])
+        return a.reshape(place.shape), b.reshape(place.shape)
 
 
 def _locate(noise: Tensor, padded: Tensor, place: Tensor) -> Tensor:
     """Returns how many edges lie strictly below the noise, by bisection in each row's own edges."""
     levels = padded.shape[-1] - 1
     flat, start = padded.flatten(), place * (levels + 1)
-    if levels == 2:
+    two = 2
+    if levels == two:
         return (noise > flat[start + 1]).to(torch.int64)
     noise, start = torch.broadcast_tensors(noise, start)
-    low = torch.zeros_like(start)  # edge `low` is below the noise, edge `high` is not
-    high = torch.full_like(start, levels)
-    for _ in range(levels.bit_length()):
-        middle = (low + high) // 2
-        below = (flat[start + middle] < noise) & (middle > low)
-        done = high - low <= 1
-        low = torch.where(below & ~done, middle, low)
-        high = torch.where(below | done, high, middle)
+    low, high = torch.zeros_like(start), torch.full_like(start, levels)
+    for _ in range((levels - 1).bit_length()):
+        middle = (low + high) // 2  # edge `low` is always below the noise, edge `high` never
+        below = flat[start + middle] < noise
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
     return low

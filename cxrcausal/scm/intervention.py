@@ -139,11 +139,11 @@ class Setting:
             )
         return moved.clamp(low, high)
 
-    def rows(self, start: int, stop: int) -> "Setting":
-        """Returns the setting of rows `start` to `stop`."""
+    def take(self, rows: slice | Tensor) -> "Setting":
+        """Returns the setting of some of the rows."""
         if self.values is None:
             return self
-        return dataclasses.replace(self, values=self.values[start:stop])
+        return dataclasses.replace(self, values=self.values[rows])
 
 
 def resolve(

@@ -1,12 +1,13 @@
 """The world of some rows as a network: a cell is a number, or an axis over the values it may have.
 
 Every mechanism that reads or assigns an unknown cell contributes a table of log-probabilities, a
-`Grid`; summing these out (`factor.eliminate`) gives posteriors and likelihoods exactly. A continuum
-enters as equally likely quantile cells of its noise, so it is exact in the limit of many. A
-definition (`nor`) reads many parents but only needs to know whether any of them is positive, which a
-chain of running bits hands on at the cost of two parents.
+`Grid`; summing these out (`factor.eliminate`) gives posteriors and likelihoods exactly. A
+continuum enters as equally likely quantile cells of its noise, so it is exact in the limit of
+many. A definition (`nor`) reads many parents but only needs to know whether any of them is
+positive, which a chain of running bits hands on at the cost of two parents.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import final
@@ -18,7 +19,16 @@ from cxrcausal.scm.factor import Grid, joint_axes
 from cxrcausal.scm.logic import LogicMechanism
 from cxrcausal.scm.mechanism import Mechanism
 
-__all__ = ["QUANTILES", "Mechanisms", "Network", "Supports", "Values", "at", "quantile_noise"]
+__all__ = [
+    "QUANTILES",
+    "Mechanisms",
+    "Network",
+    "Supports",
+    "Values",
+    "at",
+    "predict_along",
+    "quantile_noise",
+]
 
 QUANTILES = 128
 """Into how many equally likely quantile cells an unknown continuum is divided."""
@@ -60,7 +70,7 @@ class Network:
         self.axes: dict[str, int] = {}
         self.factors: list[Grid] = []
         self._cells: dict[str, Grid] = {}
-        self._chains: dict[tuple[int, ...], Grid] = {}
+        self._chains: dict[tuple[Grid, ...], Grid] = {}
         unknown = set(unknown)
         for name in mechanisms:
             if name in unknown:
@@ -77,9 +87,7 @@ class Network:
         """Adds what the known value of a variable says about its unknown parents."""
         mechanism, x, pa = self.mechanisms[name], self.cell(name), self.parents(name, self.cell)
         axes = joint_axes(pa.values(), self.axes)
-        self.factors.append(
-            Grid(axes, lambda: mechanism.log_prob(x.along(axes), at(pa, axes)))
-        )
+        self.factors.append(Grid(axes, lambda: mechanism.log_prob(x.along(axes), at(pa, axes))))
 
     def add_axis(self, name: str, values: Tensor) -> Grid:
         """Adds an axis over the given values (levels,), and returns the cell that has them."""
@@ -100,7 +108,7 @@ class Network:
         varying = [p for p in counted if pa[p].axes]
         if len(varying) <= 1:
             return pa
-        bit = self._any_positive(name, [pa[p] for p in counted])
+        bit = self._any_positive(name, tuple(pa[p] for p in counted))
         negative = Grid((), lambda: mechanism.levels[:1])
         return pa | dict.fromkeys(counted, negative) | {counted[0]: bit}
 
@@ -124,34 +132,61 @@ class Network:
     def _continuum(self, name: str) -> Grid:
         """Returns an unknown continuum as quantile cells of its noise, all of them alike."""
         mechanism = self.mechanisms[name]
-        pa = {p.name: self.cell(p.name) for p in mechanism.parents}
+        pa = self.parents(name, self.cell)
+        axes = (*joint_axes(pa.values(), self.axes), name)
         noise = quantile_noise(mechanism)
         self.axes[name] = QUANTILES
-        axes = (*joint_axes(pa.values(), {k: v for k, v in self.axes.items() if k != name}), name)
-        prior = torch.full((1, QUANTILES), -math.log(QUANTILES), dtype=torch.float64)
-        self.factors.append(Grid((name,), lambda: prior.to(noise.device)))
+        prior = torch.full_like(noise[None, :, 0], -math.log(QUANTILES))
+        self.factors.append(Grid((name,), lambda: prior))
         return Grid(axes, lambda: predict_along(mechanism, noise, pa, axes))
 
-    def _any_positive(self, name: str, findings: Sequence[Grid]) -> Grid:
+    def _any_positive(self, name: str, findings: tuple[Grid, ...]) -> Grid:
         """Returns whether any finding is positive, as the last of a chain of running bits."""
-        key = tuple(id(grid) for grid in findings)
-        if key not in self._chains:
+        if findings not in self._chains:
+            levels = self.mechanisms[name].levels
             known = [grid for grid in findings if not grid.axes]
-            bits = self.mechanisms[name].support
-            bit = Grid((), lambda: torch.stack([bits[:1].expand_as(k.table) for k in known] or [bits[:1]]).amax(0) if not known else torch.stack([k.table for k in known]).amax(0))
+            bit = Grid(
+                (), lambda: functools.reduce(torch.maximum, (k.table for k in known), levels[:1])
+            )
             for finding in (grid for grid in findings if grid.axes):
-                running = self.add_axis(f"{name}: any of {len(self.axes)}", bits)
-                axes = joint_axes((bit, finding, running), self.axes)
-                self.factors.append(
-                    Grid(
-                        axes,
-                        lambda a=bit, b=finding, c=running, axes=axes: torch.where(
-                            torch.maximum(a.along(axes), b.along(axes)) == c.along(axes),
-                            0.0,
-                            -math.inf,
-                        ).double(),
-                    )
-                )
-                bit = running
-            self._chains[key] = bit
-        return self._chains[key]
+                bit = self._either(f"{name}: any of {len(self.axes)}", bit, finding, levels)
+            self._chains[findings] = bit
+        return self._chains[findings]
+
+    def _either(self, name: str, a: Grid, b: Grid, levels: Tensor) -> Grid:
+        """Returns a new bit that is positive where `a` or `b` is."""
+        bit = self.add_axis(name, levels)
+        axes = joint_axes((a, b, bit), self.axes)
+
+        def agreement() -> Tensor:
+            same = torch.maximum(a.along(axes), b.along(axes)) == bit.along(axes)
+            return torch.where(same, 0.0, -math.inf).to(levels.dtype)
+
+        self.factors.append(Grid(axes, agreement))
+        return bit
+
+
+def at(pa: Mapping[str, Grid], axes: Sequence[str]) -> dict[str, Tensor]:
+    """Returns parents as tensors (rows or 1, *sizes) over the given axes."""
+    return {name: grid.along(axes) for name, grid in pa.items()}
+
+
+def quantile_noise(mechanism: Mechanism) -> Tensor:
+    """Returns the noise (quantiles, noise_size) in the middle of each quantile cell."""
+    middle = (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / QUANTILES
+    return mechanism.prior(middle.to(mechanism.device)[:, None].expand(-1, mechanism.noise_size))
+
+
+def predict_along(
+    mechanism: Mechanism, noise: Tensor, pa: Mapping[str, Grid], axes: Sequence[str]
+) -> Tensor:
+    """Returns values (rows or 1, *sizes) from noise (*, noise_size) that spans the last axes."""
+    parents = at(pa, axes)
+    shapes = [value.shape for value in parents.values()]
+    batch = torch.broadcast_shapes(noise.shape[:-1], (1,) * (len(axes) + 1), *shapes)
+    return mechanism.predict(noise.expand(*batch, -1), parents)
+
+
+def _with_rows(table: Tensor, dimensions: int) -> Tensor:
+    """Returns a table that does not depend on the rows (no parents) with an axis for them."""
+    return table if table.ndim == dimensions else table[None]

@@ -30,7 +30,8 @@ import torch
 from torch import Tensor
 
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.features import Conditioner, distinct_parents
+from cxrcausal.scm.features import Conditioner
+from cxrcausal.scm.lookup import Configurations, TableCache
 from cxrcausal.scm.mechanism import Mechanism, Parents
 
 __all__ = ["GumbelMechanism", "gumbel_transition"]
@@ -88,6 +89,7 @@ class GumbelMechanism(Mechanism):
         self.conditioner = Conditioner(parents, levels, hidden)
         self.register_buffer("offset", torch.zeros(levels, dtype=torch.float64))
         self.register_buffer("levels", torch.arange(levels, dtype=torch.float64), False)
+        self._tables = TableCache()
 
     def config(self) -> dict[str, Any]:
         """Returns what `from_config` needs to build it again, as JSON."""
@@ -121,13 +123,14 @@ class GumbelMechanism(Mechanism):
 
     def log_prob(self, x: Tensor, pa: Parents) -> Tensor:
         r"""Returns :math:`\log p(x \mid \mathrm{pa})`, the mass of the level."""
-        table, place = self._table(pa)
-        return table.flatten()[place * self.noise_size + x.to(torch.int64)]
+        seen = self._configurations(pa)
+        flat = self._tables.get(self, seen, "log_masses", self._log_masses).flatten()
+        return flat[seen.place * self.noise_size + x.to(torch.int64)]
 
     def log_probs(self, pa: Parents) -> Tensor:
         """Returns log-probabilities (*batch, levels) of every level."""
-        table, place = self._table(pa)
-        return table[place]
+        seen = self._configurations(pa)
+        return self._tables.get(self, seen, "log_masses", self._log_masses)[seen.place]
 
     def prior(self, uniform: Tensor) -> Tensor:
         """Returns standard Gumbel noise (*batch, levels) from uniforms of that shape."""
@@ -157,10 +160,9 @@ class GumbelMechanism(Mechanism):
         """Returns log-probabilities (rows, levels), none below e^-60."""
         return (theta + self.offset).log_softmax(-1).clamp(min=_LEAST_LOGIT)
 
-    def _table(self, pa: Parents) -> tuple[Tensor, Tensor]:
-        """Returns the log-probabilities of each parent configuration, and the rows' places."""
-        distinct, place = distinct_parents(self.parents, pa)
-        return self._log_masses(self.conditioner(distinct)), place.to(self.levels.device)
+    def _configurations(self, pa: Parents) -> Configurations:
+        """Returns the parents' distinct configurations and each row's place among them."""
+        return Configurations.of(self.parents, pa, self.levels.device)
 
 
 def _exponential(uniform: Tensor) -> Tensor:

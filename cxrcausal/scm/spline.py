@@ -11,15 +11,16 @@ References:
     | (Durkan et al., 2019), https://arxiv.org/abs/1906.04032
 """
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import torch
 from torch import Tensor
 from zuko.transforms import MonotonicRQSTransform
 
-from cxrcausal.scm.flow import MonotoneFlow, solve_increasing
+from cxrcausal.scm.flow import ContinuousFlow, MonotoneFlow, solve_increasing
 
-__all__ = ["SplineFlow"]
+__all__ = ["SplineFlow", "flow_from_config"]
 
 _BOUND = 6.0
 _MOST_LOG_SCALE = 6.0
@@ -39,8 +40,8 @@ class SplineFlow(MonotoneFlow):
         self.outputs = 2 + 3 * bins - 1
 
     def config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, as JSON."""
-        return {"bins": self.bins}
+        """Returns what `flow_from_config` builds it again from, as JSON."""
+        return {"family": "nsf", "bins": self.bins}
 
     def inverse_map(self, y: Tensor, theta: Tensor) -> Tensor:
         r"""Returns :math:`\varepsilon = T^{-1}(y)` (*batch)."""
@@ -68,3 +69,10 @@ class SplineFlow(MonotoneFlow):
         widths, heights, slopes = theta[..., 2:].split((self.bins, self.bins, self.bins - 1), -1)
         spline = MonotonicRQSTransform(widths, heights, slopes, bound=_BOUND)
         return spline, a0, _MOST_LOG_SCALE * torch.tanh(a1 / _MOST_LOG_SCALE)
+
+
+def flow_from_config(config: Mapping[str, Any]) -> MonotoneFlow:
+    """Builds the flow of either family that its `config` describes."""
+    if config["family"] == "nsf":
+        return SplineFlow(config["bins"])
+    return ContinuousFlow(config["bumps"], config["steepest"])

@@ -106,13 +106,21 @@ def categories(variable: Variable) -> pd.CategoricalDtype:
     return pd.CategoricalDtype(list(variable.levels), ordered=variable.kind == "ordinal")
 
 
-def encode(table: pd.DataFrame, graph: CausalGraph) -> dict[str, Tensor]:
-    """Returns every variable of a canonical table as float64 (rows,); NaN if unknown or absent."""
+def encode(
+    table: pd.DataFrame, graph: CausalGraph, names: Iterable[str] | None = None
+) -> dict[str, Tensor]:
+    """Returns variables of a canonical table as float64 (rows,); NaN where unknown or absent.
+
+    Arguments:
+        table: A table that `check_table` returned.
+        graph: Its graph.
+        names: Which variables; all of the graph's if None.
+    """
     return {
-        name: torch.from_numpy(_encode(table[name], variable))
+        name: torch.from_numpy(_encode(table[name], graph.variables[name]))
         if name in table.columns
         else torch.full((len(table),), math.nan, dtype=torch.float64)
-        for name, variable in graph.variables.items()
+        for name in (graph.variables if names is None else names)
     }
 
 

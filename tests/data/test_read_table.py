@@ -162,9 +162,9 @@ def test_an_nih_finding_that_is_not_listed_follows_the_policy():
 
 
 def test_ages_of_the_first_edition_are_completed_years():
-    ages = ["058Y", "013M", "004D", "001Y"]
+    ages = ["058Y", "013M", "004D", "033"]
     table = read_table(nih(*(("No Finding", i, a, "M", "PA") for i, a in enumerate(ages))), "nih")
-    assert table["age"].tolist() == [58.0, 1.0, 0.0, 1.0]
+    assert table["age"].tolist() == [58.0, 1.0, 0.0, 33.0]
 
 
 def test_an_impossible_age_is_unknown_and_counted():
@@ -293,7 +293,9 @@ def test_chexpert_cells_that_are_not_as_written_are_counted():
 
 def test_a_chexpert_path_without_a_patient_is_refused():
     frame = chexpert(("Male", 50, "Frontal", "PA", {}), path="train/p1/view1.jpg")
-    with pytest.raises(TableError, match="'Path', row 0: 'train/p1/view1.jpg' does not name a pat"):
+    with pytest.raises(
+        TableError, match=r"'Path', row 0: 'train/p1/view1.jpg' does not name a pat"
+    ):
         read_table(frame, "chexpert")
 
 
@@ -355,7 +357,7 @@ def test_a_table_in_the_graphs_own_layout_comes_back_as_it_is():
 
 def test_a_table_in_the_graphs_own_layout_is_checked():
     table = read_table(nih(("Edema", 1, 5, "M", "PA"))).astype({"sex": "str"})
-    with pytest.raises(TableError, match="'sex', row 0: found 'Mael'.*did you mean 'Male'"):
+    with pytest.raises(TableError, match=r"'sex', row 0: found 'Mael'.*did you mean 'Male'"):
         read_table(table.assign(sex="Mael"), source="graph")
     with pytest.raises(TableError, match="'edema' is missing"):
         read_table(table.drop(columns="edema"), source="graph")
@@ -440,7 +442,7 @@ def test_an_unknown_graph_is_a_graph_error():
 
 
 def test_unreadable_files_are_named(tmp_path):
-    with pytest.raises(TableError, match="no table at .*nowhere.csv"):
+    with pytest.raises(TableError, match=r"no table at .*nowhere.csv"):
         read_table(tmp_path / "nowhere.csv")
     damaged = tmp_path / "damaged.csv.gz"
     whole = gzip.compress(nih(("Edema", 1, 5, "M", "PA")).to_csv(index=False).encode())

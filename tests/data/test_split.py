@@ -75,14 +75,14 @@ def test_unusable_ranges_are_refused(ranges, words):
 
 
 def test_a_missing_column_names_the_nearest():
-    with pytest.raises(TableError, match="no column 'patientid'.*did you mean 'patient_id'"):
+    with pytest.raises(TableError, match=r"no column 'patientid'.*did you mean 'patient_id'"):
         split_by_patient(people(3), column="patientid")
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), ""])
 def test_a_row_without_a_patient_cannot_be_split(missing):
     table = pd.DataFrame({"patient_id": ["nih-00000001", missing]}, dtype=object)
-    with pytest.raises(TableError, match="row 1 has none"):
+    with pytest.raises(TableError, match=r"row 1 .* has none"):
         split_by_patient(table)
 
 

@@ -5,8 +5,8 @@ import torch
 
 import cxrcausal as cx
 from cxrcausal.errors import CheckpointError
+from cxrcausal.files import atomic_path
 from cxrcausal.image import load_image_mechanism, save_image_mechanism
-from cxrcausal.image.checkpoint import atomic_path
 
 
 def edit(folder, **changes):

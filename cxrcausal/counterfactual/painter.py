@@ -1,0 +1,80 @@
+"""What the joint model asks of an image mechanism; any class that answers will do."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cxrcausal.graph import CausalGraph, Variable
+
+__all__ = ["ImageMechanism"]
+
+
+class ImageMechanism(Protocol):
+    """The structural assignment of the image: from its parents and its own noise.
+
+    Images are floats (batch, channel, height, width) in [0, 1]; noise has the shape that the mechanism
+    likes, patients first; parents are what `encode` gives, (batch, attributes).
+    """
+
+    graph: CausalGraph
+    seen: dict[str, Any]
+
+    @property
+    def attributes(self) -> tuple[Variable, ...]:
+        """The image's parents, in the order of `encode`'s columns."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where noise and parents live."""
+        ...
+
+    def to(self, device: str | torch.device) -> Any:  # noqa: ANN401
+        """Moves the mechanism."""
+        ...
+
+    def check_images(self, images: Tensor) -> None:
+        """Raises ImageError unless these are images of this mechanism."""
+        ...
+
+    def encode(self, table: pd.DataFrame) -> tuple[Tensor, dict[str, tuple]]:
+        """Returns parents, and the levels that occur but were never seen in training."""
+        ...
+
+    def abduct(self, images: Tensor, parents: Tensor, *, solver: Any = None) -> Tensor:  # noqa: ANN401
+        """Returns the noise of these images."""
+        ...
+
+    def predict(
+        self,
+        noise: Tensor,
+        parents: Tensor,
+        *,
+        guidance: Any = None,  # noqa: ANN401
+        groups: tuple[Tensor, Tensor, Tensor] | None = None,
+        solver: Any = None,  # noqa: ANN401
+    ) -> Tensor:
+        """Returns the images of this noise under these parents; `groups` are (batch, attributes) masks."""
+        ...
+
+    def prior(self, labels: np.ndarray, seed: int, draws: np.ndarray | int = 0) -> Tensor:
+        """Returns fresh noise for each row label."""
+        ...
+
+    def describe(self, solver: Any = None) -> Mapping[str, Any]:  # noqa: ANN401
+        """Returns what provenance is to say of an answer computed with that solver."""
+        ...
+
+    def save(self, folder: str | Path, **options: Any) -> Path:  # noqa: ANN401
+        """Writes the mechanism into a folder."""
+        ...

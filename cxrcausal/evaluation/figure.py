@@ -1,0 +1,116 @@
+"""Figures that a person can read: films, their counterfactuals, and what changed, side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from cxrcausal.errors import ImageError
+from cxrcausal.shapes import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["counterfactual_grid", "image_grid"]
+
+
+def counterfactual_grid(
+    images: Image,
+    reconstruction: Image,
+    worlds: Mapping[str, Image],
+    *,
+    rows: Sequence[str] = (),
+    captions: Mapping[str, Sequence[str]] | None = None,
+    title: str = "",
+    span: float = 0.3,
+) -> "Figure":
+    """Draws one row per film: original, reconstruction, then each counterfactual above its difference.
+
+    Arguments:
+        images: Films in [0, 1], (films, 1, height, width).
+        reconstruction: What the mechanism gives back under unchanged parents.
+        worlds: Counterfactuals by the label of their column; NaN images are left blank.
+        rows: What stands beside each film.
+        captions: What stands below each counterfactual, by column.
+        title: Above all.
+        span: The change, in [0, 1], at which the difference map saturates: red brighter, blue darker.
+
+    Returns:
+        A figure that no window shows; `savefig` writes it.
+
+    Raises:
+        ImageError: If the parts do not have one shape.
+    """
+    from matplotlib.figure import Figure
+
+    for label, world in {"reconstruction": reconstruction, **worlds}.items():
+        if world.shape != images.shape:
+            raise ImageError(
+                f"{label!r} has shape {tuple(world.shape)}; the films have {tuple(images.shape)}"
+            )
+    columns = {"film": images, "reconstruction": reconstruction, **worlds}
+    count = len(images)
+    figure = Figure(figsize=(1.5 * len(columns) + 0.9, 3.3 * count + 0.9), layout="constrained")
+    axes = figure.subplots(2 * count, len(columns), squeeze=False)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        for side in axis.spines.values():
+            side.set_visible(False)
+    shown = None
+    for j, (label, world) in enumerate(columns.items()):
+        axes[0, j].set_title(label, fontsize=9)
+        for i in range(count):
+            picture = world[i, 0].detach().cpu()
+            if torch.isnan(picture).any():
+                continue
+            axes[2 * i, j].imshow(picture, cmap="gray", vmin=0, vmax=1)
+            if captions and label in captions:
+                axes[2 * i, j].set_xlabel(captions[label][i], fontsize=7)
+            if j:
+                change = picture - images[i, 0].detach().cpu()
+                below = axes[2 * i + 1, j]
+                shown = below.imshow(change, cmap="RdBu_r", vmin=-span, vmax=span)
+    for i, label in enumerate(rows):
+        axes[2 * i, 0].set_ylabel(label, fontsize=8)
+    if shown is not None:
+        bar = figure.colorbar(shown, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.01)
+        bar.set_label("change of brightness against the film, on [0, 1]", fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def image_grid(
+    rows: Mapping[str, Image],
+    *,
+    title: str = "",
+    captions: Mapping[str, Sequence[str]] | None = None,
+) -> "Figure":
+    """Draws rows of images under one another, their label on the left.
+
+    Arguments:
+        rows: Images (n, 1, height, width) by label, the same number in each.
+        title: Above all.
+        captions: What stands below each image, by row.
+    """
+    from matplotlib.figure import Figure
+
+    count = max(len(images) for images in rows.values())
+    figure = Figure(figsize=(1.25 * count + 0.8, 1.5 * len(rows) + 0.5), layout="constrained")
+    axes = figure.subplots(len(rows), count, squeeze=False)
+    for i, (label, images) in enumerate(rows.items()):
+        axes[i, 0].set_ylabel(label, fontsize=8)
+        for j in range(count):
+            axis = axes[i, j]
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if j < len(images):
+                axis.imshow(images[j, 0].detach().cpu(), cmap="gray", vmin=0, vmax=1)
+                if captions and label in captions:
+                    axis.set_xlabel(captions[label][j], fontsize=7)
+            else:
+                axis.set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure

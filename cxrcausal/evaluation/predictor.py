@@ -1,0 +1,446 @@
+r"""Reads a variable back from an image: one small convolutional network, several attributes at once.
+
+Whether a counterfactual shows what was asked is judged by a network that has only ever seen real films.
+It is trained with a masked loss, so a film whose finding is not recorded still teaches the others. The
+scores are log-odds and years, not probabilities: a shift of the mean stays visible where a
+probability has saturated.
+
+References:
+    | Deep Residual Learning for Image Recognition (He et al., 2016), https://arxiv.org/abs/1512.03385
+    | Group Normalization (Wu and He, 2018), https://arxiv.org/abs/1803.08494
+    | Measuring Axiomatic Soundness of Counterfactual Image Models (Monteiro et al., 2023; effectiveness
+    | by pseudo-oracles), https://arxiv.org/abs/2303.01274
+"""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cxrcausal.data.split import patient_fraction
+from cxrcausal.errors import (
+    CheckpointError,
+    GraphError,
+    ImageError,
+    NotFittedError,
+    TableError,
+    nearest,
+    summarise,
+)
+from cxrcausal.files import atomic_path
+from cxrcausal.graph import CausalGraph, Variable, load_graph
+from cxrcausal.image.recipe import Augmentation
+from cxrcausal.image.train import augment
+from cxrcausal.scm.table import encode
+from cxrcausal.shapes import Image
+
+__all__ = ["AUGMENTATION", "DEFAULT_TARGETS", "Predictor"]
+
+logger = logging.getLogger("cxrcausal")
+
+DEFAULT_TARGETS = ("sex", "view", "age", "pleural_effusion", "cardiomegaly")
+AUGMENTATION = Augmentation(rotation=6.0, shift=0.06, scale=0.08, contrast=0.2)
+FORMAT_VERSION = 1
+
+_BATCH = 256
+
+
+class _Block(nn.Module):
+    """Two 3×3 convolutions beside a shortcut, normalised first; halves the image if `stride` is 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.norm_1 = nn.GroupNorm(8, inputs)
+        self.conv_1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm_2 = nn.GroupNorm(8, outputs)
+        self.conv_2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if stride > 1 else nn.Identity()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv_1(F.silu(self.norm_1(x)))
+        h = self.conv_2(F.silu(self.norm_2(h)))
+        return h + self.shortcut(F.avg_pool2d(x, 2) if self.stride > 1 else x)
+
+
+@final
+class Predictor(nn.Module):
+    """Reads attributes from images, all at once.
+
+    A discrete target is scored by the log-odds of its second observed level against the first (one
+    column of its name), or, with more than two observed, of each level against the rest (columns
+    `view=AP`). A continuous target is scored in its own unit.
+
+    Arguments:
+        graph: The causal graph, or its name; it says kind and levels of the targets.
+        targets: The variables to read.
+        size: Side of the images.
+        channels: Their channels.
+        width: Channels of the first stage; the four stages have 1, 2, 4 and 8 times as many.
+        seed: Weights, order of the films, and augmentation are functions of it.
+
+    Raises:
+        GraphError: If a target is not a variable of the graph.
+
+    Example:
+        >>> predictor = Predictor("cxr19", ("sex", "age"), size=16, width=8)
+        >>> predictor.features(torch.rand(3, 1, 16, 16)).shape
+        torch.Size([3, 64])
+    """
+
+    def __init__(
+        self,
+        graph: CausalGraph | str = "cxr19",
+        targets: Sequence[str] = DEFAULT_TARGETS,
+        *,
+        size: int = 64,
+        channels: int = 1,
+        width: int = 16,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.graph = load_graph(graph) if isinstance(graph, str) else graph
+        for name in targets:
+            if name not in self.graph.variables:
+                raise GraphError(
+                    f"target {name!r} is not in graph {self.graph.name!r}"
+                    f"{nearest(name, self.graph.variables)}; it has: "
+                    f"{summarise(self.graph.variables, 20)}"
+                )
+        if size % 16 or width % 8:
+            raise ImageError(f"size {size} must be a multiple of 16, and width {width} of 8")
+        self.targets: tuple[Variable, ...] = tuple(self.graph.variables[t] for t in targets)
+        self.size, self.channels, self.width, self.seed = size, channels, width, seed
+        # What fitting finds: levels that occur, or mean and deviation; log-odds of the second level.
+        self.seen: dict[str, list] = {}
+        self.threshold: dict[str, float] = {}
+        self.history: list[dict[str, float]] = []
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+        outputs = sum(len(v.levels) if v.is_discrete else 1 for v in self.targets)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.stem = nn.Conv2d(channels, width, 5, 2, 2, bias=False)
+            self.blocks = nn.Sequential(
+                _Block(width, width, 1),
+                _Block(width, 2 * width, 2),
+                _Block(2 * width, 4 * width, 2),
+                _Block(4 * width, 8 * width, 2),
+            )
+            self.norm = nn.GroupNorm(8, 8 * width)
+            self.head = nn.Linear(8 * width, outputs)
+
+    def features(self, images: Image) -> Tensor:
+        """Returns what the heads read, (batch, 8 width): a distance there is one in content."""
+        x = self.blocks(self.stem((images - self.mean) / self.std))
+        return F.silu(self.norm(x)).mean(dim=(2, 3))
+
+    def forward(self, images: Image) -> Tensor:
+        """Returns raw outputs: the logits of each discrete target's levels, standardised values."""
+        return self.head(self.features(images))
+
+    def fit(
+        self,
+        images: Image,
+        table: pd.DataFrame,
+        *,
+        groups: str = "patient_id",
+        validation: np.ndarray | None = None,
+        epochs: int = 40,
+        patience: int = 8,
+        batch_size: int = 64,
+        learning_rate: float = 2e-3,
+        augmentation: Augmentation | None = AUGMENTATION,
+    ) -> "Predictor":
+        """Trains on films, stopping by the loss on patients left out; returns itself.
+
+        A predictor is fitted once: a second call would start from the first one's weights.
+
+        Arguments:
+            images: (films, channel, height, width); films in [0, 1], or anything else (noise, say) if
+                `augmentation` is None.
+            table: Their metadata, row by row, in the graph's columns; unknown cells are masked.
+            groups: The column of patients.
+            validation: Which rows decide when to stop, (films,) bool; a tenth of the patients, by
+                their hash, if left out.
+            epochs: Passes over the films at most.
+            patience: Epochs without improvement before stopping.
+            batch_size: Films per step.
+            learning_rate: Peak rate of AdamW; a warm-up, then a cosine to zero at `epochs`.
+            augmentation: How films are changed in training; None for not at all.
+
+        Raises:
+            ImageError: If the images do not match the table or the network.
+            TableError: If a target shows only one level, or nobody is left to validate on.
+        """
+        self._check(images)
+        if len(images) != len(table):
+            raise ImageError(f"{len(images)} images stand beside {len(table)} rows of metadata")
+        labels = self._labels(table)
+        if validation is None:
+            validation = patient_fraction("stop-early:" + table[groups].astype(str)) < 0.1
+        held = torch.from_numpy(np.asarray(validation, bool))
+        if not held.any() or held.all():
+            raise TableError(
+                f"{int(held.sum())} of {len(held)} films are for validation; some must be, not all"
+            )
+        self._describe(labels[~held])
+        train, stop = images[~held], images[held]
+        self.mean.fill_(float(train.mean()))
+        self.std.fill_(float(train.std()))
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.05
+        )
+        steps = epochs * -(-len(train) // batch_size)
+        average = {k: v.detach().clone() for k, v in self.state_dict().items()}
+        best, best_loss, since, step = average, math.inf, 0, 0
+        self.history = []
+        for epoch in range(epochs):
+            generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
+            order = torch.randperm(len(train), generator=generator)
+            self.train()
+            for rows in order.split(batch_size):
+                x = train[rows]
+                if augmentation is not None:
+                    x = augment(x, augmentation, generator)
+                rate = min(1.0, (step + 1) / 50) * (1 + math.cos(math.pi * step / steps)) / 2
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate * rate
+                loss = self._loss(self(x.to(self.device)), labels[~held][rows]).sum()
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+                optimiser.step()
+                step += 1
+                decay = min(0.98, step / (10 + step))
+                for key, value in self.state_dict().items():
+                    average[key].lerp_(value, 1 - decay)
+            current = {k: v.clone() for k, v in self.state_dict().items()}
+            self.load_state_dict(average)
+            loss = float(self._loss(self._outputs(stop), labels[held]).sum())
+            self.history.append({"epoch": epoch, "validation_loss": loss})
+            if loss < best_loss:
+                best, best_loss, since = {k: v.clone() for k, v in average.items()}, loss, 0
+            else:
+                since += 1
+            self.load_state_dict(current)
+            if since >= patience:
+                break
+        self.load_state_dict(best)
+        logger.info(
+            "predictor: best of %d epochs, validation loss %.4f", len(self.history), best_loss
+        )
+        return self.eval()
+
+    def score(self, images: Image, index: pd.Index | None = None) -> pd.DataFrame:
+        """Returns log-odds and years, one row per image, one column per target (see the class).
+
+        Arguments:
+            images: (batch, channel, height, width).
+            index: Row labels of the answer.
+        """
+        columns: dict[str, np.ndarray] = {}
+        for variable, out in self._parts(self._outputs(images)):
+            if not variable.is_discrete:
+                mean, std = self.seen[variable.name]
+                columns[variable.name] = (out[:, 0] * std + mean).numpy()
+                continue
+            levels = self.seen[variable.name]
+            if len(levels) == 2:
+                first, second = (variable.levels.index(level) for level in levels)
+                columns[variable.name] = (out[:, second] - out[:, first]).numpy()
+            else:
+                log_p = out.log_softmax(dim=1)
+                log_rest = torch.log1p(-log_p.exp().clamp(max=1 - 1e-12))
+                for level in levels:
+                    i = variable.levels.index(level)
+                    columns[f"{variable.name}={level}"] = (log_p - log_rest)[:, i].numpy()
+        return pd.DataFrame(columns, index=index)
+
+    def predict_proba(self, images: Image, index: pd.Index | None = None) -> pd.DataFrame:
+        """Returns the probability of each level, columns (variable, level); discrete targets only."""
+        columns = {
+            (v.name, level): out.softmax(dim=1)[:, i].numpy()
+            for v, out in self._parts(self._outputs(images))
+            if v.is_discrete
+            for i, level in enumerate(v.levels)
+        }
+        names = pd.MultiIndex.from_tuples(columns, names=["variable", "level"])
+        return pd.DataFrame(dict(enumerate(columns.values())), index=index).set_axis(names, axis=1)
+
+    def embed(self, images: Image) -> Tensor:
+        """Returns `features` of any number of images, without gradients, on the CPU."""
+        self._check(images)
+        with torch.no_grad():
+            parts = [self.features(part.to(self.device)).cpu() for part in images.split(_BATCH)]
+        return torch.cat(parts) if parts else torch.empty(0, 8 * self.width)
+
+    def truth(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Returns what `score` is to be held against: 0 or 1 per scored level, years; NaN unknown."""
+        self._fitted()
+        labels = self._labels(table).numpy()
+        columns: dict[str, np.ndarray] = {}
+        for i, variable in enumerate(self.targets):
+            if not variable.is_discrete:
+                columns[variable.name] = labels[:, i]
+                continue
+            levels = [variable.levels.index(level) for level in self.seen[variable.name]]
+            known = np.isin(labels[:, i], levels)
+            for level in levels[1:] if len(levels) == 2 else levels:
+                of_level = f"={variable.levels[level]}" if len(levels) > 2 else ""
+                hit = np.where(known, labels[:, i] == level, np.nan)
+                columns[variable.name + of_level] = hit.astype(np.float64)
+        return pd.DataFrame(columns, index=table.index)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes `predictor.safetensors` and `predictor.json` into `folder`, and returns it."""
+        self._fitted()
+        folder = Path(folder)
+        record = {
+            "format_version": FORMAT_VERSION,
+            "kind": "Predictor",
+            "graph": self.graph.to_yaml(),
+            "arguments": {
+                "targets": [v.name for v in self.targets],
+                "size": self.size,
+                "channels": self.channels,
+                "width": self.width,
+                "seed": self.seed,
+            },
+            "seen": self.seen,
+            "threshold": self.threshold,
+            "history": self.history,
+        }
+        weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        with atomic_path(folder / "predictor.safetensors") as path:
+            save_file(weights, path)
+        with atomic_path(folder / "predictor.json") as path:
+            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Predictor":
+        """Returns the predictor that `save` wrote.
+
+        Raises:
+            CheckpointError: If a file is absent, damaged, or of another format.
+        """
+        folder = Path(folder)
+        try:
+            record: dict[str, Any] = json.loads(
+                (folder / "predictor.json").read_text(encoding="utf-8")
+            )
+            weights = load_file(folder / "predictor.safetensors")
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{folder} holds no predictor: {error.filename} is absent"
+            ) from error
+        except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+            raise CheckpointError(f"the predictor in {folder} is damaged: {error}") from error
+        try:
+            if record["format_version"] != FORMAT_VERSION or record["kind"] != "Predictor":
+                raise CheckpointError(
+                    f"{folder / 'predictor.json'} has format {record['format_version']!r} of "
+                    f"{record['kind']!r}; this cxrcausal reads {FORMAT_VERSION} of 'Predictor'"
+                )
+            predictor = cls(CausalGraph.from_yaml(record["graph"]), **record["arguments"])
+            predictor.seen, predictor.threshold = record["seen"], record["threshold"]
+            predictor.history = record["history"]
+            predictor.load_state_dict(weights)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"the predictor in {folder} is damaged: {error}") from error
+        return predictor.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return self.head.weight.device
+
+    def extra_repr(self) -> str:
+        """Says which targets."""
+        return ", ".join(v.name for v in self.targets)
+
+    def _check(self, images: Tensor) -> None:
+        allowed = (self.channels, self.size, self.size)
+        if images.ndim != 4 or tuple(images.shape[1:]) != allowed:
+            raise ImageError(
+                f"images have shape {tuple(images.shape)}; this predictor reads "
+                f"(batch, {self.channels}, {self.size}, {self.size})"
+            )
+
+    def _fitted(self) -> None:
+        if not self.seen:
+            raise NotFittedError("the predictor is not fitted; call fit(images, table) first")
+
+    def _labels(self, table: pd.DataFrame) -> Tensor:
+        """Returns level index or value of each target, float64 (rows, targets), NaN unknown."""
+        values = encode(table, self.graph)
+        return torch.stack([values[v.name] for v in self.targets], dim=1)
+
+    def _describe(self, labels: Tensor) -> None:
+        """Keeps what the training films show of each target."""
+        for variable, column in zip(self.targets, labels.T, strict=True):
+            known = column[~column.isnan()]
+            if known.unique().numel() < 2:
+                raise TableError(
+                    f"target {variable.name!r} shows {known.unique().numel()} values in the "
+                    f"{len(column)} training films; two are needed to tell them apart"
+                )
+            if not variable.is_discrete:
+                self.seen[variable.name] = [float(known.mean()), float(known.std())]
+                continue
+            levels = [variable.levels[int(i)] for i in known.unique()]
+            self.seen[variable.name] = levels
+            for i in known.unique().tolist():
+                share = float((known == i).double().mean())
+                two = len(levels) == 2
+                name = variable.name if two else f"{variable.name}={variable.levels[int(i)]}"
+                self.threshold[name] = math.log(share / (1 - share))  # of two, the second remains
+
+    def _outputs(self, images: Image) -> Tensor:
+        """Returns raw outputs of any number of images, without gradients, float64 on the CPU."""
+        self._fitted()
+        self._check(images)
+        with torch.no_grad():
+            parts = [self(part.to(self.device)).cpu().double() for part in images.split(_BATCH)]
+        return torch.cat(parts) if parts else torch.empty(0, self.head.out_features).double()
+
+    def _parts(self, outputs: Tensor) -> list[tuple[Variable, Tensor]]:
+        """Returns each target's outputs; a level that training never saw has probability zero."""
+        sizes = [len(v.levels) if v.is_discrete else 1 for v in self.targets]
+        parts = []
+        for variable, out in zip(self.targets, outputs.split(sizes, dim=1), strict=True):
+            if variable.is_discrete:
+                seen = torch.tensor([lev in self.seen[variable.name] for lev in variable.levels])
+                out = out.masked_fill(~seen.to(out.device), -torch.inf)
+            parts.append((variable, out))
+        return parts
+
+    def _loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Returns one loss per target (targets,), each a mean over the films where it is known."""
+        losses = []
+        for i, (variable, out) in enumerate(self._parts(outputs)):
+            label = labels[:, i].to(out.device)
+            known = ~label.isnan()
+            if variable.is_discrete:
+                seen = [variable.levels.index(level) for level in self.seen[variable.name]]
+                known = known & torch.isin(label, torch.tensor(seen, device=out.device).double())
+            if not known.any():
+                losses.append(out.sum() * 0.0)
+            elif variable.is_discrete:
+                losses.append(F.cross_entropy(out[known], label[known].long()))
+            else:
+                mean, std = self.seen[variable.name]
+                target = ((label[known] - mean) / std).to(out.dtype)
+                losses.append(F.mse_loss(out[known, 0], target))
+        return torch.stack(losses)

@@ -1,0 +1,307 @@
+r"""Every question under every guidance, each answer beside the null intervention.
+
+The value of a null intervention says what the machinery does by itself: the round trip, and the push
+that guidance gives to an attribute that is not changed. A claim holds only where the intervals
+exclude one another.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cxrcausal.errors import InterventionError, nearest, summarise
+from cxrcausal.evaluation.interval import (
+    Interval,
+    PatientBootstrap,
+    Statistic,
+    weighted_mean,
+    weighted_slope,
+)
+from cxrcausal.evaluation.predictor import Predictor
+from cxrcausal.evaluation.question import Question
+from cxrcausal.evaluation.soundness import Painter, effectiveness, groups_of, paint
+from cxrcausal.image.guidance import Guidance
+from cxrcausal.image.solver import Solver
+from cxrcausal.shapes import Attributes, Image, Noise
+
+__all__ = ["soundness"]
+
+_BATCH = 128
+
+
+def soundness(
+    painter: Painter,
+    predictor: Predictor,
+    images: Image,
+    table: pd.DataFrame,
+    noise: Noise,
+    questions: Sequence[Question],
+    guidances: Mapping[str, Guidance],
+    *,
+    reconstruction: Image | None = None,
+    groups: str = "patient_id",
+    solver: Solver | None = None,
+    reversed_films: int = 0,
+    resamples: int = 2000,
+    seed: int = 0,
+    batch_size: int = _BATCH,
+) -> pd.DataFrame:
+    """Asks every question under every guidance, and holds each answer against the null intervention.
+
+    Two nulls stand beside each answer: `null`, abduct and predict under unchanged parents as the
+    library does it (nothing changed, so nothing is guided), and `guided null`, the same with the
+    attribute's unchanged value imposed by the same guidance.
+
+    Arguments:
+        painter: The mechanism.
+        predictor: Trained on real films of other patients.
+        images: Films in [0, 1]. The gaps between real films are measured on all of them, whether or not
+            a question is asked of all.
+        table: Their metadata, row by row.
+        noise: Their noise, from `round_trip` with the same solver.
+        questions: From `flip` and `move`, on the same rows; `Question.of` asks fewer.
+        guidances: By the name under which they are reported.
+        reconstruction: What `round_trip` gave back from that noise; painted again if left out.
+        groups: The column of patients.
+        solver: How to integrate.
+        reversed_films: On how many films, from the first, to measure reversibility; it doubles the cost.
+        resamples: Bootstrap resamples.
+        seed: Of the bootstrap.
+        batch_size: Films at a time.
+
+    Returns:
+        Long form, one row per `intervention`, `guidance` and `measure`: `value`, `low`, `high`; the
+        same of the two nulls (`null`, `null_low`, `null_high`, `guided_null`, ...); `excludes_null`,
+        whether the interval excludes both; `films` and `patients` asked. Measures: `shift`, `moved`, `reached`,
+        `crossed` of the target; `shift of X` for every other score X, as a fraction of X's own gap in
+        the same direction; `change` and `reversibility`, mean absolute differences in [0, 1].
+    """
+    study = _Study(painter, predictor, table, noise, solver, batch_size)
+    before, truth = predictor.score(images, table.index), predictor.truth(table)
+    gaps = {k: weighted_slope(before[k].to_numpy(), truth[k].to_numpy()) for k in before}
+    bootstrap = PatientBootstrap(table[groups], resamples=resamples, seed=seed)
+    plain = reconstruction
+    if plain is None:
+        plain = study.null(np.ones(len(table), bool))
+    rows: list[dict[str, Any]] = []
+    for question in questions:
+        known = ~np.isnan(question.asked)
+        for label, guidance in guidances.items():
+            changed = study.changed(question, guidance, known)
+            imposed = study.imposed(question, guidance, known)
+            found = [
+                study.measure(question, world, before, images, gaps, bootstrap)
+                for world in (changed, plain, imposed)
+            ]
+            if reversed_films:
+                some = known & (np.cumsum(known) <= reversed_films)
+                back = study.back(question, guidance, changed, some)
+                twice = study.back_from_null(plain, some)
+                for measures, again in zip(found, (back, twice, None), strict=True):
+                    if again is not None:
+                        error = _image_error(again, images, some)
+                        measures["reversibility"] = bootstrap.interval(weighted_mean(error))
+            patients = table[groups].to_numpy(object)[known]
+            rows += [
+                {
+                    "intervention": question.label,
+                    "guidance": label,
+                    "measure": measure,
+                    **_columns("", value),
+                    **_columns("null", found[1].get(measure)),
+                    **_columns("guided_null", found[2].get(measure)),
+                    "excludes_null": all(
+                        value.excludes(null[measure]) for null in found[1:] if measure in null
+                    ),
+                    "films": int(known.sum()),
+                    "patients": len(set(patients)),
+                }
+                for measure, value in found[0].items()
+            ]
+    return pd.DataFrame(rows)
+
+
+class _Study:
+    """The worlds of one set of films, each painted once."""
+
+    def __init__(
+        self,
+        painter: Painter,
+        predictor: Predictor,
+        table: pd.DataFrame,
+        noise: Noise,
+        solver: Solver | None,
+        batch_size: int,
+    ) -> None:
+        self.painter, self.predictor, self.noise = painter, predictor, noise
+        self.solver, self.batch_size = solver, batch_size
+        self.names = [v.name for v in painter.attributes]
+        self.factual = painter.encode(table)[0]
+        self._cache: dict[bytes, Image] = {}
+
+    def parents(self, question: Question) -> Attributes:
+        return self.painter.encode(question.table)[0]
+
+    def mask(self, variable: str) -> Tensor:
+        """Returns which attributes an intervention on the variable sets, (films, attributes)."""
+        if variable not in self.names:
+            raise InterventionError(
+                f"{variable!r} is not a parent of the image{nearest(variable, self.names)}; "
+                f"its parents are: {summarise(self.names, 20)}"
+            )
+        mask = torch.zeros(self.factual.shape, dtype=torch.bool, device=self.factual.device)
+        mask[:, self.names.index(variable)] = True
+        return mask
+
+    def null(self, rows: np.ndarray) -> Image:
+        nothing = torch.zeros(self.factual.shape, dtype=torch.bool, device=self.factual.device)
+        return self._paint(self.noise, self.factual, nothing, Guidance("none"), rows)
+
+    def changed(self, question: Question, guidance: Guidance, rows: np.ndarray) -> Image:
+        mask = self.mask(question.variable)
+        return self._paint(self.noise, self.parents(question), mask, guidance, rows)
+
+    def imposed(self, question: Question, guidance: Guidance, rows: np.ndarray) -> Image:
+        """The guided null: the attribute is imposed, at the value that it has anyway."""
+        mask = self.mask(question.variable)
+        return self._paint(self.noise, self.factual, mask, guidance, rows)
+
+    def back(
+        self, question: Question, guidance: Guidance, world: Image, rows: np.ndarray
+    ) -> Image:
+        """Abducts the counterfactual under its own parents, and sets the attribute back."""
+        parents = self.parents(question)
+        noise = self._abduct(world, parents, rows)
+        mask = self.mask(question.variable)
+        return self._paint(noise, self.factual, mask, guidance, rows, parents)
+
+    def back_from_null(self, world: Image, rows: np.ndarray) -> Image:
+        noise = self._abduct(world, self.factual, rows)
+        nothing = torch.zeros_like(self.factual, dtype=torch.bool)
+        return self._paint(noise, self.factual, nothing, Guidance("none"), rows)
+
+    def _abduct(self, images: Image, parents: Attributes, rows: np.ndarray) -> Noise:
+        at = torch.from_numpy(np.flatnonzero(rows))
+        out = torch.full_like(self.noise, torch.nan)
+        for part in at.split(self.batch_size):
+            noise = self.painter.abduct(images[part], parents[part], solver=self.solver)
+            out[part] = noise.cpu()
+        return out
+
+    def _paint(
+        self,
+        noise: Noise,
+        parents: Attributes,
+        mask: Tensor,
+        guidance: Guidance,
+        rows: np.ndarray,
+        factual: Attributes | None = None,
+    ) -> Image:
+        """Returns the images of these rows, NaN elsewhere; equal integrals are not run twice."""
+        at = torch.from_numpy(np.flatnonzero(rows))
+        factual = self.factual if factual is None else factual
+        some, told, told_before = noise[at], parents[at], factual[at]
+        intervened = mask[at]
+        key = _digest(some, told, self._meaning(told_before, told, intervened, guidance))
+        if key not in self._cache:
+            self._cache[key] = paint(
+                self.painter,
+                some,
+                told_before,
+                told,
+                intervened,
+                guidance,
+                solver=self.solver,
+                batch_size=self.batch_size,
+            )
+        images = self._cache[key]
+        out = torch.full((len(noise), *images.shape[1:]), torch.nan)
+        out[at] = images
+        return out
+
+    @staticmethod
+    def _meaning(
+        factual: Attributes, parents: Attributes, intervened: Tensor, guidance: Guidance
+    ) -> Tensor:
+        """Returns what guidance amounts to: two forms with the same branches give the same image."""
+        keep, weight = guidance.branches(groups_of(factual, parents, intervened))
+        keep, weight = guidance.branches(groups)
+        order = sorted(range(len(keep)), key=lambda i: keep[i].cpu().numpy().tobytes())
+        return torch.cat([keep[order].flatten().double(), weight[order].flatten().double()])
+
+    def measure(
+        self,
+        question: Question,
+        world: Image,
+        before: pd.DataFrame,
+        images: Image,
+        gaps: Mapping[str, Statistic],
+        bootstrap: PatientBootstrap,
+    ) -> dict[str, Interval]:
+        """Returns every measure of one world."""
+        asked = question.asked
+        rows = ~np.isnan(asked)
+        at = torch.from_numpy(np.flatnonzero(rows))
+        after = pd.DataFrame(np.nan, index=before.index, columns=before.columns)
+        after.iloc[at.numpy()] = self.predictor.score(world[at]).to_numpy()
+        out: dict[str, Interval] = {}
+        for name in before:
+            variable = str(name).split("=")[0]
+            target = variable == question.variable
+            continuous = not self.predictor.graph.variables[variable].is_discrete
+            # An off-target score is followed in the direction and over the gap of its own variable.
+            change = asked if target else np.sign(asked) * (_scale(self.predictor, str(name)))
+            effect = effectiveness(
+                before[name].to_numpy(),
+                after[name].to_numpy(),
+                change,
+                gaps[name],
+                bootstrap,
+                None if continuous else self.predictor.threshold[str(name)],
+            )
+            if target:
+                out |= {
+                    "shift": effect.shift,
+                    "moved": effect.moved,
+                    "reached": effect.reached,
+                    "crossed": effect.crossed,
+                }
+            else:
+                out[f"shift of {name}"] = effect.shift
+        out["change"] = bootstrap.interval(weighted_mean(_image_error(world, images, rows)))
+        return out
+
+
+def _scale(predictor: Predictor, name: str) -> float:
+    """Returns the unit in which an off-target score is counted: one level, or one standard deviation."""
+    variable = name.split("=")[0]
+    if predictor.graph.variables[variable].is_discrete:
+        return 1.0
+    return float(predictor.seen[variable][1])
+
+
+def _image_error(world: Image, images: Image, rows: np.ndarray) -> np.ndarray:
+    error = (world - images).abs().flatten(1).mean(dim=1).double().numpy()
+    return np.where(rows, error, np.nan)
+
+
+def _columns(prefix: str, interval: Interval | None) -> dict[str, float]:
+    interval = interval or Interval(np.nan, np.nan, np.nan)
+    stem = f"{prefix}_" if prefix else ""
+    return {
+        prefix or "value": interval.value,
+        f"{stem}low": interval.low,
+        f"{stem}high": interval.high,
+    }
+
+
+def _digest(*tensors: Tensor) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.digest()

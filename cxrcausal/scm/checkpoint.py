@@ -1,0 +1,288 @@
+"""An SCM on disk: weights as safetensors, everything else as JSON; loading one runs no code.
+
+The folder holds `scm.safetensors` (the mechanisms' parameters and buffers, named
+`variable/parameter`) and `scm.json` (format, graph with its fingerprint, fingerprint of the data,
+how the table was read, what was observed, each mechanism's class and configuration, package
+versions).
+"""
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors
+from safetensors.torch import load_file, save_file
+
+import cxrcausal
+from cxrcausal.errors import CheckpointError, CxrCausalError, nearest
+from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.graph.read import load_graph
+from cxrcausal.scm.learn import Fitted
+from cxrcausal.scm.mechanism import Mechanism
+
+if TYPE_CHECKING:
+    from cxrcausal.scm.model import FlowSCM
+
+__all__ = ["load_scm", "package_versions", "read_json", "save_scm", "written_folder"]
+
+FORMAT = 1
+TENSORS, DESCRIPTION = "scm.safetensors", "scm.json"
+PACKAGES = ("torch", "zuko", "torchdiffeq", "numpy", "pandas", "safetensors")
+
+
+def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
+    """Writes a fitted SCM to a folder, beside and then renamed, so that it is whole or absent.
+
+    An older folder of that name is replaced; other files in it are kept.
+
+    Raises:
+        NotFittedError: If the SCM is not fitted.
+        CheckpointError: If the path cannot be written, or a mechanism has no configuration.
+    """
+    tensors = {}
+    described = {}
+    for name, mechanism in scm.mechanisms.items():
+        described[name] = {
+            "class": type(mechanism).__name__,
+            "parents": [p.name for p in mechanism.parents],
+            "config": _config(mechanism),
+        }
+        for key, tensor in mechanism.state_dict().items():
+            tensors[f"{name}/{key}"] = tensor.detach().cpu().contiguous().clone()
+    description = {
+        "format_version": FORMAT,
+        "kind": "FlowSCM",
+        "graph_fingerprint": scm.graph.fingerprint,
+        "graph": scm.graph.to_yaml(),
+        "data_fingerprint": scm.data_fingerprint,
+        "family": scm.family,
+        "coupling": scm.coupling,
+        "policies": dict(scm.policies),
+        "observed": {name: list(seen) for name, seen in scm.observed.items()},
+        "mechanisms": described,
+        "versions": package_versions(),
+    }
+    try:
+        text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{DESCRIPTION}: a setting of the SCM cannot be written as JSON: {error}"
+        ) from error
+    with written_folder(folder) as beside:
+        save_file(tensors, beside / TENSORS, metadata={"format": "pt"})
+        (beside / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def load_scm(
+    folder: str | PathLike[str], graph: str | PathLike[str] | CausalGraph | None = None
+) -> "FlowSCM":
+    """Reads a saved SCM.
+
+    Arguments:
+        folder: Where it was saved.
+        graph: A graph, its name or its file, whose fingerprint the saved one must have.
+
+    Raises:
+        CheckpointError: Naming the file and the key at fault.
+    """
+    from cxrcausal.scm.model import FlowSCM
+
+    folder = Path(folder)
+    file = folder / DESCRIPTION
+    description = read_json(file, FORMAT)
+    saved = _saved_graph(file, description)
+    if graph is not None:
+        wanted = graph if isinstance(graph, CausalGraph) else load_graph(graph)
+        if wanted.fingerprint != saved.fingerprint:
+            raise CheckpointError(
+                f"{file}: key 'graph_fingerprint' is {saved.fingerprint} (graph {saved.name!r}); "
+                f"the graph asked for, {wanted.name!r}, has {wanted.fingerprint}. The SCM was "
+                f"fitted to another graph: load it without `graph`, or fit anew"
+            )
+        saved = wanted
+    tensors = _tensors(folder / TENSORS)
+    mechanisms = {}
+    for name, entry in _key(file, description, "mechanisms").items():
+        mechanisms[name] = _mechanism(file, folder / TENSORS, saved, name, entry, tensors)
+    left = [key for key in tensors if key.split("/", 1)[0] not in mechanisms]
+    if left:
+        raise CheckpointError(f"{folder / TENSORS}: key {left[0]!r} belongs to no mechanism")
+    scm = FlowSCM(
+        saved,
+        family=_key(file, description, "family"),
+        coupling=_key(file, description, "coupling"),
+    )
+    try:
+        scm._fitted = Fitted.of(
+            saved,
+            mechanisms,
+            _key(file, description, "observed"),
+            _key(file, description, "policies"),
+            _key(file, description, "data_fingerprint"),
+        )
+    except (CxrCausalError, KeyError) as error:
+        raise CheckpointError(f"{file}: the mechanisms do not fit the graph: {error}") from error
+    return scm
+
+
+def read_json(file: Path, format_version: int) -> dict[str, Any]:
+    """Returns the description of a checkpoint, its format checked.
+
+    Raises:
+        CheckpointError: If the file is missing, is not a JSON object, or has another format.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: not readable as JSON: {error}") from error
+    if not isinstance(description, dict):
+        raise CheckpointError(f"{file}: found a {type(description).__name__}; expected an object")
+    found = _key(file, description, "format_version")
+    if found != format_version:
+        raise CheckpointError(
+            f"{file}: key 'format_version' is {found!r}; this version of cxrcausal "
+            f"({cxrcausal.__version__}) reads {format_version}"
+        )
+    return description
+
+
+@contextlib.contextmanager
+def written_folder(folder: str | PathLike[str]) -> Iterator[Path]:
+    """Gives an empty folder beside the wanted one, whose files move there if all went well.
+
+    Raises:
+        CheckpointError: If the path cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file; give a folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error}") from error
+    try:
+        yield beside
+        folder.mkdir(exist_ok=True)
+        for file in sorted(beside.iterdir()):
+            os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the versions of Python, of cxrcausal and of the packages that the numbers rest on."""
+    versions = {"python": platform.python_version(), "cxrcausal": cxrcausal.__version__}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def _config(mechanism: Mechanism) -> dict[str, Any]:
+    """Returns what a registered mechanism is built from."""
+    from cxrcausal.scm.fit import MECHANISMS
+
+    name = type(mechanism).__name__
+    if MECHANISMS.get(name) is not type(mechanism):
+        raise CheckpointError(
+            f"the mechanism of {mechanism.variable.name!r} is a {name}, which cannot be saved; "
+            f"those that can: {', '.join(MECHANISMS)}"
+        )
+    return mechanism.config()
+
+
+def _saved_graph(file: Path, description: dict[str, Any]) -> CausalGraph:
+    """Returns the graph in a description, its fingerprint checked."""
+    fingerprint = _key(file, description, "graph_fingerprint")
+    try:
+        graph = CausalGraph.from_yaml(_key(file, description, "graph"))
+    except CxrCausalError as error:
+        raise CheckpointError(f"{file}: key 'graph' is not a causal graph: {error}") from error
+    if graph.fingerprint != fingerprint:
+        raise CheckpointError(
+            f"{file}: key 'graph_fingerprint' is {fingerprint!r}, but the graph beside it has "
+            f"{graph.fingerprint!r}: one of them was changed"
+        )
+    return graph
+
+
+def _tensors(file: Path) -> dict[str, Any]:
+    """Returns the saved tensors."""
+    if not file.is_file():
+        raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
+    try:
+        return load_file(file)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{file}: not readable as safetensors: {error}") from error
+
+
+def _mechanism(
+    file: Path,
+    tensor_file: Path,
+    graph: CausalGraph,
+    name: str,
+    entry: dict[str, Any],
+    tensors: dict[str, Any],
+) -> Mechanism:
+    """Returns one mechanism with its parameters."""
+    from cxrcausal.scm.fit import MECHANISMS
+
+    kind = _key(file, entry, "class", f"mechanisms.{name}.")
+    if kind not in MECHANISMS:
+        raise CheckpointError(
+            f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS)} "
+            f"Known: {', '.join(MECHANISMS)}"
+        )
+    try:
+        variable = graph.variables[name]
+        parents = tuple(
+            graph.variables[p] for p in _key(file, entry, "parents", f"mechanisms.{name}.")
+        )
+        mechanism = MECHANISMS[kind].from_config(
+            variable, parents, _key(file, entry, "config", f"mechanisms.{name}.")
+        )
+    except (CxrCausalError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"{file}: key 'mechanisms.{name}' does not describe a {kind}: {error}"
+        ) from error
+    state = {
+        key.split("/", 1)[1]: tensor
+        for key, tensor in tensors.items()
+        if key.split("/")[0] == name
+    }
+    wanted = mechanism.state_dict()
+    for key, tensor in wanted.items():
+        if key not in state:
+            raise CheckpointError(f"{tensor_file}: key '{name}/{key}' is missing")
+        if state[key].shape != tensor.shape:
+            raise CheckpointError(
+                f"{tensor_file}: key '{name}/{key}' has shape {tuple(state[key].shape)}; its "
+                f"mechanism needs {tuple(tensor.shape)}"
+            )
+    extra = [key for key in state if key not in wanted]
+    if extra:
+        raise CheckpointError(
+            f"{tensor_file}: key '{name}/{extra[0]}' belongs to no {kind} of this configuration"
+        )
+    mechanism.load_state_dict(state)
+    return mechanism.eval().requires_grad_(False)
+
+
+def _key(file: Path, entry: dict[str, Any], key: str, path: str = "") -> Any:  # noqa: ANN401
+    """Returns one entry of a description."""
+    if not isinstance(entry, dict) or key not in entry:
+        raise CheckpointError(f"{file}: key {path + key!r} is missing")
+    return entry[key]

@@ -1,0 +1,138 @@
+"""What abduction finds: every variable's exogenous noise, kept so that a world can be replayed.
+
+The noise belongs to the factual rows and to the graph; carried along, it makes prediction
+deterministic and reversible. Where cells were unknown it also holds the values that were drawn for
+them, since the noise of their effects depends on them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from os import PathLike
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cxrcausal.errors import CheckpointError
+
+__all__ = ["Exogenous"]
+
+FORMAT = 1
+TENSORS, DESCRIPTION = "noise.safetensors", "noise.json"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Exogenous:
+    """The exogenous noise of some rows, with the completed facts that it was abducted from.
+
+    Arguments:
+        fingerprint: Of the graph that the noise belongs to.
+        rows: The factual rows, canonical, unknown cells being NaN.
+        noise: By variable (rows * num_samples, numbers) in float64, by row and then by draw.
+        values: By variable (rows * num_samples,): what is known, and what was drawn for the rest.
+        known: By variable (rows,), whether the value was known.
+        seed: What decided the draws.
+        num_samples: How many draws each row has.
+    """
+
+    fingerprint: str
+    rows: pd.DataFrame = field(repr=False)
+    noise: Mapping[str, Tensor] = field(repr=False)
+    values: Mapping[str, Tensor] = field(repr=False)
+    known: Mapping[str, Tensor] = field(repr=False)
+    seed: int
+    num_samples: int = 1
+
+    def __len__(self) -> int:
+        return len(self.rows) * self.num_samples
+
+    @property
+    def index(self) -> pd.Index:
+        """The rows' own labels; with several draws a MultiIndex (row, sample)."""
+        return sample_index(self.rows.index, self.num_samples)
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Writes the noise to a folder as safetensors and JSON, beside and then renamed.
+
+        Row labels and further columns are kept as JSON keeps them: text, numbers and booleans.
+        """
+        from cxrcausal.scm.checkpoint import written_folder
+
+        tensors = {
+            f"{kind}/{name}": tensor.contiguous().cpu()
+            for kind, part in (
+                ("noise", self.noise),
+                ("values", self.values),
+                ("known", self.known),
+            )
+            for name, tensor in part.items()
+        }
+        description = {
+            "format_version": FORMAT,
+            "graph_fingerprint": self.fingerprint,
+            "seed": self.seed,
+            "num_samples": self.num_samples,
+            "index_names": list(self.rows.index.names),
+            "rows": self.rows.reset_index(drop=True).to_json(orient="split", index=False),
+            "index": [list(i) if isinstance(i, tuple) else _json(i) for i in self.rows.index],
+        }
+        with written_folder(folder) as beside:
+            save_file(tensors, beside / TENSORS)
+            (beside / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> "Exogenous":
+        """Reads what `save` wrote; no code is run.
+
+        Raises:
+            CheckpointError: If a file is missing or damaged, or of another format.
+        """
+        from cxrcausal.scm.checkpoint import read_json
+
+        folder = Path(folder)
+        description = read_json(folder / DESCRIPTION, FORMAT)
+        try:
+            tensors = load_file(folder / TENSORS)
+            rows = pd.read_json(StringIO(description["rows"]), orient="split", dtype=False)
+            labels, names = description["index"], description["index_names"]
+            rows.index = (
+                pd.Index(labels, name=names[0])
+                if len(names) == 1
+                else pd.MultiIndex.from_tuples([tuple(i) for i in labels], names=names)
+            )
+            parts: dict[str, dict[str, Tensor]] = {"noise": {}, "values": {}, "known": {}}
+            for key, tensor in tensors.items():
+                kind, name = key.split("/", 1)
+                parts[kind][name] = tensor
+            return cls(
+                description["graph_fingerprint"],
+                rows,
+                parts["noise"],
+                parts["values"],
+                parts["known"],
+                description["seed"],
+                description["num_samples"],
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{folder}: the saved noise is damaged: {error!r}") from error
+
+
+def sample_index(index: pd.Index, samples: int) -> pd.Index:
+    """Returns the labels of all draws: the rows' own for one draw, else (row, sample)."""
+    if samples == 1:
+        return index
+    levels = [index.get_level_values(i).repeat(samples) for i in range(index.nlevels)]
+    names = [*(n if n is not None else "row" for n in index.names), "sample"]
+    draws = np.tile(np.arange(samples), len(index))
+    return pd.MultiIndex.from_arrays([*levels, draws], names=names)
+
+
+def _json(label: object) -> object:
+    """Returns a row label as JSON can hold it."""
+    return label.item() if isinstance(label, np.generic) else label

@@ -1,0 +1,64 @@
+"""The tree tells the science: every import of the package points up it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import cxrcausal
+
+PACKAGE = Path(cxrcausal.__file__).parent
+LEAVES = {"errors", "files", "shapes", "shipped", "randomness"}  # read by all, read nothing else
+READS = {
+    "errors": set(),
+    "files": set(),
+    "shapes": set(),
+    "shipped": set(),
+    "randomness": {"errors"},
+    "graph": LEAVES,
+    "scm": LEAVES | {"graph"},
+    "image": LEAVES | {"graph", "scm"},
+    "counterfactual": LEAVES | {"graph", "scm"},  # works with every painter, so it imports none
+    "data": LEAVES | {"graph", "scm"},
+    "evaluation": LEAVES | {"graph", "scm", "data", "counterfactual", "image"},
+    "pretrained": LEAVES | {"graph", "scm", "image", "counterfactual"},
+    "cli": None,  # reads all
+    "__init__": None,
+    "__main__": None,
+    "version": set(),
+}
+
+
+def imports(tree: ast.AST):
+    """Yields the cxrcausal modules that run-time code imports; names for type checkers do not count."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxrcausal."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (
+                a.name.split(".")[1] for a in node.names if a.name.startswith("cxrcausal.")
+            )
+        else:
+            yield from imports(node)
+
+
+def rooms() -> list:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return [pytest.param(path, id=str(path.relative_to(PACKAGE))) for path in paths]
+
+
+@pytest.mark.parametrize("path", rooms())
+def test_imports_point_up_the_tree(path):
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    allowed = READS[room]
+    if allowed is None:
+        return
+    found = set(imports(ast.parse(path.read_text(encoding="utf-8")))) - {room}
+    assert found <= allowed, f"{room} may not read {sorted(found - allowed)}"
+
+
+@pytest.mark.parametrize("path", rooms())
+def test_modules_say_what_they_are(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
