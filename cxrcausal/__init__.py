@@ -1,18 +1,33 @@
 """Counterfactual inference on chest radiographs: graph, flow SCM, and the image mechanism RadiT."""
 
-__version__ = "0.1.0"
-
-from cxrcausal.data import read_image, read_table
+from cxrcausal.version import __version__, show_versions
 from cxrcausal.graph import CausalGraph, Variable, list_graphs, load_graph
-from cxrcausal.image import Guidance
+from cxrcausal.scm import Exogenous, FlowSCM, healthy, scale, shift
+from cxrcausal.data import read_image, read_table
+from cxrcausal.image import Guidance, RectifiedFlow, list_recipes, load_recipe
+from cxrcausal.counterfactual import Counterfactual, CounterfactualModel
+from cxrcausal.pretrained import list_pretrained, load_pretrained
 
 __all__ = [
-    "CausalGraph",
-    "Guidance",
-    "Variable",
-    "__version__",
-    "list_graphs",
     "load_graph",
-    "read_image",
+    "list_graphs",
+    "CausalGraph",
+    "Variable",
     "read_table",
+    "read_image",
+    "FlowSCM",
+    "Exogenous",
+    "shift",
+    "scale",
+    "healthy",
+    "RectifiedFlow",
+    "Guidance",
+    "load_recipe",
+    "list_recipes",
+    "CounterfactualModel",
+    "Counterfactual",
+    "load_pretrained",
+    "list_pretrained",
+    "show_versions",
+    "__version__",
 ]

@@ -24,7 +24,7 @@ def read_sources(data: Path, sources: list[str], graph: cx.CausalGraph) -> pd.Da
     """Returns the tables of the sources one below the other."""
     tables = [cx.read_table(data / "metadata" / FILES[s], source=s, graph=graph) for s in sources]
     table = pd.concat(tables, ignore_index=True)
-    table.attrs["cxrcausal"] = [t.attrs.get("cxrcausal") for t in tables]
+    table.attrs["cxrcausal"] = {"sources": [t.attrs["cxrcausal"] for t in tables]}
     return table
 
 

@@ -53,7 +53,7 @@ def test_labels_of_any_kind():
     for index in (
         pd.Index(["a", "b"]),
         pd.Index([1.5, 2.5]),
-        pd.MultiIndex.from_product([[1], "ab"]),
+        pd.MultiIndex.from_product([[1], ["a", "b"]]),
     ):
         assert len(set(label_words(index))) == 2
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import cxrcausal
+
 from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.counterfactual.result import Counterfactual, changed_cells, guidance_record
 from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summarise
@@ -25,6 +25,7 @@ from cxrcausal.graph import CausalGraph
 from cxrcausal.randomness import fresh_seed, label_words
 from cxrcausal.scm import FlowSCM
 from cxrcausal.scm.table import check_table
+from cxrcausal.version import __version__
 
 if TYPE_CHECKING:
     from cxrcausal.image.guidance import Guidance
@@ -123,7 +124,7 @@ class CounterfactualModel:
             "model": self.name,
             "graph": self.graph.name,
             "graph_fingerprint": self.graph.fingerprint,
-            "cxrcausal": cxrcausal.__version__,
+            "cxrcausal": __version__,
         }
         if self.image is not None and not metadata_only:
             provenance["image"] = self.image.describe(num_steps)

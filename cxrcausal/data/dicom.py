@@ -91,6 +91,8 @@ def _check(dataset: "Dataset", path: Path, allow: Sequence[str], max_pixels: int
 
 def _stored(dataset: "Dataset", path: Path) -> np.ndarray:
     """Returns the stored values (height, width) as int32, decompressed where need be."""
+    from pydicom.pixels.utils import pixel_array
+
     _check_decoder(dataset, path)
     allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
     high_bit = int(dataset.get("HighBit", bits - 1))
@@ -99,13 +101,15 @@ def _stored(dataset: "Dataset", path: Path) -> np.ndarray:
             f"{str(path)!r} has {allocated} bits allocated, {bits} stored and high bit "
             f"{high_bit}; the pixels need 8 or 16 bits allocated, and those stored within them"
         )
-    values = np.asarray(dataset.pixel_array).astype(np.int32)
+    packed = dataset.file_meta.TransferSyntaxUID.is_compressed
+    # pydicom's own correction of unused bits supposes that they are the highest ones
+    values = pixel_array(dataset, correct_unused_bits=packed).astype(np.int32)
     if values.shape != (dataset.Rows, dataset.Columns):
         raise ImageError(
             f"{str(path)!r} says {dataset.Columns} x {dataset.Rows} pixels and holds "
             f"{' x '.join(map(str, values.shape[::-1]))}"
         )
-    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+    if not packed:
         # The bits beside the stored ones (an old overlay, say) are no grey value: 8.1.1
         values = (values >> (high_bit - bits + 1)) & ((1 << bits) - 1)
         if dataset.PixelRepresentation == 1:
@@ -164,11 +168,10 @@ def _modality(
     stored: np.ndarray, dataset: "Dataset", path: Path
 ) -> tuple[np.ndarray, float, float]:
     """Returns modality values and the lowest and highest that the stored bits allow (C.11.1)."""
-    from pydicom.pixels.processing import apply_modality_lut
-
     if dataset.get("ModalityLUTSequence"):
-        depth = int(dataset.ModalityLUTSequence[0].LUTDescriptor[2])
-        return apply_modality_lut(stored, dataset).astype(np.float64), 0.0, 2.0**depth - 1
+        signed = dataset.PixelRepresentation == 1
+        values, highest = _look_up(stored, dataset.ModalityLUTSequence[0], dataset, path, signed)
+        return values, 0.0, highest
     slope = 1.0 if _blank(dataset, "RescaleSlope") else float(dataset.RescaleSlope)
     intercept = 0.0 if _blank(dataset, "RescaleIntercept") else float(dataset.RescaleIntercept)
     if slope == 0.0 or not (np.isfinite(slope) and np.isfinite(intercept)):
@@ -182,6 +185,33 @@ def _modality(
     return slope * stored + intercept, min(ends), max(ends)
 
 
+def _look_up(
+    values: np.ndarray, item: "Dataset", dataset: "Dataset", path: Path, signed: bool
+) -> tuple[np.ndarray, float]:
+    """Returns values through a table, and the highest that its bits allow.
+
+    Below the first mapped value stands the first entry, beyond the last one the last (C.11.1.1.1,
+    C.11.2.1.1). Entries of 8 bits may be packed two to a word, which pydicom does not unpack.
+    """
+    entries, first, depth = (int(number) for number in item.LUTDescriptor)
+    entries = entries % 2**16 or 2**16  # 16 bits cannot say 65,536, so 0 does
+    if signed and first >= 2**15:  # the descriptor's sign is easily lost: US or SS
+        first -= 2**16
+    order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
+    data = item.LUTData
+    packed = (
+        data if isinstance(data, bytes) else np.atleast_1d(data).astype(f"{order}u2").tobytes()
+    )
+    word = 2 if len(packed) >= 2 * entries else 1
+    if not 1 <= depth <= 8 * word or len(packed) < word * entries:
+        raise ImageError(
+            f"{str(path)!r} has a LUT of {entries} entries of {depth} bits in {len(packed)} bytes"
+        )
+    table = np.frombuffer(packed, f"{order}u{word}", entries).astype(np.float64)
+    at = np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)
+    return table[at], 2.0**depth - 1
+
+
 def _voi(
     values: np.ndarray, low: float, high: float, dataset: "Dataset", path: Path
 ) -> np.ndarray:
@@ -189,12 +219,9 @@ def _voi(
 
     Where both are present the choice is the application's (C.11.2.1.1); the table says more.
     """
-    from pydicom.pixels.processing import apply_voi
-
     if dataset.get("VOILUTSequence"):
-        depth = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        shown = apply_voi(np.rint(values).astype(np.int32), dataset, 0)
-        return np.clip(shown / (2.0**depth - 1), 0.0, 1.0)
+        shown, highest = _look_up(values, dataset.VOILUTSequence[0], dataset, path, low < 0)
+        return np.clip(shown / highest, 0.0, 1.0)
     blank = [_blank(dataset, "WindowCenter"), _blank(dataset, "WindowWidth")]
     if all(blank):
         if (span := float(np.ptp(values)) / (high - low)) < DARK:

@@ -22,7 +22,6 @@ from cxrcausal.evaluation.quality import predictor_quality
 from cxrcausal.evaluation.question import Question, flip, move
 from cxrcausal.evaluation.soundness import (
     Effect,
-    Painter,
     RoundTrip,
     effectiveness,
     groups_of,
@@ -37,7 +36,6 @@ __all__ = [
     "Memorisation",
     "Neighbours",
     "NoiseStatistics",
-    "Painter",
     "PatientBootstrap",
     "Predictor",
     "Question",

@@ -91,7 +91,7 @@ class PatientBootstrap:
         level: float = 0.95,
         seed: int | np.random.Generator = 0,
     ) -> None:
-        self.codes, names = pd.factorize(np.asarray(groups, object), use_na_sentinel=True)
+        self.codes, names = pd.factorize(np.array([*groups], object), use_na_sentinel=True)
         if not len(self.codes):
             raise TableError("there are no rows to resample")
         if (self.codes < 0).any():

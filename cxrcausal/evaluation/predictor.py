@@ -41,7 +41,7 @@ from cxrcausal.files import atomic_path
 from cxrcausal.graph import CausalGraph, Variable, load_graph
 from cxrcausal.image.recipe import Augmentation
 from cxrcausal.image.train import augment
-from cxrcausal.scm.table import encode
+from cxrcausal.scm.table import check_table, encode
 from cxrcausal.shapes import Image
 
 __all__ = ["AUGMENTATION", "DEFAULT_TARGETS", "Predictor"]
@@ -97,6 +97,9 @@ class Predictor(nn.Module):
         >>> predictor.features(torch.rand(3, 1, 16, 16)).shape
         torch.Size([3, 64])
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -384,8 +387,9 @@ class Predictor(nn.Module):
 
     def _labels(self, table: pd.DataFrame) -> Tensor:
         """Returns level index or value of each target, float64 (rows, targets), NaN unknown."""
-        values = encode(table, self.graph)
-        return torch.stack([values[v.name] for v in self.targets], dim=1)
+        names = [v.name for v in self.targets]
+        values = encode(check_table(table, self.graph, names), self.graph, names)
+        return torch.stack([values[name] for name in names], dim=1)
 
     def _describe(self, labels: Tensor) -> None:
         """Keeps what the training films show of each target."""

@@ -32,7 +32,7 @@ from cxrcausal.evaluation.interval import (
 )
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.graph import CausalGraph
-from cxrcausal.scm.table import encode
+from cxrcausal.scm.table import check_table, encode
 from cxrcausal.shapes import Noise
 
 __all__ = [
@@ -134,7 +134,7 @@ def _ks(values: np.ndarray) -> float:
 
 def patient_folds(groups: Iterable[object], folds: int, seed: int = 0) -> np.ndarray:
     """Returns the fold (rows,) of each row, all rows of a patient in one, patients dealt evenly."""
-    codes, names = pd.factorize(np.asarray(groups, object))
+    codes, names = pd.factorize(np.array([*groups], object))
     if len(names) < folds:
         raise TableError(f"{len(names)} patients cannot be dealt into {folds} folds")
     dealt = np.arange(len(names)) % folds
@@ -185,7 +185,7 @@ def ridge_probe(
     x = _features(noise, features)
     patients = table[groups].to_numpy(object)
     judged = np.ones(len(table), bool) if judged is None else np.asarray(judged, bool)
-    values = encode(table, graph)
+    values = encode(check_table(table, graph, variables), graph, variables)
     rng = np.random.default_rng(seed)
     rows = {}
     for name in variables:
@@ -261,7 +261,7 @@ def conv_probe(
         scores.append(net.score(noise[out], pd.Index(out)))
     score = pd.concat(scores).sort_index()
     at = score.index.to_numpy()
-    values = encode(table.iloc[at], graph)
+    values = encode(check_table(table.iloc[at], graph, variables), graph, variables)
     bootstrap = PatientBootstrap(patients[at], resamples=resamples, seed=seed)
     rows = {}
     for name in variables:

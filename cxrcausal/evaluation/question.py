@@ -53,7 +53,9 @@ def flip(table: pd.DataFrame, graph: CausalGraph, variable: str) -> Question:
         InterventionError: If the variable is not discrete or the table shows not exactly two levels.
     """
     rows = check_table(table, graph, [_known(graph, variable).name])
-    present = [lev for lev in graph.variables[variable].levels if lev in set(rows[variable].dropna())]
+    present = [
+        lev for lev in graph.variables[variable].levels if lev in set(rows[variable].dropna())
+    ]
     if len(present) != 2:
         raise InterventionError(
             f"variable {variable!r} shows {len(present)} levels in these films "

@@ -13,53 +13,21 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import final
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
+from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.evaluation.interval import Interval, PatientBootstrap, Statistic, weighted_mean
-from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.image.guidance import Groups, Guidance
 from cxrcausal.image.solver import Solver
 from cxrcausal.shapes import Attributes, Image, Noise
 
-__all__ = ["Effect", "Painter", "RoundTrip", "effectiveness", "groups_of", "paint", "round_trip"]
+__all__ = ["Effect", "RoundTrip", "effectiveness", "groups_of", "paint", "round_trip"]
 
 _BATCH = 128
-
-
-class Painter(Protocol):
-    """What is judged: an image mechanism such as `RectifiedFlow`."""
-
-    graph: CausalGraph
-
-    @property
-    def attributes(self) -> tuple[Variable, ...]:
-        """The image's parents."""
-        ...
-
-    def encode(self, table: pd.DataFrame) -> tuple[Attributes, dict[str, tuple]]:
-        """Returns the parents as the mechanism reads them, and what it never saw."""
-        ...
-
-    def abduct(self, images: Image, parents: Attributes, *, solver: Any = None) -> Noise:  # noqa: ANN401
-        """Returns the noise of these images."""
-        ...
-
-    def predict(
-        self,
-        noise: Noise,
-        parents: Attributes,
-        *,
-        guidance: Guidance | None = None,
-        groups: Groups | None = None,
-        solver: Any = None,  # noqa: ANN401
-    ) -> Image:
-        """Returns the images that this noise gives."""
-        ...
 
 
 @final
@@ -81,7 +49,7 @@ class RoundTrip:
 
 
 def round_trip(
-    painter: Painter,
+    painter: ImageMechanism,
     images: Image,
     parents: Attributes,
     *,
@@ -130,7 +98,7 @@ def groups_of(factual: Attributes, parents: Attributes, intervened: Tensor) -> G
 
 
 def paint(
-    painter: Painter,
+    painter: ImageMechanism,
     noise: Noise,
     factual: Attributes,
     parents: Attributes,
@@ -173,7 +141,7 @@ class Effect:
         shift: Mean change of the score in the asked direction over the real gap; 1 is all of it.
         moved: Share of films whose score moved the asked way.
         reached: Share of films whose score ends on the asked side of the threshold (for a continuous
-            variable: that moved at least half of what was asked).
+            variable: that moved by at least half of the real gap).
         crossed: The same among films that began on the other side.
     """
 
@@ -207,7 +175,7 @@ def effectiveness(
     change = np.where(np.isnan(asked), np.nan, sign * (after - before))
     mean = weighted_mean(change)
     if threshold is None:
-        ends = change >= size / 2
+        ends = change / (size * gap(np.ones((1, len(asked))))) >= 0.5
         began = np.ones(len(asked), bool)
     else:
         ends = sign * (after - threshold) > 0
@@ -224,7 +192,7 @@ def effectiveness(
 class _Evaluations:
     """Counts the velocity evaluations of a mechanism that has a network, by a forward hook."""
 
-    def __init__(self, painter: Painter) -> None:
+    def __init__(self, painter: ImageMechanism) -> None:
         self.count = 0
         network = getattr(painter, "network", None)
         self.handle = None

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.errors import InterventionError, nearest, summarise
 from cxrcausal.evaluation.interval import (
     Interval,
@@ -24,9 +25,10 @@ from cxrcausal.evaluation.interval import (
 )
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.question import Question
-from cxrcausal.evaluation.soundness import Painter, effectiveness, groups_of, paint
+from cxrcausal.evaluation.soundness import effectiveness, groups_of, paint
 from cxrcausal.image.guidance import Guidance
 from cxrcausal.image.solver import Solver
+from cxrcausal.scm.table import check_table
 from cxrcausal.shapes import Attributes, Image, Noise
 
 __all__ = ["soundness"]
@@ -35,7 +37,7 @@ _BATCH = 128
 
 
 def soundness(
-    painter: Painter,
+    painter: ImageMechanism,
     predictor: Predictor,
     images: Image,
     table: pd.DataFrame,
@@ -131,7 +133,7 @@ class _Study:
 
     def __init__(
         self,
-        painter: Painter,
+        painter: ImageMechanism,
         predictor: Predictor,
         table: pd.DataFrame,
         noise: Noise,
@@ -141,7 +143,7 @@ class _Study:
         self.painter, self.predictor, self.noise = painter, predictor, noise
         self.solver, self.batch_size = solver, batch_size
         self.names = [v.name for v in painter.attributes]
-        self.factual = painter.encode(table)[0]
+        self.factual = painter.encode(check_table(table, painter.graph, ()))[0]
         self._cache: dict[bytes, Image] = {}
 
     def parents(self, question: Question) -> Attributes:
@@ -230,7 +232,6 @@ class _Study:
     ) -> Tensor:
         """Returns what guidance amounts to: two forms with the same branches give the same image."""
         keep, weight = guidance.branches(groups_of(factual, parents, intervened))
-        keep, weight = guidance.branches(groups)
         order = sorted(range(len(keep)), key=lambda i: keep[i].cpu().numpy().tobytes())
         return torch.cat([keep[order].flatten().double(), weight[order].flatten().double()])
 

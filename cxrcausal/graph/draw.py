@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
     from matplotlib.path import Path as Curve
 
     from cxrcausal.graph.dag import CausalGraph
@@ -60,7 +62,7 @@ MANY = 8
 """From so many causes on, the arrows into a node share a trunk."""
 MANY_ARROWS = 30
 """From so many arrows on, the layers stand further apart."""
-COLUMNS = 7
+COLUMNS = 8
 """The most entries on one line of the legend."""
 SHORT = 12
 """Names of so many letters stay on one line."""
@@ -176,7 +178,10 @@ class _Sketch:
         bottom = max([y for _, y in self.places.values()], default=0.0) + self.box[1] / 2
         self.notes_top = bottom + 0.16
         self.legend_top = self.notes_top + 0.12 * len(self.notes)
-        self.height = self.legend_top + 0.38
+        self.handles = self.legend()
+        rows = max(-(-len(self.handles) // COLUMNS), 1)
+        self.columns = max(-(-len(self.handles) // rows), 1)
+        self.height = self.legend_top + 0.14 * rows + 0.1
 
     def role(self, node: str) -> str | None:
         return self.nodes.nodes[node]["role"]
@@ -205,7 +210,16 @@ class _Sketch:
         for i, note in enumerate(self.notes):
             place = (0.15, self.notes_top + 0.12 * i)
             ax.text(*place, note, fontsize=6 * self.size, va="top", color=INK)
-        self.legend(ax)
+        ax.legend(
+            handles=self.handles,
+            loc="lower center",
+            ncols=self.columns,
+            frameon=False,
+            fontsize=6.4 * self.size,
+            handlelength=1.6,
+            columnspacing=1.1,
+            borderaxespad=0.2,
+        )
 
     # --- nodes ---------------------------------------------------------------------------------
 
@@ -318,7 +332,7 @@ class _Sketch:
 
     # --- legend --------------------------------------------------------------------------------
 
-    def legend(self, ax: "Axes") -> None:
+    def legend(self) -> "list[Patch | Line2D]":
         from matplotlib.lines import Line2D
         from matplotlib.patches import Patch
 
@@ -345,17 +359,7 @@ class _Sketch:
             handles.append(Line2D([], [], color=KINDS[IMAGE], lw=0.8, label="shown in the image"))
         if any(target in self.set for _, target in self.routes):
             handles.append(Line2D([], [], color="#b8b8b8", lw=1, ls=":", label="cut by do"))
-        columns = min(7, -(-len(handles) // 2)) if len(handles) > COLUMNS else len(handles)
-        ax.legend(
-            handles=handles,
-            loc="lower center",
-            ncols=max(columns, 1),
-            frameon=False,
-            fontsize=6.6 * self.size,
-            handlelength=1.6,
-            columnspacing=1.2,
-            borderaxespad=0.2,
-        )
+        return handles
 
 
 def _broken(name: str) -> list[str]:

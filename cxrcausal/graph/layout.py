@@ -68,7 +68,9 @@ def layered(
         end = ("into", target) if target in gather else ("from", source, kind)
         passed = [(*end, y) for y in range(level[source] + 1, level[target])]
         chains[source, target] = [source, *passed, target]
-    layers: list[list[Item]] = [[] for _ in range(max(level.values(), default=0) + 1)]
+    if not level:
+        return Layout({}, {})
+    layers: list[list[Item]] = [[] for _ in range(max(level.values()) + 1)]
     for node in graph:
         layers[level[node]].append(node)
     for chain in chains.values():
@@ -166,7 +168,7 @@ def _placed(
         steps = [
             half[a] + half[b] + (gap if half[a] or half[b] else lane) for a, b in pairwise(layer)
         ]
-        offset = np.concatenate([[0.0], np.cumsum(steps)]) if layer else np.zeros(0)
+        offset = np.concatenate([[0.0], np.cumsum(steps)])
         offsets.append(offset)
         across |= dict(zip(layer, (offset - offset[-1] / 2).tolist(), strict=True))
     for sweep in range(SWEEPS):

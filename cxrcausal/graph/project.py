@@ -66,20 +66,21 @@ def latent_projection(graph: "CausalGraph", observed: Iterable[str]) -> "CausalG
             gone, tuple(targets), f"not observed here, a cause of {', '.join(targets)}"
         )
 
+    several = 2
+    confounders = [h for h in hidden.values() if len(h.touches) >= several]
     selection = [
         Selection(s.name, tuple(a for a, b in edges if b == s.name), s.rationale)
         for s in graph.selection
     ]
-    reached = {n for h in hidden.values() for n in h.touches}
+    reached = {n for h in confounders for n in h.touches}
     selection = [s for s in selection if s.caused_by or s.name in reached]
     arrows = [e for e in edges.values() if e.target in graph.variables]
-    several = 2
     return CausalGraph(
         [_redefined(graph, v, arrows) for v in graph.variables.values() if v.name in kept],
         arrows,
         name=graph.name,
         version=graph.version,
-        hidden=[h for h in hidden.values() if len(h.touches) >= several],
+        hidden=confounders,
         selection=selection,
         image_parents=[a for a, b in edges if b == IMAGE] if IMAGE in kept else None,
         image_rationale=graph.image_rationale if IMAGE in kept else None,

@@ -73,9 +73,7 @@ def load_graph(graph: "str | PathLike[str] | CausalGraph") -> CausalGraph:
     except UnicodeDecodeError as error:
         raise GraphError(f"{path} is not a text file in UTF-8 ({error.reason})") from error
     except OSError as error:
-        hint = nearest(path.stem, list_graphs()).replace(
-            "did you mean", "did you mean the shipped"
-        )
+        hint = nearest(path.stem, list_graphs())
         raise GraphError(
             f"cannot read graph file {path}: {error.strerror}{hint or '.'} "
             f"Shipped: {', '.join(list_graphs())}"
@@ -112,9 +110,7 @@ class _Reader:
         except yaml.YAMLError as error:
             raise GraphError(f"{self.where}: not valid YAML: {error}") from error
         if root is None:
-            raise GraphError(
-                f"{self.where} is empty; a graph file declares {', '.join(TOP[:2])}, …"
-            )
+            raise GraphError(f"{self.where} is empty; a graph file declares: {', '.join(TOP)}")
         top = self.mapping(root, "a graph file", TOP, required=("variables",))
         variables = self.variables(top["variables"])
         edges = self.edges(top["edges"]) if "edges" in top else []
@@ -302,7 +298,8 @@ class _Reader:
         return node.start_mark.line + 1
 
     def locate(self, section: str, item: int | str) -> str:
-        return f"{self.where}, line {self.lines[section, item]}: "
+        line = self.lines.get((section, item))
+        return f"{self.where}: " if line is None else f"{self.where}, line {line}: "
 
     def fail(self, node: yaml.Node, message: str) -> NoReturn:
         raise GraphError(f"{self.where}, line {self.line(node)}: {message}")

@@ -4,8 +4,6 @@ What is written reads back as an equal graph (`CausalGraph.from_yaml`). Arrows w
 reference and rationale share an entry, as a person would write them. Comments are not kept.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cxrcausal.files import atomic_path
 from cxrcausal.graph.edge import Edge
 
 if TYPE_CHECKING:
@@ -54,7 +53,8 @@ def to_yaml(graph: "CausalGraph", path: "str | PathLike[str] | None" = None) -> 
             lines.append(f"  rationale: {_flow(graph.image_rationale)}")
     text = "\n".join(lines) + "\n"
     if path is not None:
-        _write(Path(path), text)
+        with atomic_path(Path(path)) as beside:
+            beside.write_text(text, encoding="utf-8")
     return text
 
 
@@ -108,16 +108,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401, whatever YAML can say
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return value
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes beside the file and renames, so that a reader never sees half a graph."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.features import Conditioner
-from cxrcausal.scm.lookup import Configurations, TableCache
 from cxrcausal.scm.flow import MonotoneFlow
+from cxrcausal.scm.lookup import Configurations, TableCache
 from cxrcausal.scm.mechanism import Mechanism, Parents
 from cxrcausal.scm.normal import FAR
 from cxrcausal.scm.spline import flow_from_config

@@ -22,7 +22,9 @@ from cxrcausal.scm.spline import flow_from_config
 __all__ = ["DirectEdges", "EdgeSource", "FlowEdges", "edges_from_config"]
 
 _MOST_LOGIT = 600.0  # a level of probability e^-600 still has a finite edge in float64
-_LEAST_SHARE = 1e-10  # what every one of three or more levels keeps, so that it can be drawn inside
+_LEAST_SHARE = (
+    1e-10  # what every one of three or more levels keeps, so that it can be drawn inside
+)
 
 
 class EdgeSource(nn.Module, abc.ABC):

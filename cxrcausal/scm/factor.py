@@ -135,7 +135,9 @@ def draw(
         for other, size in zip(given, table.shape[1:-1], strict=True):
             at = at * size + drawn[other]
         rows = place if len(table) > 1 else torch.zeros_like(place)
-        weights = table.flatten(1, -2)[rows[:, None], at].softmax(-1)  # (rows, samples, size)
+        weights = table.reshape(len(table), -1, table.shape[-1])[rows[:, None], at].softmax(
+            -1
+        )  # (rows, samples, size)
         below = (weights.cumsum(-1) <= u[..., None]).sum(-1)
         # rounding can leave the last sum below one: never go past the last value of any weight
         last = weights.shape[-1] - 1 - (weights > 0).flip(-1).to(torch.int8).argmax(-1)

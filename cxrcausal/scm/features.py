@@ -121,9 +121,7 @@ class SkipNetwork(nn.Module):
         super().__init__()
         self.linear = _Linear(inputs, outputs)
         widths = (inputs, *hidden, outputs) if hidden else ()
-        self.residual = nn.ModuleList(
-            _Linear(i, o) for i, o in itertools.pairwise(widths)
-        )
+        self.residual = nn.ModuleList(_Linear(i, o) for i, o in itertools.pairwise(widths))
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:

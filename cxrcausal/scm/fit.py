@@ -25,10 +25,10 @@ from cxrcausal.errors import GraphError, TableError, nearest, summarise
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.continuous import FlowMechanism
 from cxrcausal.scm.edges import DirectEdges, FlowEdges
-from cxrcausal.scm.lookup import level_count
-from cxrcausal.scm.flow import ContinuousFlow
+from cxrcausal.scm.flow import ContinuousFlow, MonotoneFlow
 from cxrcausal.scm.interval import IntervalMechanism
 from cxrcausal.scm.logic import LogicMechanism
+from cxrcausal.scm.lookup import level_count
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.nominal import GumbelMechanism
 from cxrcausal.scm.spline import SplineFlow
@@ -47,9 +47,7 @@ MECHANISMS: dict[str, type[Mechanism]] = {
 _log = logging.getLogger("cxrcausal")
 _FEWEST_GROUPS = 50  # with fewer patients none can be spared for validation
 _LEAST_GAIN = 1e-6  # nats per row
-_PATIENCE = 20  # epochs
-_BATCH = 8192
-_PENALTY = 0.5  # of half the squared weights, against the summed loss
+_BATCH = 8192  # cells whose loss is computed at a time
 
 
 def resolve_family(
@@ -88,7 +86,7 @@ def fit_mechanism(
     coupling: Coupling = "gumbel",
     seed: int = 0,
     weights: np.ndarray | None = None,
-    validation: float = 0.1,
+    validation: float = 0.2,
     hidden: tuple[int, ...] = (32, 32),
     most_epochs: int = 300,
 ) -> Mechanism:
@@ -252,6 +250,33 @@ class _Cells:
         return mean, float(np.sqrt(((patients - mean * sizes) ** 2).sum()) / sizes.sum())
 
 
+@dataclass(frozen=True)
+class _Effort:
+    """How much work a mechanism is worth: a flow is dear to evaluate, and more flexible.
+
+    Arguments:
+        penalty: Of half the squared weights of the network, against the summed loss.
+        iterations: The most L-BFGS iterations of the linear part.
+        cells: The most cells that they see.
+        batch: How many cells a step of Adam sees.
+        rate: Its step size.
+        patience: How many epochs without a better validation loss end it.
+        steps: About how many steps it may take.
+    """
+
+    penalty: float = 0.5
+    iterations: int = 300
+    cells: int = 10_000_000
+    batch: int = 8192
+    rate: float = 3e-3
+    patience: int = 20
+    steps: int = 10_000
+
+
+_NETWORK = _Effort()
+_FLOW = _Effort(10.0, iterations=60, cells=20_000, batch=1024, rate=2e-3, patience=8, steps=400)
+
+
 def _fit_by_stages(
     mechanism: Mechanism, cells: _Cells, generator: torch.Generator, most_epochs: int
 ) -> None:
@@ -260,25 +285,28 @@ def _fit_by_stages(
     conditioner.features.calibrate(cells.pa, cells.total)
     columns = conditioner.features(cells.pa).expand(len(cells.x), -1)
     network = conditioner.network
-
+    if isinstance(mechanism, IntervalMechanism) and not mechanism.parents:
+        return  # it starts at its marginal, which is the maximum
+    is_flow = any(isinstance(module, MonotoneFlow) for module in mechanism.modules())
+    effort = _FLOW if is_flow else _NETWORK
     if not conditioner.hidden or not cells.held.any():
         conditioner.drop_residual()
-        _converge(mechanism, cells.x, columns, cells.total)
+        _converge(mechanism, cells.x, columns, cells.total, effort, generator)
         return
     residual, network.residual = network.residual, torch.nn.ModuleList()
-    _converge(mechanism, cells.x, columns, cells.train)
-    with torch.no_grad():
-        before = -mechanism.log_prob_given(cells.x, network(columns))
+    _converge(mechanism, cells.x, columns, cells.train, effort, generator)
+    before = _losses(mechanism, cells.x, columns)
     start = copy.deepcopy(mechanism.state_dict())
 
     network.residual = residual
     network.initialise(generator)
-    first = copy.deepcopy(residual.state_dict())
-    order = generator.get_state()
-    epochs = _descend(mechanism, cells, columns, cells.train, generator, most_epochs, watch=True)
-    with torch.no_grad():
-        after = -mechanism.log_prob_given(cells.x, network(columns))
-    gain, error = cells.gain(before, after)
+    first, order = copy.deepcopy(residual.state_dict()), generator.get_state()
+    batches = math.ceil(int((cells.train > 0).sum()) / effort.batch)
+    most_epochs = min(most_epochs, math.ceil(effort.steps / batches))
+    epochs = _descend(
+        mechanism, cells, columns, cells.train, effort, generator, most_epochs, watch=True
+    )
+    gain, error = cells.gain(before, _losses(mechanism, cells.x, columns))
     kept = gain > 2 * error and gain > _LEAST_GAIN
     _log.debug(
         "%s: residual %s after %d epochs, validation gain %.5f nats (standard error %.5f)",
@@ -286,25 +314,40 @@ def _fit_by_stages(
     )  # fmt: skip
     conditioner.drop_residual()
     mechanism.load_state_dict(start)
-    _converge(mechanism, cells.x, columns, cells.total)
+    _converge(mechanism, cells.x, columns, cells.total, effort, generator)
     if kept:
         residual.load_state_dict(first)
         network.residual = residual
         conditioner.hidden = tuple(len(layer.bias) for layer in list(residual)[:-1])
         generator.set_state(order)
-        _descend(mechanism, cells, columns, cells.total, generator, epochs, watch=False)
+        _descend(mechanism, cells, columns, cells.total, effort, generator, epochs, watch=False)
 
 
-def _converge(mechanism: Mechanism, x: Tensor, columns: Tensor, weight: Tensor) -> None:
+@torch.no_grad()
+def _losses(mechanism: Mechanism, x: Tensor, columns: Tensor) -> Tensor:
+    """Returns the loss of every cell (cells,) in nats."""
+    parts = zip(x.split(_BATCH), columns.split(_BATCH), strict=True)
+    network = mechanism.conditioner.network
+    return torch.cat([-mechanism.log_prob_given(a, network(b)) for a, b in parts])
+
+
+def _converge(
+    mechanism: Mechanism,
+    x: Tensor,
+    columns: Tensor,
+    weight: Tensor,
+    effort: _Effort,
+    generator: torch.Generator,
+) -> None:
     """Minimises the penalised loss of the weighted cells by L-BFGS, all cells at a time."""
     parameters = [p for p in mechanism.parameters() if p.numel()]
-    if not parameters:
-        return
-    total = weight.sum()
-    used = weight > 0
-    x, columns, share = x[used], columns[used], weight[used] / total
+    used = torch.nonzero(weight > 0).squeeze(-1)
+    if len(used) > effort.cells:
+        used = used[torch.randperm(len(used), generator=generator)[: effort.cells]]
+    x, columns, total = x[used], columns[used], weight[used].sum()
+    share = weight[used] / total
     optimiser = torch.optim.LBFGS(
-        parameters, max_iter=300, history_size=20, line_search_fn="strong_wolfe",
+        parameters, max_iter=effort.iterations, history_size=20, line_search_fn="strong_wolfe",
         tolerance_grad=1e-8, tolerance_change=1e-11,
     )  # fmt: skip
 
@@ -312,7 +355,7 @@ def _converge(mechanism: Mechanism, x: Tensor, columns: Tensor, weight: Tensor) 
         optimiser.zero_grad()
         with torch.enable_grad():
             nats = -mechanism.log_prob_given(x, mechanism.conditioner.network(columns)) @ share
-            penalised = nats + _penalty(mechanism) / total
+            penalised = nats + effort.penalty * _half_square(mechanism) / total
             penalised.backward()
         return penalised.detach()
 
@@ -324,32 +367,38 @@ def _descend(
     cells: _Cells,
     columns: Tensor,
     weight: Tensor,
+    effort: _Effort,
     generator: torch.Generator,
-    most_epochs: int,
+    epochs: int,
     *,
     watch: bool,
 ) -> int:
-    """Trains everything by Adam; if `watch`, stops early and keeps the best epoch, which it returns."""
+    """Trains all parameters by Adam on weighted cells; returns the epoch that was kept.
+
+    With `watch`, training stops early by the validation cells and returns to the best epoch;
+    without it, all epochs are run and the last is kept.
+    """
     network = mechanism.conditioner.network
-    used = torch.nonzero(weight > 0).squeeze(-1)
-    share = weight * (len(used) / weight.sum())
-    optimiser = torch.optim.Adam(mechanism.parameters(), lr=3e-3)
-    best, best_epoch, best_state = math.inf, 0, None
-    for epoch in range(most_epochs + 1):
+    used, held = torch.nonzero(weight > 0).squeeze(-1), torch.nonzero(cells.held > 0).squeeze(-1)
+    total = weight.sum()
+    share = weight * (len(used) / total)
+    optimiser = torch.optim.Adam(mechanism.parameters(), lr=effort.rate)
+    best, best_epoch, best_state = math.inf, epochs, {}
+    for epoch in range(epochs + 1):
         if watch:
-            with torch.no_grad():
-                loss = -mechanism.log_prob_given(cells.x, network(columns)) @ cells.held
-            if float(loss) < best:
-                best, best_epoch = float(loss), epoch
+            losses = _losses(mechanism, cells.x[held], columns[held])
+            loss = float(losses @ cells.held[held])
+            if loss < best:
+                best, best_epoch = loss, epoch
                 best_state = copy.deepcopy(mechanism.state_dict())
-            elif epoch - best_epoch >= _PATIENCE:
+            elif epoch - best_epoch >= effort.patience:
                 break
-        if epoch == most_epochs:
+        if epoch == epochs:
             break
-        for rows in used[torch.randperm(len(used), generator=generator)].split(_BATCH):
+        for rows in used[torch.randperm(len(used), generator=generator)].split(effort.batch):
             optimiser.zero_grad()
             nats = -mechanism.log_prob_given(cells.x[rows], network(columns[rows]))
-            loss = (nats * share[rows]).mean() + _penalty(mechanism) / weight.sum()
+            loss = (nats * share[rows]).mean() + effort.penalty * _half_square(mechanism) / total
             loss.backward()
             optimiser.step()
     if watch:
@@ -357,10 +406,10 @@ def _descend(
     return best_epoch
 
 
-def _penalty(mechanism: Mechanism) -> Tensor:
-    """Returns the whisper of penalty on the network's weights."""
+def _half_square(mechanism: Mechanism) -> Tensor:
+    """Returns half the sum of the network's squared weights: a whisper of penalty."""
     weights = mechanism.conditioner.network.parameters()
-    return 0.5 * _PENALTY * sum((w.square().sum() for w in weights), torch.zeros(()).double())
+    return 0.5 * sum((w.square().sum() for w in weights), torch.zeros((), dtype=torch.float64))
 
 
 def _generator(seed: int, name: str) -> torch.Generator:

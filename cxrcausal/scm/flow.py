@@ -83,7 +83,7 @@ class ContinuousFlow(MonotoneFlow):
         steepest: The bound on the velocity's slope; the solver takes twice as many steps.
     """
 
-    def __init__(self, bumps: int = 16, steepest: float = 4.0) -> None:
+    def __init__(self, bumps: int = 8, steepest: float = 4.0) -> None:
         super().__init__()
         self.bumps = bumps
         self.steepest = steepest

@@ -71,8 +71,8 @@ class Fitted:
                     f"{summarise(p.name for p in mechanism.parents)}; in graph {graph.name!r} "
                     f"the parents of {name!r} that have a mechanism are: {summarise(allowed)}"
                 )
-        ordered = {name: mechanisms[name] for name in graph.topological_order if name in
-        mechanisms} seen = {
+        ordered = {v: mechanisms[v] for v in graph.topological_order if v in mechanisms}
+        seen = {
             name: tuple(observed[name]) if observed is not None else _everything(m.variable)
             for name, m in ordered.items()
         }
@@ -121,7 +121,9 @@ def learn(
         logger.info("never observed, so without a mechanism: %s", ", ".join(never))
     mechanisms = {}
     thin: list[str] = []
-    bar = tqdm(observed, desc="fit", unit="node", disable=None if progress is None else not progress)
+    bar = tqdm(
+        observed, desc="fit", unit="node", disable=None if progress is None else not progress
+    )
     for name in bar:
         bar.set_postfix_str(name)
         parents = tuple(graph.variables[p] for p in graph.parents(name) if p in observed)
@@ -166,7 +168,9 @@ def _groups(groups: str | np.ndarray | pd.Series | None, table: pd.DataFrame) ->
     elif isinstance(groups, pd.Series) and not groups.index.equals(table.index):
         raise TableError("groups is a Series with other row labels than the table to fit")
     if len(groups) != len(table):
-        raise TableError(f"groups has {len(groups)} entries; the table to fit has {len(table)} rows")
+        raise TableError(
+            f"groups has {len(groups)} entries; the table to fit has {len(table)} rows"
+        )
     codes, _ = pd.factorize(np.asarray(groups, dtype=object), sort=False)
     if (codes < 0).any():
         row = table.index[int((codes < 0).argmax())]

@@ -22,6 +22,7 @@ __all__ = ["Configurations", "TableCache", "level_count"]
 _FEW = 4096  # so few joint values are tabulated whatever the batch
 _FEWEST_TO_SORT = 512  # below this many rows, finding the distinct ones costs more than it saves
 _MOST_CODES = 2**62
+_MOST_REMEMBERED = 2**20  # numbers in one table: 8 MiB
 
 
 def level_count(variable: Variable) -> int | None:
@@ -161,6 +162,6 @@ class TableCache:
         table = self._tables.get(name)
         if table is None:
             table = function(mechanism.conditioner(seen.parents))
-            if not table.requires_grad:
+            if not table.requires_grad and table.numel() <= _MOST_REMEMBERED:
                 self._tables[name] = table
         return table

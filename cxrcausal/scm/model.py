@@ -340,9 +340,8 @@ class FlowSCM:
             noise: From `abduct`.
             do: What is set; {} or None is the null intervention.
             impute: Whether unknown cells are returned as drawn instead of as unknown.
-            clip: Whether `shift` and the like stop at a variable's bounds instead of being
-            refused. keep: Whether cells whose parents do not change are taken over instead of
-            predicted.
+            clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            keep: Whether cells whose parents do not change are taken over instead of predicted.
                 The answer is the same; False shows it.
             batch_size: How many rows times draws are worked on at once.
 
@@ -374,8 +373,9 @@ class FlowSCM:
         affected = affected_by(self.mechanisms, settings)
         shown = set(self.mechanisms) if impute or not keep else {*settings, *affected}
         star = {name: _joined([part[name] for part in parts]) for name in shown}
-        return self._table(noise.rows, samples, star, noise.known, settings, affected,
-        impute=impute)
+        return self._table(
+            noise.rows, samples, star, noise.known, settings, affected, impute=impute
+        )
 
     @torch.no_grad()
     def counterfactual(
@@ -417,8 +417,8 @@ class FlowSCM:
             some, index = draws.part(start, stop), table.index[start:stop]
             filled = fill_unknown(self.mechanisms, self._supports, part, some, index, needed)
             noise = abduct_noise(self.mechanisms, filled, some, affected)
-            set_here = {name: setting.take(slice(start, stop)) for name, setting in
-            settings.items()} star = replay(self.mechanisms, filled, noise, set_here, index)
+            here = {name: setting.take(slice(start, stop)) for name, setting in settings.items()}
+            star = replay(self.mechanisms, filled, noise, here, index)
             parts.append({name: star[name] for name in shown})
         star = {name: _joined([part[name] for part in parts]) for name in shown}
         known = {name: ~values[name].isnan() for name in shown}
@@ -555,6 +555,7 @@ class FlowSCM:
         """
         state = self._state
         table = check_table(rows, self.graph, columns=state.mechanisms)
+        attrs, table.attrs = table.attrs, {}  # copied with every column that is looked at
         unseen: dict[str, int] = {}
         for name in self.graph.variables:
             if name not in state.mechanisms and name in table.columns:
@@ -585,6 +586,7 @@ class FlowSCM:
                 "unknown cells are drawn or summed out given the known ones, assuming that they are "
                 "missing at random; radiographs are not used as evidence for them",
             )
+        table.attrs = attrs
         return table, values
 
     def _chunks(

@@ -56,5 +56,3 @@ def overlap(a: Tensor, b: Tensor, padded: Tensor) -> Tensor:
     mass = log_interval(torch.where(meet, low, zero - 1), torch.where(meet, high, zero + 1))
     share = torch.where(meet, torch.exp(mass - log_interval(a, b)[..., None]), 0.0)
     return share / share.sum(-1, keepdim=True)
-
-

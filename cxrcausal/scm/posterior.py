@@ -86,14 +86,13 @@ class Absence(NamedTuple):
 
 def absences(mechanisms: Mechanisms, values: Values) -> list[Absence]:
     """Returns the rows grouped by which of their cells are unknown."""
-    names = tuple(mechanisms)
-    lacks = torch.stack([values[name].isnan() for name in names], 1).cpu().numpy()
-    packed = np.packbits(lacks, axis=1)
-    kinds, which = np.unique(packed, axis=0, return_inverse=True)
+    lacks = {name: values[name].isnan().cpu().numpy() for name in mechanisms}
+    lacks = {name: lack for name, lack in lacks.items() if lack.any()}
+    code = _joint_code(lacks.values(), len(values[next(iter(mechanisms))]))
     groups = []
-    for kind in range(len(kinds)):
-        rows = np.flatnonzero(which.reshape(-1) == kind)
-        unknown = tuple(name for name, lack in zip(names, lacks[rows[0]], strict=True) if lack)
+    for kind in range(int(code.max(initial=-1)) + 1):
+        rows = np.flatnonzero(code == kind)
+        unknown = tuple(name for name, lack in lacks.items() if lack[rows[0]])
         groups.append(Absence(unknown, rows, *_independent_parts(mechanisms, unknown)))
     return groups
 
@@ -182,13 +181,7 @@ def distinct_rows(values: Values, names: Iterable[str], rows: np.ndarray) -> tup
     Returns:
         Positions (kinds,) and places (rows,), both int64.
     """
-    names = list(names)
-    if not names:
-        return torch.from_numpy(rows[:1]), torch.zeros(len(rows), dtype=torch.int64)
-    code = np.zeros(len(rows), dtype=np.int64)
-    for name in names:
-        level, distinct = pd.factorize(values[name].cpu().numpy()[rows], use_na_sentinel=False)
-        code, _ = pd.factorize(code * len(distinct) + level)
+    code = _joint_code((values[name].cpu().numpy()[rows] for name in names), len(rows))
     _, first = np.unique(code, return_index=True)
     return torch.from_numpy(rows[first]), torch.from_numpy(code)
 
@@ -232,6 +225,15 @@ def families(
             read |= {name, *parents}
             told.append(name)
     return [name for name in mechanisms if name in read - cells], told
+
+
+def _joint_code(columns: Iterable[np.ndarray], rows: int) -> np.ndarray:
+    """Returns for each row the number of its combination of values, in order of appearance."""
+    code = np.zeros(rows, dtype=np.int64)
+    for values in columns:
+        level, distinct = pd.factorize(values, use_na_sentinel=False)
+        code, _ = pd.factorize(code * len(distinct) + level)
+    return code
 
 
 def _independent_parts(

@@ -187,10 +187,10 @@ class _Query:
         _, left = eliminate(network.factors, network.axes, order)
         axes = joint_axes((target, *left), network.axes)
         shape = (len(rows), *(network.axes[axis] for axis in axes))
-        value = target.along(axes).expand(shape).flatten(1)
+        value = target.along(axes).expand(shape).reshape(len(rows), -1)
         weight = torch.zeros_like(value)
         for grid in left:
-            weight = weight + grid.along(axes).expand(shape).flatten(1)
+            weight = weight + grid.along(axes).expand(shape).reshape(len(rows), -1)
         impossible = weight.amax(1) == -math.inf
         if bool(impossible.any()):
             raise TableError(
@@ -277,8 +277,9 @@ def _transition(
 ) -> Tensor:
     """Returns the law (rows or 1, *sizes, levels) of the counterfactual value."""
     value, now, then = x.along(axes), at(pa, axes), at(pa_star, axes)
-    batch = torch.broadcast_shapes(value.shape, *(t.shape for t in (*now.values(),
-    *then.values()))) return mechanism.transition(
+    shapes = [t.shape for t in (*now.values(), *then.values())]
+    batch = torch.broadcast_shapes(value.shape, *shapes)
+    return mechanism.transition(
         value.expand(batch),
         {name: t.expand(batch) for name, t in now.items()},
         {name: t.expand(batch) for name, t in then.items()},

@@ -74,12 +74,16 @@ def check_table(
             + (nearest(missing[0], present) or ".")
             + f" Present: {summarise(present, 30)}. Give an unknown variable as a column of NaN"
         )
+    attrs, table = table.attrs, table.copy(deep=False)
+    table.attrs = {}  # pandas would copy them with every column that is looked at
     canonical = {
         name: _canonical(table[name], graph.variables[name], what)
         for name in table.columns
         if name in graph.variables
     }
-    return table.assign(**canonical)
+    table = table.assign(**canonical)
+    table.attrs = dict(attrs)
+    return table
 
 
 def normalise(values: pd.Series, variable: Variable) -> tuple[np.ndarray, np.ndarray]:

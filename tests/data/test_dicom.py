@@ -217,6 +217,22 @@ def test_a_voi_lut_is_looked_up_in_rescaled_units(tmp_path):
     assert np.allclose(image, table[RAMP] / 255, atol=1e-6)
 
 
+def test_entries_of_8_bits_may_be_packed(tmp_path):
+    table = np.linspace(255, 0, 4096).round().astype(np.uint8)
+    packed = lut(0, 8, [0])
+    packed.LUTDescriptor = [4096, 0, 8]
+    packed.add_new("LUTData", "OW", table.tobytes())
+    image = shown(tmp_path, RAMP, VOILUTSequence=Sequence([packed]))
+    assert np.allclose(image, table[RAMP] / 255, atol=1e-6)
+
+
+def test_a_lut_with_too_few_entries_is_refused(tmp_path):
+    short = lut(0, 12, np.arange(100))
+    short.LUTDescriptor = [4096, 0, 12]
+    with pytest.raises(ImageError, match="has a LUT of 4096 entries of 12 bits in 200 bytes"):
+        shown(tmp_path, RAMP, VOILUTSequence=Sequence([short]))
+
+
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_padding_is_black(tmp_path, photometric):
     """What is outside the exposed field contributes no grey (PS3.3 C.7.5.1.1.2)."""
@@ -281,7 +297,7 @@ def test_a_film_is_no_video(tmp_path):
     path = write(
         tmp_path / "film.dcm", dataset(RAMP, syntax=MPEG2MPML, PixelData=encapsulate([b"1234"]))
     )
-    with pytest.raises(ImageError, match="transfer syntax 'MPEG2 Main Profile.*not one of still"):
+    with pytest.raises(ImageError, match=r"transfer syntax 'MPEG2 Main Profile.*not one of still"):
         read_image(path)
 
 

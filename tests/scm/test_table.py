@@ -1,0 +1,142 @@
+"""Tables come in many forms and leave in one; what cannot be understood is named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cxrcausal.errors import TableError
+from cxrcausal.graph import CausalGraph, Variable
+from cxrcausal.scm import check_table, decode, encode
+
+GRAPH = CausalGraph(
+    [
+        Variable("sex", "binary", ("Female", "Male")),
+        Variable("view", "nominal", ("PA", "AP", "LATERAL")),
+        Variable("stage", "ordinal", ("1", "2", "3")),
+        Variable("age", "continuous", unit="years", bounds=(0, 110), resolution=1),
+        Variable("dose", "continuous"),
+    ]
+)
+
+
+def rows(**columns):
+    table = {
+        "sex": ["Male", "Female", None],
+        "view": ["PA", "AP", "LATERAL"],
+        "stage": ["3", "1", "2"],
+        "age": [40, 0, np.nan],
+        "dose": [0.5, -2.0, 1e9],
+    }
+    return pd.DataFrame({**table, **columns}, index=["a", "b", "c"])
+
+
+def test_canonical_form():
+    """Levels become the graph's categoricals, ordered for ordinal variables only."""
+    table = check_table(rows(note=["x", "y", "z"]), GRAPH)
+    assert table.columns.tolist() == ["sex", "view", "stage", "age", "dose", "note"]
+    assert table["sex"].cat.categories.tolist() == ["Female", "Male"]
+    assert [table[c].cat.ordered for c in ("sex", "view", "stage")] == [False, False, True]
+    assert table["age"].dtype == table["dose"].dtype == np.float64
+    assert table.index.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "sex",
+    [
+        ["Male", "Female", None],
+        [1, 0, None],
+        [1.0, 0.0, np.nan],
+        pd.array([True, False, pd.NA], dtype="boolean"),
+        pd.Categorical(["Male", "Female", None]),
+        pd.Categorical(["Male", "Female", None], categories=["Male", "Female", "Other"]),
+        pd.array(["Male", "Female", pd.NA], dtype="string"),
+        np.array([True, False, None], dtype=object),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_forms_of_a_binary_column(sex):
+    """Strings, categoricals, booleans and 0/1 mean the same."""
+    table = check_table(rows(sex=sex), GRAPH)
+    assert table["sex"].astype(object).where(table["sex"].notna(), None).tolist() == [
+        "Male",
+        "Female",
+        None,
+    ]
+
+
+def test_levels_that_are_numbers():
+    """A level that is written as a number may be given as one."""
+    assert check_table(rows(stage=[3, 1, 2]), GRAPH)["stage"].tolist() == ["3", "1", "2"]
+
+
+def test_encode_then_decode_is_the_identity():
+    """Tensors lose nothing of a canonical table."""
+    table = check_table(rows(), GRAPH)
+    values = encode(table, GRAPH)
+    assert values["sex"].tolist()[:2] == [1.0, 0.0]
+    assert values["sex"].isnan().tolist() == [False, False, True]
+    assert all(x.dtype == torch.float64 for x in values.values())
+    pd.testing.assert_frame_equal(decode(values, GRAPH, table.index), table)
+
+
+def test_absent_columns_are_unknown():
+    """A column that need not be there reads as unknown."""
+    table = check_table(rows().drop(columns="view"), GRAPH, columns=["sex"])
+    assert bool(encode(table, GRAPH)["view"].isnan().all())
+
+
+def test_input_is_not_modified():
+    """Neither values nor attributes of the caller's table change."""
+    table = rows(sex=[1, 0, None])
+    table.attrs["cxrcausal"] = {"source": "nih"}
+    before = table.copy(deep=True)
+    checked = check_table(table, GRAPH)
+    checked["age"] = 5.0
+    pd.testing.assert_frame_equal(table, before)
+    assert checked.attrs == table.attrs == {"cxrcausal": {"source": "nih"}}
+
+
+def test_numbers_off_by_rounding_go_to_the_grid():
+    """Decimal steps do not add up exactly; their sums are still the grid's values."""
+    fine = CausalGraph([Variable("x", "continuous", bounds=(0, 1), resolution=0.1)])
+    table = check_table(pd.DataFrame({"x": [0.1 + 0.2, 0.7]}), fine)
+    assert set(table["x"]) <= set(fine.variables["x"].grid)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (
+            {"sex": ["Mael", "Male", "Male"]},
+            r"'sex', row 'a': found 'Mael'; did you mean 'Male'\?",
+        ),
+        ({"sex": [0, 1, 2]}, r"'sex', row 'c': found 2 \(allowed: 'Female', 'Male'"),
+        ({"view": [0, 1, 2]}, r"'view', row 'a': found 0 \(allowed: 'PA', 'AP', 'LATERAL'"),
+        ({"age": [40, 130, 140]}, r"'age', row 'b': found 130.*0 to 110 years.*1 more row"),
+        ({"age": [40, 41.5, 3]}, r"row 'b': found 41.5.*in steps of 1"),
+        ({"age": [40, np.inf, 3]}, r"row 'b': found inf"),
+        ({"age": ["40", "057Y", "3"]}, r"row 'b': found '057Y'"),
+        ({"age": [True, False, True]}, r"row 'a': found True"),
+        ({"dose": [1.0, np.inf, 0.0]}, r"'dose', row 'b': found inf.*a finite number"),
+    ],
+)
+def test_values_that_are_not_allowed(columns, words):
+    """The message names column, row, value, what is allowed, and the nearest level."""
+    with pytest.raises(TableError, match=words):
+        check_table(rows(**columns), GRAPH)
+
+
+def test_missing_column():
+    """A missing column is named, with the nearest one that is there."""
+    with pytest.raises(TableError, match=r"column 'sex' is missing; did you mean 'Sex'\?"):
+        check_table(rows().rename(columns={"sex": "Sex"}), GRAPH)
+
+
+def test_what_is_not_a_table():
+    """Neither a list nor repeated columns are a table."""
+    with pytest.raises(TableError, match="expected a pandas DataFrame; found list"):
+        check_table([1, 2], GRAPH)
+    twice = pd.concat([rows(), rows()[["sex"]]], axis=1)
+    with pytest.raises(TableError, match="repeated: 'sex'"):
+        check_table(twice, GRAPH)
