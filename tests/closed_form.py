@@ -9,6 +9,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import torch
 
 from cxrcausal.graph import CausalGraph, Variable
@@ -160,6 +161,21 @@ def clinic():
     draw = np.random.default_rng(7)
     tables = [draw.dirichlet(np.ones(shape[-1]), shape[:-1]) for shape in shapes]
     return table_scm(variables, edges, tables, name="clinic")
+
+
+COMPLETE = {"sex": 1.0, "age": 40.0, "view": 1.0, "edema": 0.0, "severity": 2.0, "effusion": 1.0}
+"""A patient of the clinic who is known completely."""
+
+
+def table_of(scm, known, n=1):
+    """`n` equal rows that know some cells, given as numbers."""
+    columns = {}
+    for name, variable in scm.graph.variables.items():
+        value = known.get(name, np.nan)
+        if variable.is_discrete and name in known:
+            value = variable.levels[int(value)]
+        columns[name] = [value] * n
+    return pd.DataFrame(columns)
 
 
 def worlds(scm, known):

@@ -8,7 +8,14 @@ import pytest
 import cxrcausal
 
 PACKAGE = Path(cxrcausal.__file__).parent
-LEAVES = {"version", "errors", "files", "shapes", "shipped", "randomness"}  # read by all, read nothing else
+LEAVES = {
+    "version",
+    "errors",
+    "files",
+    "shapes",
+    "shipped",
+    "randomness",
+}  # read by all, read nothing else
 READS = {
     "errors": set(),
     "files": set(),

@@ -108,7 +108,6 @@ class CounterfactualModel:
             UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
         """
         rows = check_table(self._complete(rows), self.graph)
-        seed = fresh_seed() if seed is None else seed
         if not metadata_only:
             self._check_images(images, rows)
         exogenous = self.scm.abduct(rows, num_samples=num_samples, seed=seed)
@@ -120,7 +119,7 @@ class CounterfactualModel:
             "synthetic": True,
             "do": {name: _plain(value) for name, value in do.items()},
             "guidance": guidance_record(guidance),
-            "seed": seed,
+            "seed": exogenous.seed,
             "model": self.name,
             "graph": self.graph.name,
             "graph_fingerprint": self.graph.fingerprint,

@@ -22,6 +22,7 @@ from cxrcausal.errors import ImageError, MissingExtraError, summarise
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.pixels.decoders.base import Decoder
 
 __all__ = ["MODALITIES", "read_dicom"]
 
@@ -93,7 +94,7 @@ def _stored(dataset: "Dataset", path: Path) -> np.ndarray:
     """Returns the stored values (height, width) as int32, decompressed where need be."""
     from pydicom.pixels.utils import pixel_array
 
-    _check_decoder(dataset, path)
+    decoder = _decoder(dataset, path)
     allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
     high_bit = int(dataset.get("HighBit", bits - 1))
     if not (allocated in (8, 16) and 1 <= bits <= allocated and bits - 1 <= high_bit < allocated):
@@ -103,7 +104,13 @@ def _stored(dataset: "Dataset", path: Path) -> np.ndarray:
         )
     packed = dataset.file_meta.TransferSyntaxUID.is_compressed
     # pydicom's own correction of unused bits supposes that they are the highest ones
-    values = pixel_array(dataset, correct_unused_bits=packed).astype(np.int32)
+    try:
+        values = pixel_array(dataset, correct_unused_bits=packed).astype(np.int32)
+    except RuntimeError as error:
+        # Pillow alone decodes 8 bits of the syntaxes of which it knows some
+        if bits > 8 and any("pylibjpeg" in missing for missing in decoder.missing_dependencies):
+            raise _missing_extra(dataset, path) from error
+        raise
     if values.shape != (dataset.Rows, dataset.Columns):
         raise ImageError(
             f"{str(path)!r} says {dataset.Columns} x {dataset.Rows} pixels and holds "
@@ -117,8 +124,8 @@ def _stored(dataset: "Dataset", path: Path) -> np.ndarray:
     return values
 
 
-def _check_decoder(dataset: "Dataset", path: Path) -> None:
-    """Refuses compressions that nobody here can undo, and images larger than the header says."""
+def _decoder(dataset: "Dataset", path: Path) -> "Decoder":
+    """Returns what undoes the compression; refuses images larger than the header says."""
     from pydicom.pixels.decoders.base import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -130,10 +137,7 @@ def _check_decoder(dataset: "Dataset", path: Path) -> None:
             f"still grey images"
         ) from error
     if not decoder.is_available:
-        raise MissingExtraError(
-            f"{str(path)!r} is compressed as {syntax.name!r}, for which no decoder is installed; "
-            f'python -m pip install "cxrcausal[dicom]"'
-        )
+        raise _missing_extra(dataset, path)
     if syntax.is_encapsulated:
         from pydicom.encaps import get_frame
 
@@ -143,6 +147,16 @@ def _check_decoder(dataset: "Dataset", path: Path) -> None:
                 f"{str(path)!r} says {dataset.Columns} x {dataset.Rows} pixels, its compressed "
                 f"image {claimed[0]} x {claimed[1]}"
             )
+    return decoder
+
+
+def _missing_extra(dataset: "Dataset", path: Path) -> MissingExtraError:
+    """Returns the error that says how to get a decoder."""
+    return MissingExtraError(
+        f"{str(path)!r} holds {dataset.BitsStored} bits compressed as "
+        f"{dataset.file_meta.TransferSyntaxUID.name!r}, for which no decoder is installed; "
+        f'python -m pip install "cxrcausal[dicom]"'
+    )
 
 
 def _codestream_size(stream: bytes) -> tuple[int, int] | None:

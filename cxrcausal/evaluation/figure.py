@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
 from cxrcausal.errors import ImageError
 from cxrcausal.shapes import Image
@@ -61,14 +61,14 @@ def counterfactual_grid(
     for j, (label, world) in enumerate(columns.items()):
         axes[0, j].set_title(label, fontsize=9)
         for i in range(count):
-            picture = world[i, 0].detach().cpu()
-            if torch.isnan(picture).any():
+            picture = world[i, 0].detach().cpu().numpy()
+            if np.isnan(picture).any():
                 continue
             axes[2 * i, j].imshow(picture, cmap="gray", vmin=0, vmax=1)
             if captions and label in captions:
                 axes[2 * i, j].set_xlabel(captions[label][i], fontsize=7)
             if j:
-                change = picture - images[i, 0].detach().cpu()
+                change = picture - images[i, 0].detach().cpu().numpy()
                 below = axes[2 * i + 1, j]
                 shown = below.imshow(change, cmap="RdBu_r", vmin=-span, vmax=span)
     for i, label in enumerate(rows):
@@ -106,7 +106,7 @@ def image_grid(
             axis.set_xticks([])
             axis.set_yticks([])
             if j < len(images):
-                axis.imshow(images[j, 0].detach().cpu(), cmap="gray", vmin=0, vmax=1)
+                axis.imshow(images[j, 0].detach().cpu().numpy(), cmap="gray", vmin=0, vmax=1)
                 if captions and label in captions:
                     axis.set_xlabel(captions[label][j], fontsize=7)
             else:

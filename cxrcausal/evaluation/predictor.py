@@ -192,7 +192,7 @@ class Predictor(nn.Module):
         labels = self._labels(table)
         if validation is None:
             validation = patient_fraction("stop-early:" + table[groups].astype(str)) < 0.1
-        held = torch.from_numpy(np.asarray(validation, bool))
+        held = torch.tensor(np.asarray(validation, bool))
         if not held.any() or held.all():
             raise TableError(
                 f"{int(held.sum())} of {len(held)} films are for validation; some must be, not all"
@@ -205,6 +205,7 @@ class Predictor(nn.Module):
             self.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.05
         )
         steps = epochs * -(-len(train) // batch_size)
+        warm = min(50, steps // 10 + 1)
         average = {k: v.detach().clone() for k, v in self.state_dict().items()}
         best, best_loss, since, step = average, math.inf, 0, 0
         self.history = []
@@ -216,7 +217,7 @@ class Predictor(nn.Module):
                 x = train[rows]
                 if augmentation is not None:
                     x = augment(x, augmentation, generator)
-                rate = min(1.0, (step + 1) / 50) * (1 + math.cos(math.pi * step / steps)) / 2
+                rate = min(1.0, (step + 1) / warm) * (1 + math.cos(math.pi * step / steps)) / 2
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate * rate
                 loss = self._loss(self(x.to(self.device)), labels[~held][rows]).sum()

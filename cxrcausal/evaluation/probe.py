@@ -211,7 +211,7 @@ def conv_probe(
     groups: str = "patient_id",
     judged: np.ndarray | None = None,
     folds: int = 3,
-    epochs: int = 12,
+    epochs: int = 30,
     width: int = 16,
     resamples: int = 2000,
     seed: int = 0,
@@ -256,6 +256,7 @@ def conv_probe(
             validation=stop,
             epochs=epochs,
             patience=epochs,
+            batch_size=32,
             augmentation=None,
         )
         scores.append(net.score(noise[out], pd.Index(out)))

@@ -1,6 +1,7 @@
 """Who causes whom: variables, arrows, hidden causes, and what follows from them."""
 
 from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.graph.diff import GraphDiff
 from cxrcausal.graph.edge import EDGE_KINDS, Edge, EdgeKind, HiddenCause, Selection
 from cxrcausal.graph.read import list_graphs, load_graph
 from cxrcausal.graph.separation import Independence
@@ -11,6 +12,7 @@ __all__ = [
     "CausalGraph",
     "Edge",
     "EdgeKind",
+    "GraphDiff",
     "HiddenCause",
     "Independence",
     "Kind",

@@ -100,9 +100,7 @@ def draw(
         figure = Figure(figsize=(PAGE, sketch.height), dpi=200)
         ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     else:
-        figure = ax.get_figure(root=True)
-        if not isinstance(figure, Figure):
-            raise TypeError("ax must be Axes of a figure")
+        figure = ax.figure.figure  # of a subfigure, the whole
     sketch.onto(ax)
     return figure
 
@@ -199,8 +197,7 @@ class _Sketch:
         ax.set_aspect("equal")
         ax.set_axis_off()
         room = ax.get_window_extent()
-        figure = ax.get_figure(root=True)
-        dpi = figure.dpi if figure is not None else 72.0
+        dpi = ax.figure.dpi
         self.size = min(room.width / dpi / PAGE, room.height / dpi / self.height)
         faint = ("context", IMAGE, "hidden")
         for arrow in sorted(self.routes, key=lambda a: self.kind[a] not in faint):
@@ -229,14 +226,15 @@ class _Sketch:
         x, y = self.places[node]
         width, height = self.box
         role = self.role(node)
-        edge, line, style = "#8a8a8a", 0.6, "-"
+        edge, stroke = "#8a8a8a", 0.6
+        style: Any = "-"
         face, ink = self.colour(role), "white" if node == IMAGE else INK
         if node in self.unknown or role in ("hidden", "selection"):
-            face, edge, line, style = "white", "#5f5f5f", 0.9, (0, (3, 2))
+            face, edge, stroke, style = "white", "#5f5f5f", 0.9, (0, (3, 2))
         if node in self.changed:
-            edge, line, style = CHANGED, 1.7, "-"
+            edge, stroke, style = CHANGED, 1.7, "-"
         if node in self.set:
-            edge, line, style = SET, 2.6, "-"
+            edge, stroke, style = SET, 2.6, "-"
         corner = height / 2 if role == "hidden" else 0.05
         ax.add_patch(
             FancyBboxPatch(
@@ -246,7 +244,7 @@ class _Sketch:
                 boxstyle=f"round,pad=0,rounding_size={corner}",
                 facecolor=face,
                 edgecolor=edge,
-                linewidth=line * self.size,
+                linewidth=stroke * self.size,
                 linestyle=style,
                 zorder=3,
             )
@@ -351,11 +349,11 @@ class _Sketch:
         ):
             if present:
                 handles.append(Patch(fc="white", ec=edge, lw=width, ls=style, label=label))
-        present = set(self.kind.values())
+        kinds = set(self.kind.values())
         for kind, colour in KINDS.items():
-            if kind in present and kind not in (IMAGE, "hidden"):
+            if kind in kinds and kind not in (IMAGE, "hidden"):
                 handles.append(Line2D([], [], color=colour, lw=1.4, label=kind or "causes"))
-        if IMAGE in present:
+        if IMAGE in kinds:
             handles.append(Line2D([], [], color=KINDS[IMAGE], lw=0.8, label="shown in the image"))
         if any(target in self.set for _, target in self.routes):
             handles.append(Line2D([], [], color="#b8b8b8", lw=1, ls=":", label="cut by do"))

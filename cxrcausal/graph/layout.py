@@ -74,8 +74,7 @@ def layered(
     for node in graph:
         layers[level[node]].append(node)
     for chain in chains.values():
-        for item in chain[1:-1]:
-            y = item[-1]  # pyright: ignore[reportIndexIssue, reportUnknownVariableType]
+        for y, item in enumerate(chain[1:-1], start=level[str(chain[0])] + 1):
             if item not in layers[y]:
                 layers[y].append(item)
     links = list(dict.fromkeys(p for c in chains.values() for p in pairwise(c)))

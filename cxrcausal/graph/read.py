@@ -202,15 +202,14 @@ class _Reader:
         for i, entry in enumerate(self.items(node, "edges", single=False)):
             what = f"edges, entry {i + 1}"
             keys = self.mapping(entry, what, EDGE, required=("from", "to"))
-            causes = [
-                self.text(n, f"{what}: from") for n in self.items(keys["from"], f"{what}: from")
-            ]
-            effects = [self.text(n, f"{what}: to") for n in self.items(keys["to"], f"{what}: to")]
-            said = [self.optional(keys, key, what) for key in ("kind", "source", "rationale")]
+            causes = self.texts(keys["from"], f"{what}: from")
+            effects = self.texts(keys["to"], f"{what}: to")
+            kind: Any = self.optional(keys, "kind", what)  # check_structure knows those allowed
+            said = [self.optional(keys, key, what) for key in ("source", "rationale")]
             for cause in causes:
                 for effect in effects:
                     self.lines["edges", len(found)] = self.line(entry)
-                    found.append(Edge(cause, effect, *said))  # pyright: ignore[reportArgumentType]
+                    found.append(Edge(cause, effect, kind, *said))
         return found
 
     def unseen(

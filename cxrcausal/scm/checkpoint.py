@@ -65,6 +65,7 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
         "data_fingerprint": scm.data_fingerprint,
         "family": scm.family,
         "coupling": scm.coupling,
+        "hidden": list(scm.hidden),
         "policies": dict(scm.policies),
         "observed": {name: list(seen) for name, seen in scm.observed.items()},
         "mechanisms": described,
@@ -119,6 +120,7 @@ def load_scm(
         saved,
         family=_key(file, description, "family"),
         coupling=_key(file, description, "coupling"),
+        hidden=tuple(_key(file, description, "hidden")),
     )
     try:
         scm._fitted = Fitted.of(

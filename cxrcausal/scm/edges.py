@@ -33,8 +33,6 @@ class EdgeSource(nn.Module, abc.ABC):
     conditioner: Conditioner
     levels: int
     margin: float = 1e-11
-    dear: bool = False
-    """Whether one evaluation costs so much that repeated rows are worth a sort."""
 
     @abc.abstractmethod
     def edges(self, theta: Tensor) -> Tensor:
@@ -131,7 +129,6 @@ class FlowEdges(EdgeSource):
         hidden: The widths of the residual network's hidden layers.
     """
 
-    dear = True
     margin = 1e-10  # a flow's rounding errors add up over its steps
 
     def __init__(

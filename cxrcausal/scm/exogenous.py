@@ -15,6 +15,7 @@ from typing import final
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -119,7 +120,7 @@ class Exogenous:
                 description["seed"],
                 description["num_samples"],
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise CheckpointError(f"{folder}: the saved noise is damaged: {error!r}") from error
 
 

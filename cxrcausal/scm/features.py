@@ -140,7 +140,7 @@ class SkipNetwork(nn.Module):
         if self.residual:
             hidden = columns
             for layer in list(self.residual)[:-1]:
-                hidden = nn.functional.silu(layer(hidden))
+                hidden = torch.tanh(layer(hidden))  # levels off outside the data
             out = out + self.residual[-1](hidden)
         return out
 

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -275,6 +275,7 @@ class _Effort:
 
 _NETWORK = _Effort()
 _FLOW = _Effort(10.0, iterations=60, cells=20_000, batch=1024, rate=2e-3, patience=8, steps=400)
+_GRID_FLOW = replace(_FLOW, iterations=150)  # a grid has few cells, and spikes to be learnt
 
 
 def _fit_by_stages(
@@ -288,7 +289,9 @@ def _fit_by_stages(
     if isinstance(mechanism, IntervalMechanism) and not mechanism.parents:
         return  # it starts at its marginal, which is the maximum
     is_flow = any(isinstance(module, MonotoneFlow) for module in mechanism.modules())
-    effort = _FLOW if is_flow else _NETWORK
+    effort = _NETWORK
+    if is_flow:
+        effort = _FLOW if mechanism.variable.grid is None else _GRID_FLOW
     if not conditioner.hidden or not cells.held.any():
         conditioner.drop_residual()
         _converge(mechanism, cells.x, columns, cells.total, effort, generator)

@@ -156,7 +156,7 @@ class IntervalMechanism(Mechanism):
 
     def _configurations(self, pa: Parents) -> Configurations:
         """Returns the parents' distinct configurations and each row's place among them."""
-        return Configurations.of(self.parents, pa, self.grid.device, dear=self.source.dear)
+        return Configurations.of(self.parents, pa, self.grid.device)
 
     def _padded(self, seen: Configurations) -> Tensor:
         """Returns each configuration's edges with infinite ends (configurations, levels + 1)."""

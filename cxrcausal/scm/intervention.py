@@ -101,7 +101,7 @@ class Setting:
         factor: What the factual value is multiplied by.
         offset: What is added, in the variable's unit.
         clip: Whether to stop at the bounds instead of refusing to leave them.
-        clipped: How many rows have been stopped at the bounds so far, where that is known.
+        clipped: In how many rows `values` were stopped at the bounds.
     """
 
     variable: Variable
@@ -121,7 +121,7 @@ class Setting:
         """
         if self.values is not None:
             return self.values.reshape(-1, *[1] * (x.ndim - 1))
-        moved = self.factor * x + self.offset
+        moved = self.wanted(x)
         variable = self.variable
         if variable.bounds is None:
             return moved
@@ -138,6 +138,17 @@ class Setting:
                 low + math.floor((high - low) / variable.resolution + 1e-9) * variable.resolution
             )
         return moved.clamp(low, high)
+
+    def wanted(self, x: Tensor) -> Tensor:
+        """Returns the values (rows,) before any relative one is stopped at the bounds."""
+        return self.factor * x + self.offset if self.values is None else self.values
+
+    def stopped(self, x: Tensor) -> int:
+        """Returns in how many rows of factual values `x` (rows,) the bounds stop what is wanted."""
+        if self.values is not None or self.variable.bounds is None:
+            return self.clipped
+        low, high = self.variable.bounds
+        return int(((self.wanted(x) < low) | (self.wanted(x) > high)).sum())
 
     def take(self, rows: slice | Tensor) -> "Setting":
         """Returns the setting of some of the rows."""

@@ -98,6 +98,7 @@ def learn(
     *,
     family: "Family",
     coupling: "Coupling",
+    hidden: tuple[int, ...],
     seed: int,
     progress: bool | None,
 ) -> Fitted:
@@ -136,6 +137,7 @@ def learn(
             family=family,
             coupling=coupling,
             seed=seed,
+            hidden=hidden,
         )
     if thin:
         logger.warning(

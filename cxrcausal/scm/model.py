@@ -29,15 +29,16 @@ from cxrcausal.errors import GraphError, NotFittedError, UnobservedError, summar
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
 from cxrcausal.randomness import fresh_seed, label_words
-from cxrcausal.scm.exogenous import Exogenous, sample_index
-from cxrcausal.scm.intervention import Do, Setting, resolve
+from cxrcausal.scm.answer import counterfactual_table, read_evidence, remark_on
+from cxrcausal.scm.exogenous import Exogenous
+from cxrcausal.scm.intervention import Do, resolve
 from cxrcausal.scm.learn import Fitted, learn
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.network import Supports
 from cxrcausal.scm.posterior import Draws, fill_unknown, log_evidence
 from cxrcausal.scm.probability import counterfactual_law, law_columns
 from cxrcausal.scm.replay import abduct_noise, affected_by, needed_for, replay
-from cxrcausal.scm.table import check_table, column, decode, encode
+from cxrcausal.scm.table import check_table, decode
 
 if TYPE_CHECKING:
     from cxrcausal.scm.fit import Coupling, Family
@@ -59,6 +60,7 @@ class FlowSCM:
         family: How mechanisms are parametrised: `auto`, `direct`, `cnf` or `nsf`.
         coupling: How the levels of nominal variables are coupled between worlds: `gumbel`
             (counterfactual stability) or `ordered` (the order in the graph file is meant).
+        hidden: The widths of the network that a mechanism may add to its regression; () for none.
 
     Example:
         >>> scm = FlowSCM("cxr19").fit(table, groups="patient_id")  # doctest: +SKIP
@@ -71,10 +73,12 @@ class FlowSCM:
         *,
         family: "Family" = "auto",
         coupling: "Coupling" = "gumbel",
+        hidden: tuple[int, ...] = (32, 32),
     ) -> None:
         self.graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)
         self.family = family
         self.coupling = coupling
+        self.hidden = tuple(hidden)
         self._fitted: Fitted | None = None
         self._said: set[str] = set()
 
@@ -134,7 +138,12 @@ class FlowSCM:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Returns the arguments that make an unfitted copy, as scikit-learn's `clone` expects."""
-        return {"graph": self.graph, "family": self.family, "coupling": self.coupling}
+        return {
+            "graph": self.graph,
+            "family": self.family,
+            "coupling": self.coupling,
+            "hidden": self.hidden,
+        }
 
     def to(self, device: str | torch.device) -> "FlowSCM":
         """Moves the mechanisms to a device (`auto`: a GPU if there is one) and returns the SCM."""
@@ -185,6 +194,7 @@ class FlowSCM:
             groups,
             family=self.family,
             coupling=self.coupling,
+            hidden=self.hidden,
             seed=seed,
             progress=progress,
         )
@@ -345,6 +355,10 @@ class FlowSCM:
                 The answer is the same; False shows it.
             batch_size: How many rows times draws are worked on at once.
 
+        Returns:
+            The table of that world; where clipping stopped values, ``attrs["clipped"]`` counts the
+            rows by variable.
+
         Raises:
             InterventionError: If `do` cannot be set, see `intervention.resolve`.
             GraphError: If the noise belongs to another graph.
@@ -354,9 +368,16 @@ class FlowSCM:
                 f"the noise was abducted under a graph with fingerprint {noise.fingerprint}; this "
                 f"SCM's graph {self.graph.name!r} has {self.graph.fingerprint}"
             )
-        settings = resolve(do, noise.rows, self.graph, self.observed, clip=clip)
-        self._warn_beyond_support(settings)
-        samples, n = noise.num_samples, len(noise.rows)
+        rows = check_table(noise.rows, self.graph, self.mechanisms, what="the noise's rows")
+        settings = resolve(do, rows, self.graph, self.observed, clip=clip)
+        facts = {
+            name: torch.where(
+                noise.known[name], noise.values[name][:: noise.num_samples], torch.nan
+            )
+            for name in settings
+        }
+        stopped = remark_on(settings, facts, self.observed)
+        samples, n = noise.num_samples, len(rows)
         parts = []
         for start, stop, _ in self._chunks({}, n, batch_size // samples):
             piece = slice(start * samples, stop * samples)
@@ -366,16 +387,17 @@ class FlowSCM:
                     {name: x[piece] for name, x in noise.values.items()},
                     {name: u[piece] for name, u in noise.noise.items()},
                     {name: setting.take(slice(start, stop)) for name, setting in settings.items()},
-                    noise.rows.index[start:stop],
+                    rows.index[start:stop],
                     keep=keep,
                 )
             )
         affected = affected_by(self.mechanisms, settings)
         shown = set(self.mechanisms) if impute or not keep else {*settings, *affected}
         star = {name: _joined([part[name] for part in parts]) for name in shown}
-        return self._table(
-            noise.rows, samples, star, noise.known, settings, affected, impute=impute
+        table = counterfactual_table(
+            rows, self.graph, samples, star, noise.known, settings, affected, impute=impute
         )
+        return _recorded(table, stopped)
 
     @torch.no_grad()
     def counterfactual(
@@ -407,7 +429,7 @@ class FlowSCM:
         """
         table, values = self._read(rows, unobserved)
         settings = resolve(do, table, self.graph, self.observed, clip=clip)
-        self._warn_beyond_support(settings)
+        stopped = remark_on(settings, values, self.observed)
         draws = self._draws(table.index, seed, num_samples)
         affected = affected_by(self.mechanisms, settings)
         needed = None if impute else needed_for(self.mechanisms, affected)
@@ -422,7 +444,10 @@ class FlowSCM:
             parts.append({name: star[name] for name in shown})
         star = {name: _joined([part[name] for part in parts]) for name in shown}
         known = {name: ~values[name].isnan() for name in shown}
-        return self._table(table, num_samples, star, known, settings, affected, impute=impute)
+        world = counterfactual_table(
+            table, self.graph, num_samples, star, known, settings, affected, impute=impute
+        )
+        return _recorded(world, stopped)
 
     @torch.no_grad()
     def counterfactual_probability(
@@ -466,7 +491,7 @@ class FlowSCM:
             )
         table, values = self._read(rows, unobserved)
         settings = resolve(do, table, self.graph, self.observed, clip=clip)
-        self._warn_beyond_support(settings)
+        remark_on(settings, values, self.observed)
         if of not in {*settings, *affected_by(self.mechanisms, settings)} and settings:
             logger.warning(
                 "%r does not descend from %s: its counterfactual law is its factual one",
@@ -553,24 +578,7 @@ class FlowSCM:
 
         Evidence that the fit never saw (a variable, or a level of one) becomes unknown.
         """
-        state = self._state
-        table = check_table(rows, self.graph, columns=state.mechanisms)
-        attrs, table.attrs = table.attrs, {}  # copied with every column that is looked at
-        unseen: dict[str, int] = {}
-        for name in self.graph.variables:
-            if name not in state.mechanisms and name in table.columns:
-                unseen[name] = int(table[name].notna().sum())
-        values, supports = {}, self._supports
-        for name, x in encode(table, self.graph, state.mechanisms).items():
-            values[name] = x.to(self.device)
-            support = supports[name]
-            if support is not None and len(support) < len(state.mechanisms[name].support):
-                foreign = ~torch.isin(values[name], support) & ~values[name].isnan()
-                for level in values[name][foreign].unique():
-                    word = f"{name}={self.graph.variables[name].levels[int(level)]}"
-                    unseen[word] = int((values[name] == level).sum())
-                values[name] = torch.where(foreign, torch.nan, values[name])
-        unseen = {word: count for word, count in unseen.items() if count}
+        table, values, unseen = read_evidence(rows, self.graph, self._state, self.device)
         if unseen:
             words = ", ".join(f"{word} ({count} rows)" for word, count in unseen.items())
             if unobserved == "error":
@@ -586,7 +594,6 @@ class FlowSCM:
                 "unknown cells are drawn or summed out given the known ones, assuming that they are "
                 "missing at random; radiographs are not used as evidence for them",
             )
-        table.attrs = attrs
         return table, values
 
     def _chunks(
@@ -598,56 +605,12 @@ class FlowSCM:
             stop = min(start + step, n)
             yield start, stop, {name: x[start:stop] for name, x in values.items()}
 
-    def _warn_beyond_support(self, settings: Mapping[str, Setting]) -> None:
-        """Warns where a continuous variable is set to what the fit never saw."""
-        for name, setting in settings.items():
-            if not setting.variable.is_discrete and setting.values is not None:
-                low, high = self.observed[name]
-                beyond = int(((setting.values < low) | (setting.values > high)).sum())
-                if beyond:
-                    logger.warning(
-                        "do sets %r in %d row(s) outside what the fit observed, %g to %g: "
-                        "its effects there are extrapolated",
-                        name,
-                        beyond,
-                        low,
-                        high,
-                    )
 
-    def _table(
-        self,
-        rows: pd.DataFrame,
-        samples: int,
-        star: Mapping[str, Tensor],
-        known: Mapping[str, Tensor],
-        settings: Mapping[str, Setting],
-        affected: tuple[str, ...],
-        *,
-        impute: bool,
-    ) -> pd.DataFrame:
-        """Returns the counterfactual table: as `rows`, but for the cells that may have changed."""
-        table = rows if samples == 1 else rows.take(np.repeat(np.arange(len(rows)), samples))
-        index = sample_index(rows.index, samples)
-        columns = {}
-        for name, x in star.items():
-            if name not in rows.columns:
-                continue
-            set_here = name in settings and settings[name].values is not None
-            if not (set_here or impute):
-                shown = known[name].repeat_interleave(samples)
-                if not bool(shown.all()):
-                    moved = name in affected or name in settings
-                    x = torch.where(shown, x, torch.nan if moved else self._given(table, name))
-            columns[name] = column(x, self.graph.variables[name])
-        result = table.assign(**columns)
-        if samples > 1:
-            result.index = index
-        result.attrs = dict(rows.attrs)
-        return result
-
-    def _given(self, table: pd.DataFrame, name: str) -> Tensor:
-        """Returns a column as it was given, with levels that the fit never saw."""
-        return encode(table, self.graph, [name])[name].to(self.device)
+def _recorded(table: pd.DataFrame, stopped: dict[str, int]) -> pd.DataFrame:
+    """Returns the table with a record of what was stopped at the bounds."""
+    if stopped:
+        table.attrs["clipped"] = stopped
+    return table
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -52,7 +52,8 @@ def gumbel_transition(i: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
     Returns:
         Probabilities (*batch, levels) that sum to one.
     """
-    log_p, log_q = torch.broadcast_tensors(log_p, log_q)
+    log_p, log_q, i = torch.broadcast_tensors(log_p, log_q, i[..., None])
+    i = i[..., :1]
     log_r = log_q - log_p
     ratio, order = log_r.sort(-1)
     ratio = ratio.exp()
@@ -62,7 +63,6 @@ def gumbel_transition(i: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
     step = (b - a) / ((a * below + above) * (b * below + above))
     reached = torch.nn.functional.pad(step.cumsum(-1), (1, 0))
     integral = torch.empty_like(reached).scatter(-1, order, reached)
-    i = i[..., None].expand(*log_p.shape[:-1], 1)
     rises = (integral - integral.gather(-1, i)).clamp(min=0.0)
     moved = torch.where(log_r > log_r.gather(-1, i), log_q.exp() * rises, 0.0)
     p_i, q_i = log_p.gather(-1, i), log_q.gather(-1, i)
@@ -144,9 +144,8 @@ class GumbelMechanism(Mechanism):
         """Returns Gumbels (*batch, levels) given which of them won, drawn from the top down."""
         log_p = self.log_probs(pa)  # normalised, so that the maximum is a standard Gumbel
         i = x.to(torch.int64)[..., None]
-        exponential = _exponential(uniform)
-        log_p, exponential = torch.broadcast_tensors(log_p, exponential)
-        i = i.expand(*log_p.shape[:-1], 1)
+        log_p, exponential, i = torch.broadcast_tensors(log_p, _exponential(uniform), i)
+        i = i[..., :1]
         top = -exponential.gather(-1, i).log()
         noise = -(exponential + (log_p - top).exp()).log()
         noise = torch.minimum(noise, top - _MARGIN - log_p)

@@ -104,7 +104,7 @@ def replay(
     for name, mechanism in mechanisms.items():
         x = filled[name]
         if name in settings:
-            facts = x.reshape(len(index), -1)
+            facts = x.reshape(len(index), len(x) // max(len(index), 1))
             star[name] = settings[name].value(facts, index).expand_as(facts).reshape(-1)
         else:
             moved = [changed[p.name] for p in mechanism.parents if p.name in changed]

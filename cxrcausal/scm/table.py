@@ -202,6 +202,7 @@ def _number(values: pd.Series, variable: Variable) -> tuple[np.ndarray, np.ndarr
     if variable.bounds is not None:
         low, high = variable.bounds
         bad |= (numbers < low) | (numbers > high)
+        numbers[bad] = math.nan
         if variable.resolution is not None:
             steps = (numbers - low) / variable.resolution
             bad |= np.abs(steps - np.round(steps)) > GRID_TOLERANCE

@@ -21,6 +21,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     RLELossless,
     generate_uid,
 )
@@ -290,6 +291,20 @@ def test_a_missing_decoder_names_the_extra(tmp_path, monkeypatch):
     path = write(tmp_path / "film.dcm", jpeg(RAMP // 16))
     monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.is_available", False)
     with pytest.raises(MissingExtraError, match=r"film\.dcm.*JPEG Baseline.*cxrcausal\[dicom\]"):
+        read_image(path)
+
+
+def test_12_bits_that_pillow_alone_cannot_decode_name_the_extra(tmp_path, monkeypatch):
+    data = jpeg(RAMP // 16)
+    data.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
+    from pydicom.pixels.decoders.base import Decoder, get_decoder
+
+    decoder = get_decoder(JPEGExtended12Bit)
+    monkeypatch.setattr(decoder, "_available", {"pillow": decoder._available["pillow"]})
+    monkeypatch.setattr(Decoder, "missing_dependencies", ["pylibjpeg - requires pylibjpeg"])
+    path = write(tmp_path / "film.dcm", data)
+    with pytest.raises(MissingExtraError, match=r"12 bits compressed as 'JPEG Ext.*\[dicom\]"):
         read_image(path)
 
 

@@ -75,14 +75,14 @@ def test_weights_are_repetitions():
 
 
 def test_is_a_function_of_its_seed_and_leaves_the_global_state():
-    x, state = np.arange(20.0), np.random.get_state()[1].copy()  # noqa: NPY002
+    x, state = np.arange(20.0), np.random.get_state()[1].copy()
     bootstrap = PatientBootstrap(range(20), resamples=500, seed=np.random.default_rng(5))
     first = bootstrap.interval(weighted_mean(x))
     again = PatientBootstrap(range(20), resamples=500, seed=np.random.default_rng(5))
     assert first == again.interval(weighted_mean(x)) == bootstrap.interval(weighted_mean(x))
     other = PatientBootstrap(range(20), resamples=500, seed=6).interval(weighted_mean(x))
     assert first != other
-    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == state).all()
 
 
 def test_what_is_not_defined_is_nan_and_excludes_nothing():

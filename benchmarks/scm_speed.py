@@ -1,0 +1,132 @@
+"""Counterfactual rows per second of the SCM beside DoWhy's gcm, on the same real rows and graph, in one run.
+
+    python benchmarks/scm_speed.py --data FOLDER [--rows 10000] [--rounds 5]
+
+FOLDER holds `metadata/nih_train.csv.gz`. The question is do(sex), DataFrame in and DataFrame out. DoWhy is
+asked twice: with findings as categories, where it fits classifiers (and cannot abduct their noise), and as
+0/1 integers, where it answers with values that are neither. It lives in an environment of its own
+(`benchmarks/requirements-peers.txt`); without it our own figure is printed alone.
+"""
+
+import argparse
+import json
+import statistics
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+import cxrcausal as cx
+from cxrcausal.data import split_by_patient
+
+
+def read_rows(data, rows):
+    """Returns training rows and `rows` complete test rows of NIH, on the variables that NIH records."""
+    graph = cx.load_graph("cxr19")
+    table = cx.read_table(data / "metadata" / "nih_train.csv.gz", source="nih", graph=graph)
+    part = split_by_patient(table)
+    names = [n for n in graph.variables if table[n].notna().any() and n != "dataset"]
+    complete = table[table[names].notna().all(axis=1)]
+    test = complete[part[complete.index] == "test"].head(rows)
+    return graph, names, complete[part[complete.index] != "test"], test
+
+
+def seconds(ask, rounds):
+    """Returns the seconds of each round, after one that does not count."""
+    ask()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def ours(graph, train, test, rounds):
+    """Returns our figures; composition is checked with the keep-the-factual shortcut off."""
+    start = time.perf_counter()
+    scm = cx.FlowSCM(graph).fit(train, groups="patient_id", seed=0)
+    fitted = time.perf_counter() - start
+    do = {"sex": "Male"}
+    times = seconds(lambda: scm.counterfactual(test, do, seed=0), rounds)
+    answer = scm.counterfactual(test, do, seed=0)
+    same = scm.predict(scm.abduct(test, seed=0), keep=False)
+    names = list(scm.mechanisms)
+    return times, {
+        "fit_s": round(fitted, 1),
+        "rows_per_s": round(len(test) / statistics.median(times)),
+        "valid_rows": float(answer[names].notna().all(axis=1).mean()),
+        "composition": float((same[names].astype(str) == test[names].astype(str)).all(axis=1).mean()),
+    }
+
+
+def dowhy(graph, names, train, test, rounds, integers):
+    """Returns DoWhy's figures on the same rows, or its error in words."""
+    from dowhy import gcm
+
+    def recode(table):
+        frame = table[names].reset_index(drop=True)
+        for name in names:
+            if graph.variables[name].is_discrete:
+                codes = frame[name].cat.codes
+                frame[name] = codes.astype(int) if integers else frame[name].astype(str)
+        return frame
+
+    fit_on, asked = recode(train), recode(test)
+    directed = graph.to_networkx().subgraph(names).copy()
+    model = gcm.InvertibleStructuralCausalModel(directed)
+    gcm.auto.assign_causal_mechanisms(model, fit_on)
+    start = time.perf_counter()
+    gcm.fit(model, fit_on)
+    figures = {"fit_s": round(time.perf_counter() - start, 1)}
+    male = 1 if integers else "Male"
+
+    def ask():
+        return gcm.counterfactual_samples(model, {"sex": lambda _: male}, observed_data=asked)
+
+    try:
+        answer = ask()
+    except Exception as error:  # whatever a peer raises is its answer, and is printed as such
+        return None, figures | {"answer": f"none: {type(error).__name__}: {error}"}
+    times = seconds(ask, rounds)
+    binary = [n for n in names if graph.variables[n].kind == "binary"]
+    valid = np.isin(answer[binary].to_numpy(), [0, 1]).all(axis=1).mean()
+    return times, figures | {
+        "rows_per_s": round(len(asked) / statistics.median(times)),
+        "valid_rows": float(valid),
+    }
+
+
+def main():
+    """Prints one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+
+    graph, names, train, test = read_rows(args.data, args.rows)
+    report = {"rows": len(test), "threads": torch.get_num_threads(), "pandas": pd.__version__}
+    own, report["cxrcausal"] = ours(graph, train, test, args.rounds)
+    try:
+        import dowhy as module
+    except ImportError:
+        report["dowhy"] = "absent: install benchmarks/requirements-peers.txt"
+    else:
+        report["dowhy_version"] = module.__version__
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the peer's own
+            for integers in (True, False):
+                key = "dowhy gcm, findings as " + ("0/1" if integers else "categories")
+                times, report[key] = dowhy(graph, names, train, test, args.rounds, integers)
+                if times is not None:
+                    ratio = statistics.median(times) / statistics.median(own)
+                    report[key]["times_slower_than_cxrcausal"] = round(ratio, 2)
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

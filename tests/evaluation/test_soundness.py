@@ -1,0 +1,264 @@
+"""Soundness of a painter whose every effect is known: sex adds a constant, age a slope."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cxrcausal.errors import InterventionError
+from cxrcausal.evaluation import (
+    PatientBootstrap,
+    effectiveness,
+    flip,
+    groups_of,
+    move,
+    paint,
+    round_trip,
+    soundness,
+    weighted_slope,
+)
+from cxrcausal.graph import load_graph
+from cxrcausal.image import Guidance
+from cxrcausal.scm.table import encode
+
+GRAPH = load_graph("cxr19")
+FILMS, SIDE = 60, 4
+
+
+class LinearPainter:
+    """image = noise + sum of effect × attribute, guided by scaling what the intervened ones add.
+
+    Arguments:
+        drift: What every prediction adds, so that the null intervention is not the identity.
+    """
+
+    def __init__(self, effect: dict[str, float], drift: float = 0.0) -> None:
+        self.graph, self.drift, self.predicted = GRAPH, drift, 0
+        self.attributes = tuple(GRAPH.variables[n] for n in GRAPH.image_parents)
+        self.effect = torch.tensor([effect.get(v.name, 0.0) for v in self.attributes])
+
+    def encode(self, table):
+        values = encode(table, GRAPH)
+        return torch.stack([values[v.name] for v in self.attributes], dim=1).float(), {}
+
+    def told(self, parents, weight=1.0):
+        return (parents.nan_to_num() * self.effect * weight).sum(dim=1)[:, None, None, None]
+
+    def abduct(self, images, parents, *, solver=None):
+        return images - self.told(parents)
+
+    def predict(self, noise, parents, *, guidance=None, groups=None, solver=None):
+        self.predicted += len(noise)
+        weight = torch.ones_like(parents)
+        if groups is not None:
+            weight = torch.where(groups.intervened, guidance.intervened, weight)
+        return noise + self.told(parents, weight) + self.drift
+
+
+class MeanReader:
+    """Scores sex by the film's mean brightness and age by its first pixel."""
+
+    def __init__(self) -> None:
+        self.graph = GRAPH
+        self.seen = {"sex": ["Female", "Male"], "age": [50.0, 10.0]}
+        self.threshold = {"sex": 0.0}
+
+    def score(self, images, index=None):
+        sex = images.mean(dim=(1, 2, 3)).double().numpy()
+        return pd.DataFrame({"sex": sex, "age": 1000 * images[:, 0, 0, 0].numpy()}, index=index)
+
+    def truth(self, table):
+        sex = (table["sex"] == "Male").astype(float)
+        return pd.DataFrame({"sex": sex, "age": table["age"]}, index=table.index)
+
+
+@pytest.fixture
+def world() -> SimpleNamespace:
+    """Films of a world in which the difference of the sexes is exactly one half."""
+    table = pd.DataFrame(
+        {
+            "patient_id": [f"p{i // 2}" for i in range(FILMS)],
+            "sex": np.resize(["Female", "Male", "Male", "Female"], FILMS),
+            "age": np.resize([20.0, 40.0, 60.0, 80.0], FILMS),
+        }
+    )
+    noise = 0.01 * torch.randn(FILMS, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    noise = noise - noise.mean(dim=(0, 1, 2, 3), keepdim=True) - 0.25
+    painter = LinearPainter({"sex": 0.5})
+    rows = flip(table, GRAPH, "sex").table.assign(
+        sex=pd.Categorical(table["sex"], GRAPH.variables["sex"].levels)
+    )
+    images = painter.predict(noise, painter.encode(rows)[0])
+    return SimpleNamespace(table=table, rows=rows, images=images, noise=noise, painter=painter)
+
+
+def study(world, guidances, questions=None, painter=None, **settings):
+    painter = painter or world.painter
+    noise = painter.abduct(world.images, painter.encode(world.rows)[0])
+    found = soundness(
+        painter,
+        MeanReader(),
+        world.images,
+        world.table,
+        noise,
+        questions or [flip(world.table, GRAPH, "sex")],
+        guidances,
+        resamples=200,
+        **settings,
+    )
+    return found.set_index(["intervention", "guidance", "measure"])
+
+
+def test_the_right_effect_is_one_whole_gap(world):
+    """The painter moves the score by .5, real films differ by .5 (up to their noise): the shift is 1."""
+    found = study(world, {"none": Guidance("none")})
+    shift = found.loc[("sex", "none", "shift")]
+    assert shift["value"] == pytest.approx(1, abs=0.02)
+    assert shift["low"] <= 1 <= shift["high"]
+    assert shift["null"] == pytest.approx(0, abs=1e-6)
+    assert shift["excludes_null"]
+    for measure in ("moved", "reached", "crossed"):
+        assert found.loc[("sex", "none", measure), "value"] == 1
+        assert found.loc[("sex", "none", measure), "null"] == 0
+    assert found.loc[("sex", "none", "change"), "value"] == pytest.approx(0.5, abs=1e-5)
+    assert (found["films"] == FILMS).all()
+    assert (found["patients"] == FILMS // 2).all()
+
+
+def test_guidance_amplifies_and_the_guided_null_shows_its_push(world):
+    """At weight w the told half becomes w/2: M→F loses .5, F→M gains w/2, and so the mean is known;
+    imposing the unchanged value adds (w-1)/2 to men's scores, against what was asked of them."""
+    found = study(world, {"w": Guidance("cfg", intervened=3.0)})
+    shift = found.loc[("sex", "w", "shift")]
+    gap = weighted_slope(
+        *(MeanReader().score(world.images)["sex"], MeanReader().truth(world.rows)["sex"])
+    )(np.ones((1, FILMS)))[0]
+    assert shift["value"] == pytest.approx((0.5 + 1.5) / 2 / gap, abs=1e-4)
+    assert shift["guided_null"] == pytest.approx(-1.0 / 2 / gap, abs=1e-4)
+
+
+def test_a_painter_without_effect_claims_nothing(world):
+    """Drift moves every score, in the asked direction for half of the films: no claim is made."""
+    found = study(world, {"none": Guidance("none")}, painter=LinearPainter({}, drift=0.1))
+    shift = found.loc[("sex", "none", "shift")]
+    assert not shift["excludes_null"]
+    assert shift["value"] == pytest.approx(shift["null"])
+    assert found.loc[("sex", "none", "moved"), "value"] == pytest.approx(0.5)
+
+
+def test_reversibility_adds_up_what_each_way_errs(world):
+    """The painter drifts by .01 each time, so there and back is .02 off; so is the null."""
+    painter = LinearPainter({"sex": 0.5}, drift=0.01)
+    found = study(world, {"none": Guidance("none")}, painter=painter, reversed_films=10)
+    back = found.loc[("sex", "none", "reversibility")]
+    assert back["value"] == pytest.approx(0.02, abs=1e-5)
+    assert back["null"] == pytest.approx(0.02, abs=1e-5)
+
+
+def test_off_target_shifts_are_seen(world):
+    """Sex brightens every pixel, the first one too, by which age is read."""
+    found = study(world, {"none": Guidance("none")})
+    gap = weighted_slope(MeanReader().score(world.images)["age"], world.table["age"])
+    per_deviation = 10.0 * gap(np.ones((1, FILMS)))[0]
+    expected = 500.0 / per_deviation
+    assert found.loc[("sex", "none", "shift of age"), "value"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_continuous_effect_is_held_against_the_slope_of_real_films(world):
+    """Half the slope of real films gives half a shift, whatever the step."""
+    slope = 0.002
+    factual = LinearPainter({"age": slope})
+    images = factual.predict(world.noise, factual.encode(world.rows)[0])
+    half = LinearPainter({"age": slope / 2})
+    world.images = images
+    question = move(world.table, GRAPH, "age", 30, within=(0, 95))
+    found = study(world, {"none": Guidance("none")}, [question], painter=half)
+    shift = found.loc[("age +30", "none", "shift")]
+    assert shift["value"] == pytest.approx(0.5, abs=0.1)
+    assert shift["films"] == (world.table["age"] + 30 <= 95).sum()
+
+
+def test_equal_integrals_are_run_once(world):
+    """`anchored` and `nested` are one sum when no descendant changed."""
+    forms = {"anchored": Guidance("anchored", 2.0), "nested": Guidance("nested", 2.0)}
+    noise = world.painter.abduct(world.images, world.painter.encode(world.rows)[0])
+    plain = world.painter.predict(noise, world.painter.encode(world.rows)[0])
+    world.painter.predicted = 0
+    found = study(world, forms, reconstruction=plain)
+    assert world.painter.predicted == 2 * FILMS  # the counterfactual and the guided null
+    one, two = (found.xs(form, level="guidance")["value"] for form in forms)
+    assert one.equals(two)
+
+
+def test_a_question_can_be_asked_of_fewer_films(world):
+    rows = np.arange(FILMS) < 7
+    question = flip(world.table, GRAPH, "sex").of(rows)
+    found = study(world, {"none": Guidance("none")}, [question])
+    assert (found["films"] == 7).all()
+    assert found.loc[("sex", "none", "shift"), "value"] == pytest.approx(1, abs=0.02)
+
+
+def test_round_trip_counts_rounds(world):
+    painter = LinearPainter({"sex": 0.5}, drift=0.01)
+    trip = round_trip(
+        painter, world.images, painter.encode(world.rows)[0], rounds=3, batch_size=16
+    )
+    assert trip.mae.shape == (3, FILMS)
+    assert np.allclose(trip.mae.mean(axis=1), [0.01, 0.02, 0.03], atol=1e-5)
+    assert torch.allclose(trip.noise, world.noise, atol=1e-5)
+    assert trip.evaluations == 0  # this painter has no network
+
+
+def test_groups_are_disjoint_and_complete(world):
+    factual = world.painter.encode(world.rows)[0]
+    parents = factual.clone()
+    names = [v.name for v in world.painter.attributes]
+    parents[:, names.index("sex")] = 1 - parents[:, names.index("sex")]
+    parents[:3, names.index("age")] += 1
+    intervened = torch.zeros_like(parents, dtype=torch.bool)
+    intervened[:, names.index("sex")] = True
+    groups = groups_of(factual, parents, intervened)
+    assert (sum(g.int() for g in groups) == 1).all()
+    assert groups.descendants.sum() == 3
+    assert not groups.descendants[
+        :, names.index("race")
+    ].any()  # unknown in both worlds: unchanged
+    painted = paint(world.painter, world.noise, factual, parents, intervened, Guidance("none"))
+    assert painted.shape == world.images.shape
+
+
+def test_flip_exchanges_the_two_levels_that_occur(world):
+    table = world.table.assign(view=np.resize(["AP", "PA", None], FILMS))
+    before = table.copy(deep=True)
+    question = flip(table, GRAPH, "view")
+    assert table.equals(before)
+    assert question.table["view"].iloc[:2].tolist() == ["PA", "AP"]
+    assert question.table["view"].iloc[2:3].isna().all()
+    assert np.array_equal(question.asked[:3], [-1, 1, np.nan], equal_nan=True)
+
+
+def test_questions_that_cannot_be_asked_say_so(world):
+    with pytest.raises(InterventionError, match="did you mean 'age'"):
+        move(world.table, GRAPH, "aeg", 1)
+    with pytest.raises(InterventionError, match="'sex' is binary; only numbers can be moved"):
+        move(world.table, GRAPH, "sex", 1)
+    with pytest.raises(InterventionError, match="'sex' shows 1 levels in these films"):
+        flip(world.table.assign(sex="Male"), GRAPH, "sex")
+    table = world.table.assign(no_finding=np.resize(["negative", "positive"], FILMS))
+    question = flip(table, GRAPH, "no_finding")
+    with pytest.raises(InterventionError, match="'no_finding' is not a parent of the image"):
+        study(world, {"none": Guidance("none")}, [question])
+
+
+def test_effectiveness_by_hand():
+    """Two films move up by 1 and 3, one asked to move down moves up by 1: mean (1 + 3 - 1) / 3."""
+    before, after = np.array([-1.0, -1.0, 1.0, 0.0]), np.array([0.0, 2.0, 2.0, 9.0])
+    asked = np.array([1.0, 1.0, -1.0, np.nan])
+    bootstrap = PatientBootstrap("abcd", resamples=20)
+    found = effectiveness(before, after, asked, lambda w: np.full(len(w), 2.0), bootstrap, 0.5)
+    assert found.shift.value == pytest.approx(0.5)
+    assert found.moved.value == pytest.approx(2 / 3)
+    assert found.reached.value == pytest.approx(1 / 3)
+    assert found.crossed.value == pytest.approx(1 / 3)
