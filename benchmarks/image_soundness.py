@@ -251,10 +251,11 @@ def composition(
     report.head("Composition: abduct, then predict under unchanged parents")
     parents, unseen = mechanism.encode(test.table)
     trip = round_trip(mechanism, test.images, parents, solver=solver)
-    rows, some = [], spread(len(test.images), 32 if not args.quick else 4)
+    rows, some = [], spread(len(test.images), 4 if args.quick else 64 if args.full else 24)
     finer = _with_evaluations(solver, args.finer)
     few = test.of(some)
     at_96 = round_trip(mechanism, few.images, parents[some], solver=finer)
+    again = round_trip(mechanism, few.images, parents[some], solver=solver, rounds=args.rounds)
     for label, found, table, errors in (
         ("once", trip, test.table, trip.mae[-1]),
         ("once, finer grid", at_96, few.table, at_96.mae[-1]),

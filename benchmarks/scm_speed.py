@@ -59,7 +59,9 @@ def ours(graph, train, test, rounds):
         "fit_s": round(fitted, 1),
         "rows_per_s": round(len(test) / statistics.median(times)),
         "valid_rows": float(answer[names].notna().all(axis=1).mean()),
-        "composition": float((same[names].astype(str) == test[names].astype(str)).all(axis=1).mean()),
+        "composition": float(
+            (same[names].astype(str) == test[names].astype(str)).all(axis=1).mean()
+        ),
     }
 
 

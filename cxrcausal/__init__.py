@@ -1,12 +1,12 @@
 """Counterfactual inference on chest radiographs: graph, flow SCM, and the image mechanism RadiT."""
 
-from cxrcausal.version import __version__, show_versions
-from cxrcausal.graph import CausalGraph, Variable, list_graphs, load_graph
-from cxrcausal.scm import Exogenous, FlowSCM, healthy, scale, shift
-from cxrcausal.data import read_image, read_table
-from cxrcausal.image import Guidance, RectifiedFlow, list_recipes, load_recipe
 from cxrcausal.counterfactual import Counterfactual, CounterfactualModel
+from cxrcausal.data import read_image, read_table
+from cxrcausal.graph import CausalGraph, Variable, list_graphs, load_graph
+from cxrcausal.image import Guidance, RectifiedFlow, list_recipes, load_recipe
 from cxrcausal.pretrained import list_pretrained, load_pretrained
+from cxrcausal.scm import Exogenous, FlowSCM, healthy, scale, shift
+from cxrcausal.version import __version__, show_versions
 
 __all__ = [
     "load_graph",

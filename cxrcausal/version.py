@@ -15,7 +15,10 @@ _PARTS = (
 
 def show_versions() -> str:
     """Returns the versions of cxrcausal, Python and every required package, one per line, for a report."""
-    lines = [f"cxrcausal {__version__}", f"python {platform.python_version()} on {platform.system()}"]
+    lines = [
+        f"cxrcausal {__version__}",
+        f"python {platform.python_version()} on {platform.system()}",
+    ]
     for part in _PARTS:
         try:
             lines.append(f"{part} {importlib.metadata.version(part)}")

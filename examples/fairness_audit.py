@@ -11,10 +11,10 @@ only what goes beyond it speaks of the classifier. Ends with a table and a figur
 import argparse
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 import cxrcausal as cx
 from cxrcausal.data import split_by_patient
@@ -65,9 +65,9 @@ def audit(model: cx.CounterfactualModel, classifier: Predictor, images: torch.Te
     return pd.DataFrame(lines)
 
 
-def draw(table: pd.DataFrame) -> matplotlib.figure.Figure:
+def draw(table: pd.DataFrame) -> Figure:
     """Draws each effect beyond the null with its 95 % interval by patient."""
-    figure = matplotlib.figure.Figure(figsize=(6.5, 0.42 * len(table) + 1.2), layout="constrained")
+    figure = Figure(figsize=(6.5, 0.42 * len(table) + 1.2), layout="constrained")
     axis = figure.subplots()
     place = np.arange(len(table))[::-1]
     spread = np.stack([table["beyond_null"] - table["low"], table["high"] - table["beyond_null"]])

@@ -5,6 +5,8 @@ with the support, the interventional law and what randomness may depend on they 
 equations and fitted flows alike, with and without unknown cells.
 """
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,10 +17,8 @@ from simulated import GRAPH, patients
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.scm import (
     DirectEdges,
-    FlowEdges,
     FlowSCM,
     IntervalMechanism,
-    SplineFlow,
     healthy,
     shift,
 )
@@ -39,6 +39,7 @@ def linear():
     )
 
 
+@functools.cache
 def fitted():
     """Mechanisms of every class, fitted to simulated patients."""
     table = patients(200, seed=0, unknown=0.02)
@@ -51,11 +52,12 @@ def rare():
     rare = Variable("rare", "binary", ("negative", "positive"))
     grade = Variable("grade", "ordinal", ("a", "b", "c", "d"))
     cause, effect = DirectEdges((), 2), DirectEdges((sex,), 2)
-    steps = FlowEdges((sex,), SplineFlow(), torch.tensor([-5.2, 0.0, 5.2]).double())
+    steps = DirectEdges((sex,), 4)
     effect.offset.fill_(np.log(1e-7))
+    steps.offset.copy_(torch.tensor([1e-7, 0.4, 0.6, 1e-7]).log())
     with torch.no_grad():
         effect.conditioner.network.linear.weight.fill_(32.0)
-        steps.conditioner.network.linear.weight[:2] = 0.3
+        steps.conditioner.network.linear.weight[0] = 16.0
     return FlowSCM.from_mechanisms(
         CausalGraph([sex, rare, grade], [("sex", "rare"), ("sex", "grade")], name="rare"),
         {
@@ -96,9 +98,10 @@ def settable(model):
     return [v for v in model.observed if not model.graph.variables[v].is_definition]
 
 
-def equal(left, right, model):
+def equal(left, right, model, names=None):
     """Equality of two tables: of discrete cells and ages to the bit, of continua to 1e-9."""
-    for name, variable in model.graph.variables.items():
+    for name in model.graph.variables if names is None else names:
+        variable = model.graph.variables[name]
         if variable.is_discrete or variable.grid is not None:
             a, b = left[name].astype(object), right[name].astype(object)
             assert ((a == b) | (a.isna() & b.isna())).all(), name
@@ -159,18 +162,7 @@ def test_non_descendants_never_change(model, facts):
             for keep in (True, False):
                 world = model.predict(noise, do, keep=keep)
                 moved = {name, *model.graph.descendants(name)}
-                others = [v for v in model.graph.variables if v not in moved]
-                part = model.graph.project(others) if others else model.graph
-                if others:
-                    assert set(part.variables) == set(others)
-                    equal(world[others], rows[others], _View(part))
-
-
-class _View:
-    """What `equal` needs of a model, for some of its variables."""
-
-    def __init__(self, graph):
-        self.graph = graph
+                equal(world, rows, model, [v for v in model.observed if v not in moved])
 
 
 def test_reversibility_with_carried_noise(model, facts):
@@ -178,8 +170,9 @@ def test_reversibility_with_carried_noise(model, facts):
     noise = model.abduct(facts, seed=0)
     for name in settable(model):
         do = {name: something(model, name, len(facts))}
-        there = model.predict(noise, do)
-        back = model.predict(noise, {**{v: there[v] for v in ()}, name: facts[name]})
+        changed = model.predict(noise, do)
+        assert changed[name].astype(object).tolist() == list(do[name])
+        back = model.predict(noise, {name: facts[name]})
         equal(back, facts, model)
 
 
@@ -237,14 +230,14 @@ def test_answers_are_a_function_of_the_seed(model, facts):
     do = {name: something(model, name, len(facts))}
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002, the global state is the point
+    numpy_before = np.random.get_state()[1].copy()
     first = model.counterfactual(rows, do, num_samples=4, seed=1, impute=True)
     again = model.counterfactual(rows, do, num_samples=4, seed=1, impute=True)
     pd.testing.assert_frame_equal(first, again)
     other = model.counterfactual(rows, do, num_samples=4, seed=2, impute=True)
     assert not first.equals(other)
     assert torch.equal(before, torch.get_rng_state())
-    assert np.array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(numpy_before, np.random.get_state()[1])
 
 
 def test_a_row_is_answered_alike_in_any_company(model, facts):

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-
 from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.counterfactual.result import Counterfactual, changed_cells, guidance_record
 from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summarise
@@ -303,7 +302,9 @@ class CounterfactualModel:
         followed = torch.from_numpy(descendants[:, place]).to(painter.device)
         before, after = painter.encode(rows)[0], painter.encode(table)[0]
         samples = len(table) // max(1, len(rows))
-        noise, reconstruction, painted = [], [], []
+        noise: list[Tensor] = []
+        reconstruction: list[Tensor] = []
+        painted: list[Tensor] = []
         starts = range(0, len(rows), batch_size)
         for start in tqdm(starts, disable=not progress or None, unit="batch", leave=False):
             part = slice(start, start + batch_size)

@@ -180,7 +180,7 @@ def _build(cls: type, raw: object, where: str) -> Any:  # noqa: ANN401
 
 
 def _convert(kind: Any, value: object, where: str) -> object:  # noqa: ANN401
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _build(kind, value, where)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):

@@ -317,6 +317,9 @@ class _Window:
     """Sums over the steps since the last line of the log."""
 
     def __init__(self) -> None:
+        self.open()
+
+    def open(self) -> None:
         self.losses: list[Tensor] = []
         self.times: list[Tensor] = []
         self.norms: list[Tensor] = []
@@ -342,7 +345,7 @@ class _Window:
         for i in range(_TIME_BINS):
             here = place == i
             row[f"loss_t{i / _TIME_BINS:.1f}"] = float(loss[here].mean()) if here.any() else ""
-        self.__init__()
+        self.open()
         return row
 
 

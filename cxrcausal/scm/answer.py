@@ -48,8 +48,9 @@ def read_evidence(
     values, supports = {}, fitted.supports
     for name, x in encode(table, graph, fitted.mechanisms).items():
         x, variable = x.to(device), graph.variables[name]
-        if variable.is_discrete and len(supports[name]) < len(variable.levels):
-            foreign = ~torch.isin(x, supports[name]) & ~x.isnan()
+        support = supports[name]
+        if support is not None and len(support) < len(variable.levels):
+            foreign = ~torch.isin(x, support) & ~x.isnan()
             for level in x[foreign].unique():
                 unseen[f"{name}={variable.levels[int(level)]}"] = int((x == level).sum())
             x = torch.where(foreign, torch.nan, x)

@@ -41,6 +41,10 @@ class FlowMechanism(Mechanism):
         hidden: The widths of the residual network's hidden layers.
     """
 
+    conditioner: Conditioner
+    location: Tensor
+    scale: Tensor
+
     def __init__(
         self,
         variable: Variable,

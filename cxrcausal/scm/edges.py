@@ -75,6 +75,8 @@ class DirectEdges(EdgeSource):
         hidden: The widths of the residual network's hidden layers.
     """
 
+    offset: Tensor
+
     def __init__(
         self, parents: tuple[Variable, ...], levels: int, hidden: tuple[int, ...] = ()
     ) -> None:
@@ -129,6 +131,7 @@ class FlowEdges(EdgeSource):
         hidden: The widths of the residual network's hidden layers.
     """
 
+    cuts: Tensor
     margin = 1e-10  # a flow's rounding errors add up over its steps
 
     def __init__(

@@ -39,6 +39,11 @@ class Grid:
         self._make: Callable[[], Tensor] | None = make
         self._table: Tensor | None = None
 
+    @classmethod
+    def of(cls, axes: tuple[str, ...], table: Tensor) -> "Grid":
+        """Returns the grid of a tensor that is there already."""
+        return cls(axes, lambda: table)
+
     @property
     def table(self) -> Tensor:
         """The tensor (rows or 1, *sizes)."""
@@ -103,13 +108,13 @@ def eliminate(
         inside = [grid for grid in left if name in grid.axes]
         left = [grid for grid in left if name not in grid.axes]
         if not inside:  # nothing depends on it: all of its values weigh alike
-            inside = [Grid((name,), lambda name=name: torch.zeros(1, axes[name]).double())]
+            inside = [Grid.of((name,), torch.zeros(1, axes[name], dtype=torch.float64))]
         product = _sum(inside, axes)
         buckets.append(Bucket(name, product))
         place = product.axes.index(name)
         rest = (*product.axes[:place], *product.axes[place + 1 :])
         total = product.table.logsumexp(place + 1)
-        left.append(Grid(rest, lambda total=total: total))
+        left.append(Grid.of(rest, total))
     return buckets, left
 
 
@@ -130,7 +135,7 @@ def draw(
     for name, grid in reversed(buckets):
         table = grid.table.movedim(grid.axes.index(name) + 1, -1)
         given = [other for other in grid.axes if other != name]
-        u = uniform(name)
+        u, place = uniform(name).to(table.device), place.to(table.device)
         at = torch.zeros_like(u, dtype=torch.int64)
         for other, size in zip(given, table.shape[1:-1], strict=True):
             at = at * size + drawn[other]
@@ -153,7 +158,7 @@ def _sum(grids: Sequence[Grid], axes: Axes) -> Grid:
         total = total + grid.along(joint)
     full = (total.shape[0], *(axes[name] for name in joint))
     total = total.expand(full)
-    return Grid(joint, lambda: total)
+    return Grid.of(joint, total)
 
 
 def _size(names: Iterable[str], axes: Axes) -> int:

@@ -38,6 +38,10 @@ class ParentFeatures(nn.Module):
         parents: The variables to read.
     """
 
+    knots: Tensor
+    centre: Tensor
+    whitening: Tensor
+
     def __init__(self, parents: tuple[Variable, ...]) -> None:
         super().__init__()
         self.parents = parents
@@ -188,6 +192,11 @@ class Conditioner(nn.Module):
         """Leaves the linear part alone."""
         self.hidden = ()
         self.network.residual = nn.ModuleList()
+
+    def restore_residual(self, residual: nn.ModuleList) -> None:
+        """Takes a residual back, as it was dropped or as it has been trained since."""
+        self.network.residual = residual
+        self.hidden = tuple(len(layer.bias) for layer in list(residual)[:-1])
 
     def forward(self, pa: Parents) -> Tensor:
         """Returns coefficients (rows, outputs) of parents given as (rows,)."""

@@ -44,9 +44,12 @@ MECHANISMS: dict[str, type[Mechanism]] = {
 }
 """Every mechanism class by name; each builds itself with `from_config(variable, parents, config)`."""
 
+_Conditioned = FlowMechanism | IntervalMechanism | GumbelMechanism
+
 _log = logging.getLogger("cxrcausal")
 _FEWEST_GROUPS = 50  # with fewer patients none can be spared for validation
 _LEAST_GAIN = 1e-6  # nats per row
+_ITERATIONS = 10  # of L-BFGS between two looks at the validation patients
 _BATCH = 8192  # cells whose loss is computed at a time
 
 
@@ -88,7 +91,7 @@ def fit_mechanism(
     weights: np.ndarray | None = None,
     validation: float = 0.2,
     hidden: tuple[int, ...] = (32, 32),
-    most_epochs: int = 300,
+    most_rounds: int = 40,
 ) -> Mechanism:
     """Fits one mechanism on the rows where the variable and all its parents are known.
 
@@ -104,7 +107,7 @@ def fit_mechanism(
         weights: How often each row counts (rows,); once if left out.
         validation: The share of groups set aside for early stopping.
         hidden: The widths of the residual network; empty for none.
-        most_epochs: The most passes over the rows in one stage of training.
+        most_rounds: The most rounds, of ten L-BFGS iterations, that train the residual network.
 
     Returns:
         The fitted mechanism, in evaluation mode, its parameters frozen.
@@ -124,7 +127,7 @@ def fit_mechanism(
         return mechanism.eval().requires_grad_(False)
     cells = _Cells.gather(variable, parents, values, weight, groups, validation, seed)
     mechanism = _build(variable, parents, family, coupling, hidden, cells)
-    _fit_by_stages(mechanism, cells, _generator(seed, variable.name), most_epochs)
+    _fit_by_stages(mechanism, cells, _generator(seed, variable.name), most_rounds)
     return mechanism.eval().requires_grad_(False)
 
 
@@ -202,8 +205,8 @@ class _Cells:
                 f"its parents ({summarise(names[1:]) or 'none'}) all known"
             )
         columns = [values[name][usable].to("cpu", torch.float64).numpy() for name in names]
-        weight = weight[usable].numpy()
-        code = np.zeros(len(weight), np.int64)
+        count = weight[usable].numpy()
+        code = np.zeros(len(count), np.int64)
         for column in columns:
             level, _ = pd.factorize(column)
             code, _ = pd.factorize(code * (level.max() + 1) + level)
@@ -220,11 +223,11 @@ class _Cells:
         return cls(
             x=distinct[0],
             pa=dict(zip(names[1:], distinct[1:], strict=True)),
-            train=torch.from_numpy(np.bincount(code[~held], weight[~held], cells)),
-            held=torch.from_numpy(np.bincount(code[held], weight[held], cells)),
+            train=torch.from_numpy(np.bincount(code[~held], count[~held], cells)),
+            held=torch.from_numpy(np.bincount(code[held], count[held], cells)),
             held_cell=code[held],
             held_group=pd.factorize(patient[held])[0],
-            held_weight=weight[held],
+            held_weight=count[held],
         )
 
     @property
@@ -256,30 +259,24 @@ class _Effort:
 
     Arguments:
         penalty: Of half the squared weights of the network, against the summed loss.
-        iterations: The most L-BFGS iterations of the linear part.
-        cells: The most cells that they see.
-        batch: How many cells a step of Adam sees.
-        rate: Its step size.
-        patience: How many epochs without a better validation loss end it.
-        steps: About how many steps it may take.
+        linear: The most iterations of the linear part.
+        cells: The most cells that it is fitted on.
+        patience: How many rounds without a better validation loss end the residual's training.
     """
 
     penalty: float = 0.5
-    iterations: int = 300
+    linear: int = 300
     cells: int = 10_000_000
-    batch: int = 8192
-    rate: float = 3e-3
-    patience: int = 20
-    steps: int = 10_000
+    patience: int = 4
 
 
 _NETWORK = _Effort()
-_FLOW = _Effort(10.0, iterations=60, cells=20_000, batch=1024, rate=2e-3, patience=8, steps=400)
-_GRID_FLOW = replace(_FLOW, iterations=150)  # a grid has few cells, and spikes to be learnt
+_FLOW = _Effort(penalty=10.0, linear=60, cells=20_000, patience=1)
+_GRID_FLOW = replace(_FLOW, linear=150)  # a grid has few cells, and spikes to be learnt
 
 
 def _fit_by_stages(
-    mechanism: Mechanism, cells: _Cells, generator: torch.Generator, most_epochs: int
+    mechanism: _Conditioned, cells: _Cells, generator: torch.Generator, most_rounds: int
 ) -> None:
     """Fits the linear part, tries the residual on validation patients, fits what is kept on all."""
     conditioner = mechanism.conditioner
@@ -288,128 +285,119 @@ def _fit_by_stages(
     network = conditioner.network
     if isinstance(mechanism, IntervalMechanism) and not mechanism.parents:
         return  # it starts at its marginal, which is the maximum
-    is_flow = any(isinstance(module, MonotoneFlow) for module in mechanism.modules())
     effort = _NETWORK
-    if is_flow:
+    if any(isinstance(module, MonotoneFlow) for module in mechanism.modules()):
         effort = _FLOW if mechanism.variable.grid is None else _GRID_FLOW
+    most = effort.linear
     if not conditioner.hidden or not cells.held.any():
         conditioner.drop_residual()
-        _converge(mechanism, cells.x, columns, cells.total, effort, generator)
+        _Descent(mechanism, cells.x, columns, cells.total, effort, generator).run(most)
         return
     residual, network.residual = network.residual, torch.nn.ModuleList()
-    _converge(mechanism, cells.x, columns, cells.train, effort, generator)
+    _Descent(mechanism, cells.x, columns, cells.train, effort, generator).run(most)
     before = _losses(mechanism, cells.x, columns)
     start = copy.deepcopy(mechanism.state_dict())
 
     network.residual = residual
     network.initialise(generator)
-    first, order = copy.deepcopy(residual.state_dict()), generator.get_state()
-    batches = math.ceil(int((cells.train > 0).sum()) / effort.batch)
-    most_epochs = min(most_epochs, math.ceil(effort.steps / batches))
-    epochs = _descend(
-        mechanism, cells, columns, cells.train, effort, generator, most_epochs, watch=True
-    )
+    first = copy.deepcopy(residual.state_dict())
+    rounds = _train_watched(mechanism, cells, columns, effort, generator, most_rounds)
     gain, error = cells.gain(before, _losses(mechanism, cells.x, columns))
-    kept = gain > 2 * error and gain > _LEAST_GAIN
+    kept = gain > 1.5 * error and gain > _LEAST_GAIN
     _log.debug(
-        "%s: residual %s after %d epochs, validation gain %.5f nats (standard error %.5f)",
-        mechanism.variable.name, "kept" if kept else "dropped", epochs, gain, error,
+        "%s: residual %s after %d rounds, validation gain %.5f nats (standard error %.5f)",
+        mechanism.variable.name, "kept" if kept else "dropped", rounds, gain, error,
     )  # fmt: skip
     conditioner.drop_residual()
     mechanism.load_state_dict(start)
-    _converge(mechanism, cells.x, columns, cells.total, effort, generator)
+    _Descent(mechanism, cells.x, columns, cells.total, effort, generator).run(most)
     if kept:
         residual.load_state_dict(first)
-        network.residual = residual
-        conditioner.hidden = tuple(len(layer.bias) for layer in list(residual)[:-1])
-        generator.set_state(order)
-        _descend(mechanism, cells, columns, cells.total, effort, generator, epochs, watch=False)
+        conditioner.restore_residual(residual)
+        descent = _Descent(mechanism, cells.x, columns, cells.total, effort, generator)
+        descent.run(rounds * _ITERATIONS)
 
 
 @torch.no_grad()
-def _losses(mechanism: Mechanism, x: Tensor, columns: Tensor) -> Tensor:
+def _losses(mechanism: _Conditioned, x: Tensor, columns: Tensor) -> Tensor:
     """Returns the loss of every cell (cells,) in nats."""
     parts = zip(x.split(_BATCH), columns.split(_BATCH), strict=True)
     network = mechanism.conditioner.network
     return torch.cat([-mechanism.log_prob_given(a, network(b)) for a, b in parts])
 
 
-def _converge(
-    mechanism: Mechanism,
-    x: Tensor,
-    columns: Tensor,
-    weight: Tensor,
-    effort: _Effort,
-    generator: torch.Generator,
-) -> None:
-    """Minimises the penalised loss of the weighted cells by L-BFGS, all cells at a time."""
-    parameters = [p for p in mechanism.parameters() if p.numel()]
-    used = torch.nonzero(weight > 0).squeeze(-1)
-    if len(used) > effort.cells:
-        used = used[torch.randperm(len(used), generator=generator)[: effort.cells]]
-    x, columns, total = x[used], columns[used], weight[used].sum()
-    share = weight[used] / total
-    optimiser = torch.optim.LBFGS(
-        parameters, max_iter=effort.iterations, history_size=20, line_search_fn="strong_wolfe",
-        tolerance_grad=1e-8, tolerance_change=1e-11,
-    )  # fmt: skip
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        with torch.enable_grad():
-            nats = -mechanism.log_prob_given(x, mechanism.conditioner.network(columns)) @ share
-            penalised = nats + effort.penalty * _half_square(mechanism) / total
-            penalised.backward()
-        return penalised.detach()
-
-    optimiser.step(loss)
-
-
-def _descend(
-    mechanism: Mechanism,
+def _train_watched(
+    mechanism: _Conditioned,
     cells: _Cells,
     columns: Tensor,
-    weight: Tensor,
     effort: _Effort,
     generator: torch.Generator,
-    epochs: int,
-    *,
-    watch: bool,
+    most_rounds: int,
 ) -> int:
-    """Trains all parameters by Adam on weighted cells; returns the epoch that was kept.
-
-    With `watch`, training stops early by the validation cells and returns to the best epoch;
-    without it, all epochs are run and the last is kept.
-    """
-    network = mechanism.conditioner.network
-    used, held = torch.nonzero(weight > 0).squeeze(-1), torch.nonzero(cells.held > 0).squeeze(-1)
-    total = weight.sum()
-    share = weight * (len(used) / total)
-    optimiser = torch.optim.Adam(mechanism.parameters(), lr=effort.rate)
-    best, best_epoch, best_state = math.inf, epochs, {}
-    for epoch in range(epochs + 1):
-        if watch:
-            losses = _losses(mechanism, cells.x[held], columns[held])
-            loss = float(losses @ cells.held[held])
-            if loss < best:
-                best, best_epoch = loss, epoch
-                best_state = copy.deepcopy(mechanism.state_dict())
-            elif epoch - best_epoch >= effort.patience:
-                break
-        if epoch == epochs:
+    """Trains on the training patients, returns to the best round on the others, and its number."""
+    held = torch.nonzero(cells.held > 0).squeeze(-1)
+    descent = _Descent(mechanism, cells.x, columns, cells.train, effort, generator)
+    best, best_round, best_state = math.inf, 0, copy.deepcopy(mechanism.state_dict())
+    for number in range(most_rounds + 1):
+        if number:
+            descent.run(_ITERATIONS)
+        loss = float(_losses(mechanism, cells.x[held], columns[held]) @ cells.held[held])
+        if loss < best:
+            best, best_round = loss, number
+            best_state = copy.deepcopy(mechanism.state_dict())
+        elif number - best_round >= effort.patience:
             break
-        for rows in used[torch.randperm(len(used), generator=generator)].split(effort.batch):
-            optimiser.zero_grad()
-            nats = -mechanism.log_prob_given(cells.x[rows], network(columns[rows]))
-            loss = (nats * share[rows]).mean() + effort.penalty * _half_square(mechanism) / total
-            loss.backward()
-            optimiser.step()
-    if watch:
-        mechanism.load_state_dict(best_state)
-    return best_epoch
+    mechanism.load_state_dict(best_state)
+    return best_round
 
 
-def _half_square(mechanism: Mechanism) -> Tensor:
+class _Descent:
+    """Minimises the penalised loss of weighted cells by L-BFGS, all cells at a time.
+
+    Adam on batches of cells whose weights differ a thousandfold is noisier than most effects here
+    are large; the exact gradient of all cells costs milliseconds.
+    """
+
+    def __init__(
+        self,
+        mechanism: _Conditioned,
+        x: Tensor,
+        columns: Tensor,
+        weight: Tensor,
+        effort: _Effort,
+        generator: torch.Generator,
+    ) -> None:
+        used = torch.nonzero(weight > 0).squeeze(-1)
+        if len(used) > effort.cells:
+            used = used[torch.randperm(len(used), generator=generator)[: effort.cells]]
+        self.mechanism, self.x, self.columns = mechanism, x[used], columns[used]
+        self.share = weight[used] / weight[used].sum()
+        self.penalty = effort.penalty / weight[used].sum()
+        self.optimiser = torch.optim.LBFGS(
+            [p for p in mechanism.parameters() if p.numel()],
+            history_size=20,
+            line_search_fn="strong_wolfe",
+            tolerance_grad=1e-8,
+            tolerance_change=1e-11,
+        )
+
+    def run(self, iterations: int) -> None:
+        """Goes on for so many iterations, or until it has converged."""
+        self.optimiser.param_groups[0].update(max_iter=iterations, max_eval=2 * iterations)
+        if iterations:
+            self.optimiser.step(self._loss)
+
+    @torch.enable_grad()
+    def _loss(self) -> Tensor:
+        self.optimiser.zero_grad()
+        theta = self.mechanism.conditioner.network(self.columns)
+        nats = -self.mechanism.log_prob_given(self.x, theta) @ self.share
+        loss = nats + self.penalty * _half_square(self.mechanism)
+        loss.backward()
+        return loss.detach()
+
+
+def _half_square(mechanism: _Conditioned) -> Tensor:
     """Returns half the sum of the network's squared weights: a whisper of penalty."""
     weights = mechanism.conditioner.network.parameters()
     return 0.5 * sum((w.square().sum() for w in weights), torch.zeros((), dtype=torch.float64))

@@ -58,6 +58,8 @@ class IntervalMechanism(Mechanism):
         [1.0, 1.0]
     """
 
+    grid: Tensor
+
     def __init__(
         self, variable: Variable, parents: tuple[Variable, ...], source: EdgeSource
     ) -> None:

@@ -82,7 +82,7 @@ def healthy(of: CausalGraph | _Model) -> dict[str, str]:
             refuses interventions on others.
     """
     graph, observed = (of, None) if isinstance(of, CausalGraph) else (of.graph, of.observed)
-    do = {}
+    do: dict[str, str] = {}
     for name, variable in graph.variables.items():
         if variable.is_definition:
             counted, _ = definition_parts([graph.variables[p] for p in graph.parents(name)])
@@ -120,7 +120,7 @@ class Setting:
             InterventionError: If the bounds are left in a row, and clipping was not asked for.
         """
         if self.values is not None:
-            return self.values.reshape(-1, *[1] * (x.ndim - 1))
+            return self.values.to(x.device).reshape(-1, *[1] * (x.ndim - 1))
         moved = self.wanted(x)
         variable = self.variable
         if variable.bounds is None:
@@ -141,7 +141,9 @@ class Setting:
 
     def wanted(self, x: Tensor) -> Tensor:
         """Returns the values (rows,) before any relative one is stopped at the bounds."""
-        return self.factor * x + self.offset if self.values is None else self.values
+        if self.values is not None:
+            return self.values.to(x.device)
+        return self.factor * x + self.offset
 
     def stopped(self, x: Tensor) -> int:
         """Returns in how many rows of factual values `x` (rows,) the bounds stop what is wanted."""
@@ -286,7 +288,7 @@ def _series(name: str, wanted: object, rows: pd.DataFrame) -> pd.Series:
         return wanted.reindex(rows.index)
     if isinstance(wanted, Tensor):
         wanted = wanted.detach().cpu().numpy()
-    if isinstance(wanted, np.ndarray) and wanted.ndim == 0:
+    if isinstance(wanted, np.generic | np.ndarray) and wanted.ndim == 0:
         wanted = wanted.item()
     if isinstance(wanted, pd.Categorical | pd.Index | np.ndarray | list | tuple) or hasattr(
         wanted, "__array__"

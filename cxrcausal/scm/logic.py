@@ -56,6 +56,9 @@ class LogicMechanism(Mechanism):
         parents: Its findings, and any discrete context.
     """
 
+    rates: Tensor
+    levels: Tensor
+
     def __init__(self, variable: Variable, parents: tuple[Variable, ...]) -> None:
         super().__init__(variable, parents)
         self.counted, self.context = definition_parts(parents)

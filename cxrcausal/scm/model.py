@@ -384,8 +384,8 @@ class FlowSCM:
             parts.append(
                 replay(
                     self.mechanisms,
-                    {name: x[piece] for name, x in noise.values.items()},
-                    {name: u[piece] for name, u in noise.noise.items()},
+                    {name: x[piece].to(self.device) for name, x in noise.values.items()},
+                    {name: u[piece].to(self.device) for name, u in noise.noise.items()},
                     {name: setting.take(slice(start, stop)) for name, setting in settings.items()},
                     rows.index[start:stop],
                     keep=keep,

@@ -79,8 +79,7 @@ class Network:
     def cell(self, name: str) -> Grid:
         """Returns the factual value of a cell."""
         if name not in self._cells:
-            known = self.values[name]
-            self._cells[name] = Grid((), lambda: known)
+            self._cells[name] = Grid.of((), self.values[name])
         return self._cells[name]
 
     def add_evidence(self, name: str) -> None:
@@ -92,7 +91,7 @@ class Network:
     def add_axis(self, name: str, values: Tensor) -> Grid:
         """Adds an axis over the given values (levels,), and returns the cell that has them."""
         self.axes[name] = len(values)
-        return Grid((name,), lambda: values[None])
+        return Grid.of((name,), values[None])
 
     def parents(self, name: str, world: World) -> dict[str, Grid]:
         """Returns the parents of a variable in a world.
@@ -109,7 +108,7 @@ class Network:
         if len(varying) <= 1:
             return pa
         bit = self._any_positive(name, tuple(pa[p] for p in counted))
-        negative = Grid((), lambda: mechanism.levels[:1])
+        negative = Grid.of((), mechanism.levels[:1])
         return pa | dict.fromkeys(counted, negative) | {counted[0]: bit}
 
     def _unknown(self, name: str) -> Grid:
@@ -137,7 +136,7 @@ class Network:
         noise = quantile_noise(mechanism)
         self.axes[name] = QUANTILES
         prior = torch.full_like(noise[None, :, 0], -math.log(QUANTILES))
-        self.factors.append(Grid((name,), lambda: prior))
+        self.factors.append(Grid.of((name,), prior))
         return Grid(axes, lambda: predict_along(mechanism, noise, pa, axes))
 
     def _any_positive(self, name: str, findings: tuple[Grid, ...]) -> Grid:

@@ -81,6 +81,10 @@ class GumbelMechanism(Mechanism):
         hidden: The widths of the residual network's hidden layers.
     """
 
+    conditioner: Conditioner
+    offset: Tensor
+    levels: Tensor
+
     def __init__(
         self, variable: Variable, parents: tuple[Variable, ...], hidden: tuple[int, ...] = ()
     ) -> None:

@@ -139,7 +139,7 @@ def fill_unknown(
             if name in wanted:
                 mechanism = mechanisms[name]
                 u = draws.uniform(f"{name} unknown", absence.rows, mechanism.noise_size)
-                noise = mechanism.prior(u.to(places.device))
+                noise = mechanism.prior(u.to(filled[name].device))
                 pa = {p.name: filled[p.name][places] for p in mechanism.parents}
                 filled[name][places] = mechanism.predict(noise, pa)
     return filled
@@ -242,7 +242,7 @@ def _independent_parts(
     """Returns the components of the cells that have a known descendant, and the barren rest."""
     lacking = set(unknown)
     informed: set[str] = set()
-    for name in reversed(mechanisms):
+    for name in reversed(list(mechanisms)):
         if name not in lacking or name in informed:
             informed |= {p.name for p in mechanisms[name].parents if p.name in lacking}
     part = {name: {name} for name in unknown if name in informed}
@@ -303,7 +303,7 @@ def _draw_component(
         weight = sum(grid.table for grid in left)
         impossible = ~torch.isfinite(weight.expand(int(place.max()) + 1)[place])
         if bool(impossible.any()):
-            labels = index[part[impossible].numpy()]
+            labels = index[part[impossible.cpu()].numpy()]
             raise TableError(
                 f"row {plain(labels[0])!r} and {len(labels) - 1} more are impossible under the "
                 f"fitted model: no values of {summarise(component, 20)} agree with what is known"
@@ -324,12 +324,11 @@ def _draw_component(
                 filled[name][places] = support[at]
                 continue
             spread = draws.uniform(f"{name} within its quantile", chosen, mechanism.noise_size)
-            noise = mechanism.prior((at[:, None] + spread) / QUANTILES)
+            noise = mechanism.prior((at[:, None] + spread.to(at.device)) / QUANTILES)
             pa = {p.name: filled[p.name][places] for p in mechanism.parents}
             filled[name][places] = mechanism.predict(noise, pa)
 
 
 def _places(rows: np.ndarray, samples: int) -> Tensor:
     """Returns the positions of all draws of some rows."""
-    rows = torch.from_numpy(rows)
-    return (rows[:, None] * samples + torch.arange(samples)).flatten()
+    return (torch.from_numpy(rows)[:, None] * samples + torch.arange(samples)).flatten()

@@ -194,7 +194,7 @@ class _Query:
         impossible = weight.amax(1) == -math.inf
         if bool(impossible.any()):
             raise TableError(
-                f"row {plain(self.index[int(rows[impossible][0])])!r} is impossible under the "
+                f"row {plain(self.index[int(rows[impossible.cpu()][0])])!r} is impossible under the "
                 f"fitted model: no values of {summarise(self.unknown, 20)} agree with what is known"
             )
         return _collect(value, weight.softmax(1), columns)
@@ -245,7 +245,8 @@ class _Query:
         if name in self.settings:
             setting = self.settings[name].take(rows)
             if setting.values is not None:
-                return Grid((), lambda: setting.values)
+                fixed = setting.values.to(self.mechanisms[name].device)
+                return Grid.of((), fixed)
             fact = network.cell(name)
             index = self.index[rows.numpy()]
             return Grid(fact.axes, lambda: setting.value(fact.table, index))
@@ -302,7 +303,9 @@ def _moved(
         return predict_along(mechanism, noise.reshape(shape), pa_star, axes)
     now = at(pa, axes)
     batch = torch.broadcast_shapes(x.along(axes).shape, *(t.shape for t in now.values()))
-    middle = torch.full((*batch, mechanism.noise_size), 0.5, dtype=torch.float64)
+    middle = torch.full((*batch, mechanism.noise_size), 0.5, dtype=torch.float64).to(
+        mechanism.device
+    )
     noise = mechanism.abduct(
         x.along(axes).expand(batch), {p: t.expand(batch) for p, t in now.items()}, middle
     )

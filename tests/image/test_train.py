@@ -83,7 +83,7 @@ def test_every_epoch_shows_every_film_once(small_recipe, films, patients, tmp_pa
 
 def test_other_data_in_the_folder_are_refused(small_recipe, films, patients, tmp_path):
     trainer(small_recipe, films, patients, tmp_path).run(num_steps=1, progress=False)
-    with pytest.raises(CheckpointError, match="was trained on data .* give another folder"):
+    with pytest.raises(CheckpointError, match=r"was trained on data .* give another folder"):
         trainer(small_recipe, films * 0.5, patients, tmp_path).run(progress=False)
 
 

@@ -36,7 +36,7 @@ def test_half_precision_stays_close(flow, films, patients, tmp_path):
 def test_checkpoint_of_another_graph_is_refused(flow, tmp_path):
     save_image_mechanism(flow, tmp_path)
     with pytest.raises(
-        CheckpointError, match="belongs to graph 'cxr19' .* not to 'cxr19-extended'"
+        CheckpointError, match=r"belongs to graph 'cxr19' .* not to 'cxr19-extended'"
     ):
         load_image_mechanism(tmp_path, cx.load_graph("cxr19-extended"))
 
@@ -51,7 +51,7 @@ def test_tampered_graph_is_refused(flow, tmp_path):
 def test_newer_format_is_refused(flow, tmp_path):
     save_image_mechanism(flow, tmp_path)
     edit(tmp_path, format_version=99)
-    with pytest.raises(CheckpointError, match="format 99 .* reads format 1"):
+    with pytest.raises(CheckpointError, match=r"format 99 .* reads format 1"):
         load_image_mechanism(tmp_path)
 
 
