@@ -49,6 +49,12 @@ class Variable:
             )
         if self.kind == "continuous":
             self._check_continuous()
+            # Whole numbers too are held as floats: 1 and 1.0 must not give two fingerprints.
+            if self.bounds is not None:
+                low, high = self.bounds
+                object.__setattr__(self, "bounds", (float(low), float(high)))
+            if self.resolution is not None:
+                object.__setattr__(self, "resolution", float(self.resolution))
         else:
             self._check_discrete()
 

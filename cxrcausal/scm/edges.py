@@ -33,6 +33,8 @@ class EdgeSource(nn.Module, abc.ABC):
     conditioner: Conditioner
     levels: int
     margin: float = 1e-11
+    is_pointwise: bool = False
+    """Whether it can tell a row's own ends (`ends`, `locate`) without all of the row's edges."""
 
     @abc.abstractmethod
     def edges(self, theta: Tensor) -> Tensor:
@@ -56,6 +58,15 @@ class EdgeSource(nn.Module, abc.ABC):
         """Returns log-probabilities of all levels (rows, levels)."""
         padded = self.padded(theta)
         return log_interval(padded[:, :-1], padded[:, 1:])
+
+    def ends(self, level: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the ends (rows,) of the noise of one level (rows,) each."""
+        padded, level = self.padded(theta), level[:, None]
+        return padded.gather(-1, level).squeeze(-1), padded.gather(-1, level + 1).squeeze(-1)
+
+    def locate(self, noise: Tensor, theta: Tensor) -> Tensor:
+        """Returns the level (rows,) in whose interval the noise (rows,) lies."""
+        return (self.edges(theta) < noise[:, None]).sum(-1)
 
     def log_mass(self, level: Tensor, theta: Tensor) -> Tensor:
         """Returns log-probabilities (rows,) of one level (rows,) each: what training calls."""
@@ -132,6 +143,7 @@ class FlowEdges(EdgeSource):
     """
 
     cuts: Tensor
+    is_pointwise = True
     margin = 1e-10  # a flow's rounding errors add up over its steps
 
     def __init__(

@@ -14,7 +14,7 @@ References:
 
 import itertools
 import math
-from typing import final
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -127,26 +127,33 @@ class SkipNetwork(nn.Module):
         widths = (inputs, *hidden, outputs) if hidden else ()
         self.residual = nn.ModuleList(_Linear(i, o) for i, o in itertools.pairwise(widths))
 
+    @property
+    def layers(self) -> list["_Linear"]:
+        """The layers of the residual, empty for none."""
+        return [cast(_Linear, layer) for layer in self.residual]
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The widths of the residual's hidden layers, empty for none."""
+        return tuple(len(layer.bias) for layer in self.layers[:-1])
+
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws the residual's hidden layers; its last layer stays at zero."""
-        for layer in list(self.residual)[:-1]:
+        """Draws the residual's hidden layers; its last layer is set to zero."""
+        for layer in self.layers[:-1]:
             bound = math.sqrt(3.0 / max(layer.weight.shape[1], 1))
             layer.weight.uniform_(-bound, bound, generator=generator)
             layer.bias.uniform_(-0.5, 0.5, generator=generator)
-        for layer in list(self.residual)[-1:]:
+        for layer in self.layers[-1:]:
             layer.weight.zero_()
             layer.bias.zero_()
 
     def forward(self, columns: Tensor) -> Tensor:
         """Returns coefficients (rows, outputs) of columns (rows, inputs)."""
-        out = self.linear(columns)
-        if self.residual:
-            hidden = columns
-            for layer in list(self.residual)[:-1]:
-                hidden = torch.tanh(layer(hidden))  # levels off outside the data
-            out = out + self.residual[-1](hidden)
-        return out
+        out, hidden = self.linear(columns), columns
+        for layer in self.layers[:-1]:
+            hidden = torch.tanh(layer(hidden))  # levels off outside the data
+        return out + self.layers[-1](hidden) if self.layers else out
 
 
 @final
@@ -184,19 +191,14 @@ class Conditioner(nn.Module):
         super().__init__()
         self.parents = parents
         self.outputs = outputs
-        self.hidden = () if _is_saturated(parents) else tuple(hidden)
         self.features = ParentFeatures(parents)
-        self.network = SkipNetwork(self.features.width, outputs, self.hidden)
+        hidden = () if _is_saturated(parents) else tuple(hidden)
+        self.network = SkipNetwork(self.features.width, outputs, hidden)
 
-    def drop_residual(self) -> None:
-        """Leaves the linear part alone."""
-        self.hidden = ()
-        self.network.residual = nn.ModuleList()
-
-    def restore_residual(self, residual: nn.ModuleList) -> None:
-        """Takes a residual back, as it was dropped or as it has been trained since."""
-        self.network.residual = residual
-        self.hidden = tuple(len(layer.bias) for layer in list(residual)[:-1])
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The widths of the residual network's hidden layers, empty for none."""
+        return self.network.hidden
 
     def forward(self, pa: Parents) -> Tensor:
         """Returns coefficients (rows, outputs) of parents given as (rows,)."""

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.errors import GraphError, TableError, nearest, summarise
+from cxrcausal.errors import GraphError, nearest, summarise
 from cxrcausal.graph.variable import Variable
+from cxrcausal.scm.cells import Cells
 from cxrcausal.scm.continuous import FlowMechanism
 from cxrcausal.scm.edges import DirectEdges, FlowEdges
 from cxrcausal.scm.flow import ContinuousFlow, MonotoneFlow
@@ -47,7 +47,6 @@ MECHANISMS: dict[str, type[Mechanism]] = {
 _Conditioned = FlowMechanism | IntervalMechanism | GumbelMechanism
 
 _log = logging.getLogger("cxrcausal")
-_FEWEST_GROUPS = 50  # with fewer patients none can be spared for validation
 _LEAST_GAIN = 1e-6  # nats per row
 _ITERATIONS = 10  # of L-BFGS between two looks at the validation patients
 _BATCH = 8192  # cells whose loss is computed at a time
@@ -125,7 +124,7 @@ def fit_mechanism(
         mechanism = LogicMechanism(variable, parents)
         mechanism.fit_rates(x, {p.name: values[p.name] for p in parents}, weight)
         return mechanism.eval().requires_grad_(False)
-    cells = _Cells.gather(variable, parents, values, weight, groups, validation, seed)
+    cells = Cells.gather(variable, parents, values, weight, groups, validation, seed)
     mechanism = _build(variable, parents, family, coupling, hidden, cells)
     _fit_by_stages(mechanism, cells, _generator(seed, variable.name), most_rounds)
     return mechanism.eval().requires_grad_(False)
@@ -137,8 +136,8 @@ def _build(
     family: str,
     coupling: Coupling,
     hidden: tuple[int, ...],
-    cells: "_Cells",
-) -> Mechanism:
+    cells: Cells,
+) -> _Conditioned:
     """Returns the mechanism of the variable's kind, started at the marginal of its rows."""
     if variable.kind == "nominal" and coupling == "gumbel":
         mechanism = GumbelMechanism(variable, parents, hidden)
@@ -155,102 +154,12 @@ def _build(
     elif family == "nsf":
         source = FlowEdges(parents, levels, SplineFlow(bins=24), hidden)
     elif variable.is_discrete:
-        source = FlowEdges(parents, levels, ContinuousFlow(bumps=8), hidden)
+        source = FlowEdges(parents, levels, ContinuousFlow(bumps=min(2 * levels - 2, 8)), hidden)
     else:
         source = FlowEdges(parents, levels, ContinuousFlow(bumps=24, steepest=8.0), hidden)
     mechanism = IntervalMechanism(variable, parents, source)
     source.start_at(cells.counts(levels, mechanism.index(cells.x)))
     return mechanism
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """The distinct rows of one fit, with how often each occurs.
-
-    Arguments:
-        x: Values of the variable (cells,).
-        pa: Values of the parents (cells,) by name.
-        train: How often each cell occurs among the training patients (cells,).
-        held: The same among the validation patients.
-        held_cell: The cell of every validation row, (validation rows,).
-        held_group: The patient of every validation row, a number from 0.
-        held_weight: How often every validation row counts.
-    """
-
-    x: Tensor
-    pa: dict[str, Tensor]
-    train: Tensor
-    held: Tensor
-    held_cell: np.ndarray
-    held_group: np.ndarray
-    held_weight: np.ndarray
-
-    @classmethod
-    def gather(
-        cls,
-        variable: Variable,
-        parents: tuple[Variable, ...],
-        values: Mapping[str, Tensor],
-        weight: Tensor,
-        groups: np.ndarray | None,
-        validation: float,
-        seed: int,
-    ) -> "_Cells":
-        """Collects the rows where everything is known, and splits them by patient."""
-        names = (variable.name, *(p.name for p in parents))
-        usable = torch.stack([~values[name].isnan() for name in names]).all(0) & (weight > 0)
-        if not usable.any():
-            raise TableError(
-                f"{variable.name!r} cannot be fitted: in none of the {len(usable)} rows are it and "
-                f"its parents ({summarise(names[1:]) or 'none'}) all known"
-            )
-        columns = [values[name][usable].to("cpu", torch.float64).numpy() for name in names]
-        count = weight[usable].numpy()
-        code = np.zeros(len(count), np.int64)
-        for column in columns:
-            level, _ = pd.factorize(column)
-            code, _ = pd.factorize(code * (level.max() + 1) + level)
-        _, first = np.unique(code, return_index=True)
-        patient = np.arange(len(usable)) if groups is None else pd.factorize(np.asarray(groups))[0]
-        patient = patient[usable.numpy()]
-        present = np.unique(patient)
-        drawn = np.random.default_rng(seed & 0xFFFF_FFFF_FFFF_FFFF).random(patient.max() + 1)
-        held = (
-            drawn[patient] < validation if len(present) >= _FEWEST_GROUPS else drawn[patient] < 0
-        )
-        cells = len(first)
-        distinct = [torch.from_numpy(np.ascontiguousarray(column[first])) for column in columns]
-        return cls(
-            x=distinct[0],
-            pa=dict(zip(names[1:], distinct[1:], strict=True)),
-            train=torch.from_numpy(np.bincount(code[~held], count[~held], cells)),
-            held=torch.from_numpy(np.bincount(code[held], count[held], cells)),
-            held_cell=code[held],
-            held_group=pd.factorize(patient[held])[0],
-            held_weight=count[held],
-        )
-
-    @property
-    def total(self) -> Tensor:
-        """How often each cell occurs (cells,)."""
-        return self.train + self.held
-
-    def counts(self, levels: int, index: Tensor) -> Tensor:
-        """Returns how often each level (levels,) occurs, given each cell's level (cells,)."""
-        return torch.zeros(levels, dtype=torch.float64).index_add_(0, index, self.total)
-
-    def gain(self, before: Tensor, after: Tensor) -> tuple[float, float]:
-        """Returns the mean gain on validation rows, in nats, and its standard error by patient.
-
-        Arguments:
-            before: Loss of every cell (cells,) under the smaller model.
-            after: Loss of every cell under the larger one.
-        """
-        rows = (before - after).numpy()[self.held_cell] * self.held_weight
-        patients = np.bincount(self.held_group, rows)
-        sizes = np.bincount(self.held_group, self.held_weight)
-        mean = patients.sum() / sizes.sum()
-        return mean, float(np.sqrt(((patients - mean * sizes) ** 2).sum()) / sizes.sum())
 
 
 @dataclass(frozen=True)
@@ -273,24 +182,26 @@ class _Effort:
 _NETWORK = _Effort()
 _FLOW = _Effort(penalty=10.0, linear=60, cells=20_000, patience=1)
 _GRID_FLOW = replace(_FLOW, linear=150)  # a grid has few cells, and spikes to be learnt
+_LEVEL_FLOW = replace(_FLOW, penalty=50.0)  # few edges have many coefficients to share
 
 
 def _fit_by_stages(
-    mechanism: _Conditioned, cells: _Cells, generator: torch.Generator, most_rounds: int
+    mechanism: _Conditioned, cells: Cells, generator: torch.Generator, most_rounds: int
 ) -> None:
     """Fits the linear part, tries the residual on validation patients, fits what is kept on all."""
     conditioner = mechanism.conditioner
     conditioner.features.calibrate(cells.pa, cells.total)
     columns = conditioner.features(cells.pa).expand(len(cells.x), -1)
     network = conditioner.network
-    if isinstance(mechanism, IntervalMechanism) and not mechanism.parents:
+    if mechanism.support is not None and not mechanism.parents:
         return  # it starts at its marginal, which is the maximum
     effort = _NETWORK
     if any(isinstance(module, MonotoneFlow) for module in mechanism.modules()):
-        effort = _FLOW if mechanism.variable.grid is None else _GRID_FLOW
+        by_kind = {"continuous": _FLOW if mechanism.support is None else _GRID_FLOW}
+        effort = by_kind.get(mechanism.variable.kind, _LEVEL_FLOW)
     most = effort.linear
     if not conditioner.hidden or not cells.held.any():
-        conditioner.drop_residual()
+        network.residual = torch.nn.ModuleList()
         _Descent(mechanism, cells.x, columns, cells.total, effort, generator).run(most)
         return
     residual, network.residual = network.residual, torch.nn.ModuleList()
@@ -308,12 +219,12 @@ def _fit_by_stages(
         "%s: residual %s after %d rounds, validation gain %.5f nats (standard error %.5f)",
         mechanism.variable.name, "kept" if kept else "dropped", rounds, gain, error,
     )  # fmt: skip
-    conditioner.drop_residual()
+    network.residual = torch.nn.ModuleList()
     mechanism.load_state_dict(start)
     _Descent(mechanism, cells.x, columns, cells.total, effort, generator).run(most)
     if kept:
         residual.load_state_dict(first)
-        conditioner.restore_residual(residual)
+        network.residual = residual
         descent = _Descent(mechanism, cells.x, columns, cells.total, effort, generator)
         descent.run(rounds * _ITERATIONS)
 
@@ -328,7 +239,7 @@ def _losses(mechanism: _Conditioned, x: Tensor, columns: Tensor) -> Tensor:
 
 def _train_watched(
     mechanism: _Conditioned,
-    cells: _Cells,
+    cells: Cells,
     columns: Tensor,
     effort: _Effort,
     generator: torch.Generator,

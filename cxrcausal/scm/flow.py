@@ -24,7 +24,7 @@ References:
 import abc
 import math
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -125,10 +125,9 @@ class ContinuousFlow(MonotoneFlow):
 
     def _solve(self, velocity: Callable, state: Tensor, span: tuple[float, float]) -> Tensor:
         """Integrates over flow time in `steps` equal steps of the fourth-order 3/8 rule."""
-        times = state.new_tensor(span)
-        return odeint(velocity, state, times, method="rk4", options={"step_size": 1 / self.steps})[
-            -1
-        ]
+        options = {"step_size": 1 / self.steps}
+        path = odeint(velocity, state, state.new_tensor(span), method="rk4", options=options)
+        return cast(Tensor, path)[-1]
 
     def _velocity(self, theta: Tensor, *, slope: bool) -> Callable[[Tensor, Tensor], Tensor]:
         """Returns dy/dτ as a function of (τ, y); with `slope`, of y and its tangent stacked."""

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.edges import EdgeSource, FlowEdges, edges_from_config
+from cxrcausal.scm.edges import EdgeSource, edges_from_config
 from cxrcausal.scm.features import Conditioner
 from cxrcausal.scm.lookup import Configurations, TableCache, level_count
 from cxrcausal.scm.mechanism import Mechanism, Parents
@@ -49,6 +49,7 @@ class IntervalMechanism(Mechanism):
         source: Where its edges come from, with the same parents and number of levels.
 
     Example:
+        >>> from cxrcausal.scm.edges import DirectEdges
         >>> sex = Variable("sex", "binary", ("Female", "Male"))
         >>> effusion = Variable("effusion", "binary", ("negative", "positive"))
         >>> mechanism = IntervalMechanism(effusion, (sex,), DirectEdges((sex,), 2))
@@ -84,7 +85,11 @@ class IntervalMechanism(Mechanism):
         cls, variable: Variable, parents: tuple[Variable, ...], config: Mapping[str, Any]
     ) -> "IntervalMechanism":
         """Builds the mechanism that `config` describes, its weights still to be loaded."""
-        return cls(variable, parents, edges_from_config(parents, level_count(variable), config))
+        return cls(
+            variable,
+            parents,
+            edges_from_config(parents, len(variable.grid or variable.levels), config),
+        )
 
     @property
     def conditioner(self) -> Conditioner:
@@ -152,7 +157,7 @@ class IntervalMechanism(Mechanism):
 
     def index(self, x: Tensor) -> Tensor:
         """Returns the places of values in `support`, as int64."""
-        if self.variable.is_discrete:
+        if self.variable.bounds is None or self.variable.resolution is None:
             return x.to(torch.int64)
         return ((x - self.variable.bounds[0]) / self.variable.resolution).round().to(torch.int64)
 
@@ -170,10 +175,9 @@ class IntervalMechanism(Mechanism):
 
     def _is_sparse(self, seen: Configurations, rows: Tensor) -> bool:
         """Whether the rows' own edges are fewer than all edges of all configurations."""
-        if seen.is_every or not isinstance(self.source, FlowEdges):
-            return False
         count = torch.broadcast_shapes(seen.place.shape, rows.shape).numel()
-        return seen.count * (self.source.levels - 1) > _EDGES_PER_ROW * count
+        edges = seen.count * (self.source.levels - 1)
+        return self.source.is_pointwise and not seen.is_every and edges > _EDGES_PER_ROW * count
 
     def _ends(self, seen: Configurations, level: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the ends (*batch) of the rows' own levels (*batch)."""

@@ -7,15 +7,15 @@ the mechanism's weights change. Of 10,000 real rows, 1,000 to 4,000 differ in te
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.mechanism import Mechanism, Parents
+from cxrcausal.scm.mechanism import Parents
 
 __all__ = ["Configurations", "TableCache", "level_count"]
 
@@ -90,34 +90,47 @@ class Configurations:
         return _every(self.variables, self.place.device) if self.is_every else self.values
 
 
+def _axis(variable: Variable) -> tuple[float, float, int]:
+    """Returns the lowest value, the step and the number of values of a variable with a grid."""
+    if variable.bounds is None or variable.resolution is None:
+        return 0.0, 1.0, len(variable.levels)
+    return variable.bounds[0], variable.resolution, len(variable.grid or ())
+
+
 def _joint_code(variables: tuple[Variable, ...], values: tuple[Tensor, ...]) -> Tensor | None:
     """Returns one integer per row, or None where a continuous parent lies off its grid."""
-    code: Tensor | None = None
+    code = torch.zeros((), dtype=torch.int64, device=values[0].device)
     for variable, value in zip(variables, values, strict=True):
+        low, step, count = _axis(variable)
         if variable.is_discrete:
             index = value.to(torch.int64)
         else:
-            low, step = variable.bounds[0], variable.resolution
             steps = ((value - low) / step).round()
             if not torch.equal(low + steps * step, value):
                 return None
             index = steps.to(torch.int64)
-        code = index if code is None else code * level_count(variable) + index
+        code = code * count + index
     return code
 
 
 def _every(variables: tuple[Variable, ...], device: torch.device) -> dict[str, Tensor]:
     """Returns every joint value of gridded variables, in the order of `_joint_code`."""
-    counts = [level_count(v) for v in variables]
-    rest = torch.arange(math.prod(counts), device=device)
+    axes = [_axis(v) for v in variables]
+    rest = torch.arange(math.prod(count for _, _, count in axes), device=device)
     configurations = {}
-    for variable, count in zip(reversed(variables), reversed(counts), strict=True):
-        index = (rest % count).to(torch.float64)
+    for variable, (low, step, count) in zip(reversed(variables), reversed(axes), strict=True):
+        configurations[variable.name] = low + (rest % count).to(torch.float64) * step
         rest = rest // count
-        if not variable.is_discrete:
-            index = variable.bounds[0] + index * variable.resolution
-        configurations[variable.name] = index
     return configurations
+
+
+class _HasConditioner(Protocol):
+    """A mechanism whose coefficients come from a conditioner of its parents."""
+
+    @property
+    def conditioner(self) -> Callable[[Parents], Tensor]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def buffers(self) -> Iterator[Tensor]: ...
 
 
 @final
@@ -134,7 +147,7 @@ class TableCache:
 
     def get(
         self,
-        mechanism: Mechanism,
+        mechanism: _HasConditioner,
         seen: Configurations,
         name: str,
         function: Callable[[Tensor], Tensor],
@@ -143,19 +156,20 @@ class TableCache:
 
         Arguments:
             mechanism: The mechanism, with its `conditioner`.
-            seen: The configurations; only a list of all of them is remembered.
+            seen: The configurations; only a list of all of them is remembered, and only of weights
+                that are not being trained.
             name: What is computed.
             function: Computes it from coefficients (configurations, outputs).
         """
-        if not seen.is_every:
-            return function(mechanism.conditioner(seen.parents))
         tensors = (*mechanism.parameters(), *mechanism.buffers())
+        if not seen.is_every or any(t.requires_grad for t in tensors):
+            return function(mechanism.conditioner(seen.parents))
         state = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
         if state != self._state:
             self._state, self._tables = state, {}
         table = self._tables.get(name)
         if table is None:
             table = function(mechanism.conditioner(seen.parents))
-            if not table.requires_grad and table.numel() <= _MOST_REMEMBERED:
+            if table.numel() <= _MOST_REMEMBERED:
                 self._tables[name] = table
         return table

@@ -12,7 +12,7 @@ References:
 """
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ class SplineFlow(MonotoneFlow):
     def inverse_map(self, y: Tensor, theta: Tensor) -> Tensor:
         r"""Returns :math:`\varepsilon = T^{-1}(y)` (*batch)."""
         spline, a0, a1 = self._pieces(theta)
-        return spline((y - a0) * torch.exp(-a1))
+        return cast(Tensor, spline((y - a0) * torch.exp(-a1)))
 
     def inverse_and_log_slope(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         r"""Returns :math:`T^{-1}(y)` and :math:`\log dT^{-1}/dy`, both (*batch)."""
@@ -57,7 +57,7 @@ class SplineFlow(MonotoneFlow):
     def forward_map(self, eps: Tensor, theta: Tensor, *, exact: bool = True) -> Tensor:
         r"""Returns :math:`y = T(\varepsilon)` (*batch), in closed form and then polished."""
         spline, a0, a1 = self._pieces(theta)
-        guess = a0 + torch.exp(a1) * spline.inv(eps)
+        guess = a0 + torch.exp(a1) * cast(Tensor, spline.inv(eps))
         if not exact:
             return guess
         eps = eps.expand(guess.shape)
