@@ -300,7 +300,8 @@ class Trainer:
                 for k, v in recipe["training"].items()
                 if k not in ("num_images", "decay_fraction")
             }
-        changed = [k for k in now if now[k] != then.get(k) and k not in ("name", "description")]
+        free = ("name", "description", "solver")  # none of these touches a weight
+        changed = [k for k in now if now[k] != then.get(k) and k not in free]
         if changed:
             raise CheckpointError(
                 f"{self.state_file} was made by another recipe; its {changed} differ; "
