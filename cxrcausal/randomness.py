@@ -70,7 +70,7 @@ def uniform(
         size: How many numbers each row needs.
 
     Returns:
-        A float64 tensor (rows, size). The numbers are odd multiples of 2^-54, so neither 0, 1
+        A float64 tensor (rows, size). The numbers are odd multiples of 2^-53, so neither 0, 1
         nor one half is ever among them.
     """
     name = np.frombuffer(hashlib.blake2b(variable.encode(), digest_size=8).digest(), np.uint64)
@@ -80,7 +80,7 @@ def uniform(
             word = _mix(word ^ _mix(part + _GOLDEN))
         counter = np.arange(1, size + 1, dtype=np.uint64) * _GOLDEN
         bits = _mix(word[:, None] + counter)
-    return torch.from_numpy(((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+    return torch.from_numpy(((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
 
 
 def normal(

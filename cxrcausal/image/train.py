@@ -52,9 +52,12 @@ def augment(images: Image, recipe: Augmentation, generator: Generator) -> Image:
 
 
 def data_fingerprint(images: Tensor, table: pd.DataFrame) -> str:
-    """Returns the start of the SHA-256 of the pixels and of the table, to say what a model was made from."""
+    """Returns the start of the SHA-256 of pixels and metadata, to say what a model was made from.
+
+    Where the files lay does not count: the column `image` is left out.
+    """
     digest = hashlib.sha256(images.cpu().contiguous().numpy().tobytes())
-    digest.update(table.to_csv(index=False).encode())
+    digest.update(table.drop(columns="image", errors="ignore").to_csv(index=False).encode())
     return digest.hexdigest()[:16]
 
 
