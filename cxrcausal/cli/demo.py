@@ -19,7 +19,7 @@ from cxrcausal.pretrained import load_pretrained
 __all__ = ["demo"]
 
 _YEARS = 30.0
-_GUIDANCE = Guidance("nested", intervened=2.5)
+_GUIDANCE = Guidance("nested", intervened=2.0)
 
 
 @app.command()
@@ -34,7 +34,7 @@ def demo(
         list[str] | None, typer.Option(help="What is known of the patient: key=value, repeatable.")
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-tiny",
-    seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 2,
+    seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 109,
     device: Annotated[str, typer.Option(help="cpu or cuda:0.")] = "cpu",
 ) -> None:
     """Asks: had this patient been of the other sex, of another age, with or without an effusion?"""
@@ -124,7 +124,9 @@ def _draw(answers: dict[str, Counterfactual], source: str) -> Any:  # noqa: ANN4
     assert isinstance(first.factual_images, torch.Tensor)
     assert isinstance(first.reconstruction, torch.Tensor)
     patient = first.factual.iloc[0]
-    known = [f"{k} {patient[k]}" for k in ("age", "sex", "view") if pd.notna(patient[k])]
+    known = [str(patient[k]) for k in ("sex", "view") if pd.notna(patient[k])]
+    if pd.notna(patient["age"]):
+        known.insert(0, f"{patient['age']:g} years")
     positive = [k for k in first.intervened.columns if patient[k] == "positive"]
     heading = f"{source}: {', '.join(known + positive)}. Counterfactuals are synthetic, not for diagnosis"
     return draw_questions(first.factual_images[0], first.reconstruction[0], panels, heading)

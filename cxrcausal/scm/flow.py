@@ -28,7 +28,6 @@ from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
-from torchdiffeq import odeint
 
 __all__ = ["ContinuousFlow", "MonotoneFlow", "solve_increasing"]
 
@@ -126,6 +125,8 @@ class ContinuousFlow(MonotoneFlow):
     def _solve(self, velocity: Callable, state: Tensor, span: tuple[float, float]) -> Tensor:
         """Integrates over flow time in `steps` equal steps of the fourth-order 3/8 rule."""
         options = {"step_size": 1 / self.steps}
+        from torchdiffeq import odeint  # half a second, for those who solve
+
         path = odeint(velocity, state, state.new_tensor(span), method="rk4", options=options)
         return cast(Tensor, path)[-1]
 

@@ -12,13 +12,15 @@ References:
 """
 
 from collections.abc import Mapping
-from typing import Any, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import torch
 from torch import Tensor
-from zuko.transforms import MonotonicRQSTransform
 
 from cxrcausal.scm.flow import ContinuousFlow, MonotoneFlow, solve_increasing
+
+if TYPE_CHECKING:
+    from zuko.transforms import MonotonicRQSTransform
 
 __all__ = ["SplineFlow", "flow_from_config"]
 
@@ -63,10 +65,12 @@ class SplineFlow(MonotoneFlow):
         eps = eps.expand(guess.shape)
         return solve_increasing(lambda y: self.inverse_and_log_slope(y, theta), eps, guess)
 
-    def _pieces(self, theta: Tensor) -> tuple[MonotonicRQSTransform, Tensor, Tensor]:
+    def _pieces(self, theta: Tensor) -> tuple["MonotonicRQSTransform", Tensor, Tensor]:
         """Returns the spline, the location and the bounded log-scale of coefficients."""
         a0, a1 = theta[..., 0], theta[..., 1]
         widths, heights, slopes = theta[..., 2:].split((self.bins, self.bins, self.bins - 1), -1)
+        from zuko.transforms import MonotonicRQSTransform  # a second, for those who have splines
+
         spline = MonotonicRQSTransform(widths, heights, slopes, bound=_BOUND)
         return spline, a0, _MOST_LOG_SCALE * torch.tanh(a1 / _MOST_LOG_SCALE)
 
