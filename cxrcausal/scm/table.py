@@ -147,6 +147,8 @@ def column(x: Tensor, variable: Variable) -> pd.Categorical | np.ndarray:
 def _encode(values: pd.Series, variable: Variable) -> np.ndarray:
     if not variable.is_discrete:
         return values.to_numpy(np.float64, copy=True)
+    # A concatenated table can hold the right levels in another order: codes mean nothing by themselves.
+    values = _canonical(values, variable, "table")
     codes = values.cat.codes.to_numpy().astype(np.float64)
     codes[codes < 0] = math.nan
     return codes

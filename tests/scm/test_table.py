@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cxrcausal.errors import TableError
-from cxrcausal.graph import CausalGraph, Variable
+from cxrcausal.graph import CausalGraph, Variable, load_graph
 from cxrcausal.scm import check_table, decode, encode
 
 GRAPH = CausalGraph(
@@ -140,3 +140,12 @@ def test_what_is_not_a_table():
     twice = pd.concat([rows(), rows()[["sex"]]], axis=1)
     with pytest.raises(TableError, match="repeated: 'sex'"):
         check_table(twice, GRAPH)
+
+
+def test_levels_in_another_order_are_encoded_by_name():
+    """Concatenation can reorder categories; codes must follow the graph's levels, not the column's."""
+    graph = load_graph("cxr19")
+    column = pd.Categorical(["PA", "AP"], categories=["AP", "LATERAL", "PA"])
+    encoded = encode(pd.DataFrame({"view": column}), graph)["view"]
+    levels = graph.variables["view"].levels
+    assert [levels[int(i)] for i in encoded] == ["PA", "AP"]
