@@ -156,7 +156,12 @@ def _encode(values: pd.Series, variable: Variable) -> np.ndarray:
 
 def _canonical(values: pd.Series, variable: Variable, what: str) -> pd.Series:
     """Returns one column in canonical form."""
-    if variable.is_discrete and values.dtype == categories(variable):
+    # Two unordered categorical types are equal whatever the order of their levels, so look at the order.
+    if (
+        variable.is_discrete
+        and values.dtype == categories(variable)
+        and tuple(values.cat.categories) == variable.levels
+    ):
         return values
     numbers, bad = normalise(values, variable)
     if bad.any():
