@@ -1,14 +1,16 @@
 """Fitting an SCM node by node: which rows each mechanism may use, and what the fit never saw.
 
-A mechanism is fitted on the rows where its variable and its observed parents are known. Variables
-that no row records get no mechanism, and are left out as parents.
+A mechanism is fitted on the rows where its variable and its observed parents are known, or from
+there on by EM on what all rows say (`em`). Variables that no row records get no mechanism, and are
+left out as parents.
 """
 
 import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from torch import Tensor
 from cxrcausal.errors import GraphError, TableError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
+from cxrcausal.randomness import label_words, uniform
 from cxrcausal.scm.intervention import Observed
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.table import check_table, encode
@@ -25,7 +28,11 @@ from cxrcausal.scm.table import check_table, encode
 if TYPE_CHECKING:
     from cxrcausal.scm.fit import Coupling, Family
 
-__all__ = ["Fitted", "data_fingerprint", "learn"]
+__all__ = ["Fitted", "Missing", "data_fingerprint", "learn"]
+
+Missing = Literal["available", "em"]
+"""What a fit makes of rows with unknown cells: each mechanism learns from the rows where it and its
+parents are known, or all of them learn from what every row says, by EM."""
 
 logger = logging.getLogger("cxrcausal")
 
@@ -101,12 +108,16 @@ def learn(
     hidden: tuple[int, ...],
     seed: int,
     progress: bool | None,
+    missing: Missing = "available",
 ) -> Fitted:
     """Fits every mechanism of a graph, see `FlowSCM.fit`."""
-    from tqdm.auto import tqdm
+    from cxrcausal.scm.em import maximise_evidence, set_aside
 
-    from cxrcausal.scm.fit import fit_mechanism
-
+    if missing not in get_args(Missing):
+        raise TableError(
+            f"missing={missing!r} is not known{nearest(missing, get_args(Missing))}; allowed: "
+            f"{summarise(get_args(Missing))}"
+        )
     table = check_table(table, graph, what="the table to fit")
     if not len(table):
         raise TableError("the table to fit has no rows")
@@ -120,6 +131,61 @@ def learn(
     never = [name for name in graph.variables if name not in observed]
     if never:
         logger.info("never observed, so without a mechanism: %s", ", ".join(never))
+    how = {"family": family, "coupling": coupling, "seed": seed, "hidden": hidden}
+    policies = dict(table.attrs.get("cxrcausal", {}))
+    if missing != "available":
+        policies["missing"] = missing
+    fitted = partial(
+        Fitted.of,
+        graph,
+        observed=observed,
+        policies=policies,
+        data_fingerprint=data_fingerprint(table, graph),
+    )
+    if missing == "available":
+        return fitted(_fit_known(graph, values, patients, observed, how, progress))
+    held = set_aside(patients, len(table), seed)
+    rows = torch.from_numpy(~held)
+    start = fitted(
+        _fit_known(
+            graph,
+            {name: x[rows] for name, x in _startable(graph, values, observed, seed).items()},
+            None if patients is None else patients[~held],
+            observed,
+            how,
+            progress,
+            warn=False,
+        )
+    )
+    known = {name: values[name] for name in start.mechanisms}
+    return fitted(
+        maximise_evidence(
+            start.mechanisms,
+            start.supports,
+            known,
+            held,
+            table.index if table.index.is_unique else pd.RangeIndex(len(table)),
+            seed=seed,
+            progress=progress,
+        )
+    )
+
+
+def _fit_known(
+    graph: CausalGraph,
+    values: Mapping[str, Tensor],
+    patients: np.ndarray | None,
+    observed: Observed,
+    how: Mapping[str, Any],
+    progress: bool | None,
+    *,
+    warn: bool = True,
+) -> dict[str, Mechanism]:
+    """Returns every mechanism fitted on the rows where it and its observed parents are known."""
+    from tqdm.auto import tqdm
+
+    from cxrcausal.scm.fit import fit_mechanism
+
     mechanisms = {}
     thin: list[str] = []
     bar = tqdm(
@@ -129,24 +195,37 @@ def learn(
         bar.set_postfix_str(name)
         parents = tuple(graph.variables[p] for p in graph.parents(name) if p in observed)
         thin += _unmet(graph.variables[name], parents, values, observed)
-        mechanisms[name] = fit_mechanism(
-            graph.variables[name],
-            parents,
-            values,
-            patients,
-            family=family,
-            coupling=coupling,
-            seed=seed,
-            hidden=hidden,
-        )
-    if thin:
+        mechanisms[name] = fit_mechanism(graph.variables[name], parents, values, patients, **how)
+    if thin and warn:
         logger.warning(
             "some mechanisms saw no row of a level of a parent, and extrapolate there: %s",
             summarise(thin, 10),
         )
-    return Fitted.of(
-        graph, mechanisms, observed, table.attrs.get("cxrcausal"), data_fingerprint(table, graph)
-    )
+    return mechanisms
+
+
+def _startable(
+    graph: CausalGraph, values: Mapping[str, Tensor], observed: Observed, seed: int
+) -> dict[str, Tensor]:
+    """Returns values from which every mechanism can be started.
+
+    Where a variable is never known beside all of its parents (two sources that record different
+    columns), unknown parents are filled at random with known values of their own: EM then learns
+    what the start cannot know.
+    """
+    filled = dict(values)
+    for name in observed:
+        parents = [p for p in graph.parents(name) if p in observed]
+        together = ~torch.stack([filled[v].isnan() for v in (name, *parents)]).any(0)
+        if bool(together.any()):
+            continue
+        for parent in parents:
+            x = filled[parent]
+            known, lacks = x[~x.isnan()], x.isnan()
+            labels = label_words(pd.RangeIndex(len(x)))
+            at = uniform(seed, labels, f"{parent} start").squeeze(1) * len(known)
+            filled[parent] = torch.where(lacks, known[at.to(torch.int64)], x)
+    return filled
 
 
 def data_fingerprint(table: pd.DataFrame, graph: CausalGraph) -> str:

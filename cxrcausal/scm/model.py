@@ -32,7 +32,7 @@ from cxrcausal.randomness import fresh_seed, label_words
 from cxrcausal.scm.answer import counterfactual_table, read_evidence, remark_on
 from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.intervention import Do, resolve
-from cxrcausal.scm.learn import Fitted, learn
+from cxrcausal.scm.learn import Fitted, Missing, learn
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.network import Supports
 from cxrcausal.scm.posterior import Draws, fill_unknown, log_evidence
@@ -170,6 +170,7 @@ class FlowSCM:
         table: pd.DataFrame,
         groups: str | np.ndarray | pd.Series | None = None,
         *,
+        missing: Missing = "available",
         seed: int = 0,
         progress: bool | None = None,
     ) -> "FlowSCM":
@@ -179,6 +180,8 @@ class FlowSCM:
             table: The rows; as `check_table` accepts them.
             groups: Whose rows they are (a column, or one value per row): validation rows are those
                 of other patients. Each row is its own patient if None.
+            missing: `available` stops there; `em` goes on, by EM, to raise the likelihood of all
+                that is known in every row, unknown cells being missing at random.
             seed: Of everything random in the fit.
             progress: Whether to show a progress bar; on a terminal only if None.
 
@@ -186,7 +189,8 @@ class FlowSCM:
             This SCM.
 
         Raises:
-            TableError: If the table lacks a column or holds a value that is not allowed.
+            TableError: If the table lacks a column or holds a value that is not allowed, or
+                `missing` is neither word.
         """
         self._fitted = learn(
             self.graph,
@@ -197,6 +201,7 @@ class FlowSCM:
             hidden=self.hidden,
             seed=seed,
             progress=progress,
+            missing=missing,
         )
         self._said = set()
         return self
