@@ -1,4 +1,4 @@
-"""From the rows that a user gives to values, and from the values of another world back to a table."""
+"""From the values of another world back to a table, with remarks on what was asked of it."""
 
 import logging
 from collections.abc import Mapping
@@ -6,57 +6,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.exogenous import sample_index
 from cxrcausal.scm.intervention import Observed, Setting
-from cxrcausal.scm.learn import Fitted
 from cxrcausal.scm.network import Values
-from cxrcausal.scm.table import check_table, column, encode
+from cxrcausal.scm.table import column, encode
 
-__all__ = ["counterfactual_table", "read_evidence", "remark_on"]
+__all__ = ["counterfactual_table", "remark_on"]
 
 logger = logging.getLogger("cxrcausal")
-
-
-def read_evidence(
-    rows: pd.DataFrame, graph: CausalGraph, fitted: Fitted, device: torch.device
-) -> tuple[pd.DataFrame, dict[str, Tensor], dict[str, int]]:
-    """Returns the rows in canonical form, their values, and what the fit never saw of them.
-
-    Arguments:
-        rows: The rows as the user gives them.
-        graph: The graph.
-        fitted: The fit; what it never observed (a variable, or a level of one) reads as unknown.
-        device: Where the values shall be.
-
-    Returns:
-        The canonical table; values (rows,) of the observed variables, NaN where unknown; and how
-        many rows hold evidence that the fit never observed, by variable or `variable=level`.
-
-    Raises:
-        TableError: If a column is missing or a value is not allowed.
-    """
-    table = check_table(rows, graph, columns=fitted.mechanisms)
-    attrs, table.attrs = table.attrs, {}  # pandas copies them with every column that is looked at
-    unseen = {
-        name: int(table[name].notna().sum())
-        for name in graph.variables
-        if name not in fitted.mechanisms and name in table.columns
-    }
-    values, supports = {}, fitted.supports
-    for name, x in encode(table, graph, fitted.mechanisms).items():
-        x, variable = x.to(device), graph.variables[name]
-        support = supports[name]
-        if support is not None and len(support) < len(variable.levels):
-            foreign = ~torch.isin(x, support) & ~x.isnan()
-            for level in x[foreign].unique():
-                unseen[f"{name}={variable.levels[int(level)]}"] = int((x == level).sum())
-            x = torch.where(foreign, torch.nan, x)
-        values[name] = x
-    table.attrs = attrs
-    return table, values, {word: count for word, count in unseen.items() if count}
 
 
 def remark_on(

@@ -259,9 +259,7 @@ class ExpectationStep:
         return {name: x[chosen] for name, x in values.items()}
 
 
-def _completions_per_row(
-    supports: Supports, informed: dict[str, Tensor], rows: int
-) -> Tensor:
+def _completions_per_row(supports: Supports, informed: dict[str, Tensor], rows: int) -> Tensor:
     """Returns how many completions each row has (rows,); infinite with an unknown continuum."""
     number = torch.ones(rows, dtype=torch.float64)
     for name, told in informed.items():

@@ -23,7 +23,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from cxrcausal.scm.completion import ExpectationStep, Patterns
 from cxrcausal.scm.fit import improve_mechanism
@@ -42,9 +41,7 @@ FEWEST_GROUPS = 50  # with fewer patients none can be spared for validation
 logger = logging.getLogger("cxrcausal")
 
 
-def set_aside(
-    groups: np.ndarray | None, rows: int, seed: int, share: float = 0.2
-) -> np.ndarray:
+def set_aside(groups: np.ndarray | None, rows: int, seed: int, share: float = 0.2) -> np.ndarray:
     """Returns which rows (rows,) belong to validation patients; none where patients are few.
 
     Arguments:
@@ -61,6 +58,7 @@ def set_aside(
 
 def maximise_evidence(
     mechanisms: Mapping[str, Mechanism],
+    children: Mapping[str, Mechanism],
     supports: Supports,
     values: Values,
     held: np.ndarray,
@@ -74,8 +72,9 @@ def maximise_evidence(
 
     Arguments:
         mechanisms: Fitted mechanisms, causes before effects; left as they are.
+        children: What soft evidence speaks through (`likelihood`); nothing of it is fitted.
         supports: The values that each variable may have.
-        values: Values (rows,) by variable, NaN where unknown.
+        values: Values (rows,) by variable and child, NaN where unknown.
         held: Which rows (rows,) are set aside to watch the fit.
         index: The row labels, which decide the draws with `seed`.
         seed: Of the draws for rows with too many completions to list.
@@ -84,13 +83,14 @@ def maximise_evidence(
     """
     from tqdm.auto import tqdm
 
-    current = copy.deepcopy(dict(mechanisms))
+    current = {**copy.deepcopy(dict(mechanisms)), **children}
+    supports = {**supports, **dict.fromkeys(children)}
     train = Patterns.of(values, np.flatnonzero(~held), index)
     everyone = Patterns.of(values, np.arange(len(held)), index) if held.any() else train
     watched = Patterns.of(values, np.flatnonzero(held), index) if held.any() else train
     step = ExpectationStep(current, supports, train, seed, num_samples)
     watch = step if watched is train else ExpectationStep(current, supports, watched, seed)
-    open_to = _improvable(current, values)
+    open_to = _improvable(mechanisms, values)
     logger.info(
         "EM: %d distinct rows of %d, %d completions", len(train.count), len(held), len(step.row)
     )
@@ -114,8 +114,8 @@ def maximise_evidence(
     if everyone is not train:
         last = ExpectationStep(current, supports, everyone, seed, num_samples)
         for _ in range(LAST):
-            _maximise(best_state, last, list(best_state))
-    return best_state
+            _maximise(best_state, last, list(mechanisms))
+    return {name: best_state[name] for name in mechanisms}
 
 
 def _improvable(mechanisms: Mapping[str, Mechanism], values: Values) -> list[str]:

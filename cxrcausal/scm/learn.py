@@ -22,6 +22,7 @@ from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
 from cxrcausal.randomness import label_words, uniform
 from cxrcausal.scm.intervention import Observed
+from cxrcausal.scm.likelihood import Likelihood, read_likelihood
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.table import check_table, encode
 
@@ -109,6 +110,7 @@ def learn(
     seed: int,
     progress: bool | None,
     missing: Missing = "available",
+    likelihood: Likelihood | None = None,
 ) -> Fitted:
     """Fits every mechanism of a graph, see `FlowSCM.fit`."""
     from cxrcausal.scm.em import maximise_evidence, set_aside
@@ -131,6 +133,11 @@ def learn(
     never = [name for name in graph.variables if name not in observed]
     if never:
         logger.info("never observed, so without a mechanism: %s", ", ".join(never))
+    if likelihood and missing != "em":
+        raise TableError(
+            f"likelihood speaks of unknown cells, which a fit with missing={missing!r} leaves out; "
+            f"give missing='em'"
+        )
     how = {"family": family, "coupling": coupling, "seed": seed, "hidden": hidden}
     policies = dict(table.attrs.get("cxrcausal", {}))
     if missing != "available":
@@ -157,12 +164,13 @@ def learn(
             warn=False,
         )
     )
-    known = {name: values[name] for name in start.mechanisms}
+    children, said = read_likelihood(likelihood, table.index, graph.variables, observed)
     return fitted(
         maximise_evidence(
             start.mechanisms,
+            children,
             start.supports,
-            known,
+            {name: values[name] for name in start.mechanisms} | said,
             held,
             table.index if table.index.is_unique else pd.RangeIndex(len(table)),
             seed=seed,

@@ -15,7 +15,7 @@ References:
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -29,12 +29,13 @@ from cxrcausal.errors import GraphError, NotFittedError, UnobservedError, summar
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
 from cxrcausal.randomness import fresh_seed, label_words
-from cxrcausal.scm.answer import counterfactual_table, read_evidence, remark_on
+from cxrcausal.scm.answer import counterfactual_table, remark_on
+from cxrcausal.scm.evidence import BATCH, Evidence, chunks, draws_of, read_evidence
 from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.intervention import Do, resolve
 from cxrcausal.scm.learn import Fitted, Missing, learn
+from cxrcausal.scm.likelihood import Likelihood
 from cxrcausal.scm.mechanism import Mechanism
-from cxrcausal.scm.network import Supports
 from cxrcausal.scm.posterior import Draws, fill_unknown, log_evidence
 from cxrcausal.scm.probability import counterfactual_law, law_columns
 from cxrcausal.scm.replay import abduct_noise, affected_by, needed_for, replay
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from cxrcausal.scm.fit import Coupling, Family
 
 __all__ = ["FlowSCM"]
-
-BATCH = 2**16
-"""How many rows times draws are in memory at once unless a caller says otherwise."""
 
 logger = logging.getLogger("cxrcausal")
 
@@ -171,6 +169,7 @@ class FlowSCM:
         groups: str | np.ndarray | pd.Series | None = None,
         *,
         missing: Missing = "available",
+        likelihood: Likelihood | None = None,
         seed: int = 0,
         progress: bool | None = None,
     ) -> "FlowSCM":
@@ -182,6 +181,7 @@ class FlowSCM:
                 of other patients. Each row is its own patient if None.
             missing: `available` stops there; `em` goes on, by EM, to raise the likelihood of all
                 that is known in every row, unknown cells being missing at random.
+            likelihood: Soft evidence on unknown cells, see `Likelihood`; for `em` only.
             seed: Of everything random in the fit.
             progress: Whether to show a progress bar; on a terminal only if None.
 
@@ -202,6 +202,7 @@ class FlowSCM:
             seed=seed,
             progress=progress,
             missing=missing,
+            likelihood=likelihood,
         )
         self._said = set()
         return self
@@ -213,23 +214,25 @@ class FlowSCM:
         self,
         rows: pd.DataFrame,
         *,
+        likelihood: Likelihood | None = None,
         unobserved: Literal["ignore", "error"] = "ignore",
         batch_size: int = BATCH,
+        progress: bool | None = None,
     ) -> pd.Series:
         """Returns the log-probability of the known cells of each row, unknown ones summed out.
 
         Ages count as probabilities per whole year; a continuum without a resolution as a density
-        per unit.
+        per unit; soft evidence (`likelihood`) as the likelihood that is given.
 
         Raises:
             TableError: If rows are not usable, or an exact sum would be too large.
         """
-        table, values = self._read(rows, unobserved)
+        known = self._read(rows, unobserved, likelihood)
         parts = [
-            log_evidence(self.mechanisms, self._supports, part, table.index[start:stop])
-            for start, stop, part in self._chunks(values, len(table), batch_size)
+            log_evidence(known.mechanisms, known.supports, *known.part(chunk))
+            for chunk in chunks(len(known.table), batch_size, "log_prob", progress)
         ]
-        return pd.Series(_joined(parts).cpu().numpy(), index=table.index, name="log_prob")
+        return pd.Series(_joined(parts).cpu().numpy(), index=known.table.index, name="log_prob")
 
     @torch.no_grad()
     def score(
@@ -250,7 +253,8 @@ class FlowSCM:
             A column per observed variable, NaN where it or an observed parent is unknown (a known
             positive finding decides a definition all the same); or their sum, NaN where a term is.
         """
-        table, values = self._read(rows, unobserved)
+        known = self._read(rows, unobserved)
+        values = known.values
         scores = {}
         for name, mechanism in self.mechanisms.items():
             pa = {p.name: values[p.name] for p in mechanism.parents}
@@ -263,7 +267,7 @@ class FlowSCM:
                 values[name][at], {p: value[at] for p, value in pa.items()}
             )
             scores[name] = score.cpu().numpy()
-        frame = pd.DataFrame(scores, index=table.index)
+        frame = pd.DataFrame(scores, index=known.table.index)
         return frame if per_variable else frame.sum(axis=1, skipna=False).rename("score")
 
     # --- the three steps -----------------------------------------------------------------------
@@ -303,8 +307,10 @@ class FlowSCM:
         num_samples: int = 1,
         seed: int | None = None,
         *,
+        likelihood: Likelihood | None = None,
         unobserved: Literal["ignore", "error"] = "ignore",
         batch_size: int = BATCH,
+        progress: bool | None = None,
     ) -> Exogenous:
         """Draws every variable's noise from its exact posterior given the known cells of its row.
 
@@ -313,20 +319,21 @@ class FlowSCM:
             num_samples: How many draws each row gets.
             seed: Decides the draws, with row label, variable and draw; row labels must be unique
                 then. A fresh seed, and rows by position, if None.
+            likelihood: Soft evidence on unknown cells, see `Likelihood`.
             unobserved: Whether evidence that the fit never saw is ignored or an error.
             batch_size: How many rows times draws are worked on at once.
+            progress: Whether to show a progress bar; on a terminal only if None.
 
         Raises:
             TableError: If rows are not usable, or unknown cells too many for an exact posterior.
         """
-        table, values = self._read(rows, unobserved)
-        draws = self._draws(table.index, seed, num_samples)
+        known = self._read(rows, unobserved, likelihood)
+        table, values = known.table, known.values
+        draws = draws_of(table.index, seed, num_samples)
         parts = []
-        for start, stop, part in self._chunks(values, len(table), batch_size // num_samples):
-            some = draws.part(start, stop)
-            filled = fill_unknown(
-                self.mechanisms, self._supports, part, some, table.index[start:stop]
-            )
+        for chunk in chunks(len(table), batch_size // num_samples, "abduct", progress):
+            some, (part, index) = draws.part(*chunk), known.part(chunk)
+            filled = fill_unknown(known.mechanisms, known.supports, part, some, index)
             parts.append((filled, abduct_noise(self.mechanisms, filled, some, self.mechanisms)))
         return Exogenous(
             self.graph.fingerprint,
@@ -348,6 +355,7 @@ class FlowSCM:
         clip: bool = False,
         keep: bool = True,
         batch_size: int = BATCH,
+        progress: bool | None = None,
     ) -> pd.DataFrame:
         """Returns the world in which `do` is set and the noise is the same; deterministic.
 
@@ -359,6 +367,7 @@ class FlowSCM:
             keep: Whether cells whose parents do not change are taken over instead of predicted.
                 The answer is the same; False shows it.
             batch_size: How many rows times draws are worked on at once.
+            progress: Whether to show a progress bar; on a terminal only if None.
 
         Returns:
             The table of that world; where clipping stopped values, ``attrs["clipped"]`` counts the
@@ -384,15 +393,15 @@ class FlowSCM:
         stopped = remark_on(settings, facts, self.observed)
         samples, n = noise.num_samples, len(rows)
         parts = []
-        for start, stop, _ in self._chunks({}, n, batch_size // samples):
-            piece = slice(start * samples, stop * samples)
+        for chunk in chunks(n, batch_size // samples, "predict", progress):
+            piece = slice(chunk.start * samples, chunk.stop * samples)
             parts.append(
                 replay(
                     self.mechanisms,
                     {name: x[piece].to(self.device) for name, x in noise.values.items()},
                     {name: u[piece].to(self.device) for name, u in noise.noise.items()},
-                    {name: setting.take(slice(start, stop)) for name, setting in settings.items()},
-                    rows.index[start:stop],
+                    {name: setting.take(chunk.rows) for name, setting in settings.items()},
+                    rows.index[chunk.rows],
                     keep=keep,
                 )
             )
@@ -414,8 +423,10 @@ class FlowSCM:
         *,
         impute: bool = False,
         clip: bool = False,
+        likelihood: Likelihood | None = None,
         unobserved: Literal["ignore", "error"] = "ignore",
         batch_size: int = BATCH,
+        progress: bool | None = None,
     ) -> pd.DataFrame:
         """Returns what would have been, had `do` been set: `predict(abduct(rows), do)`.
 
@@ -429,22 +440,25 @@ class FlowSCM:
             seed: As in `abduct`.
             impute: Whether unknown cells are returned as drawn instead of as unknown.
             clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            likelihood: Soft evidence on unknown cells, see `Likelihood`.
             unobserved: Whether evidence that the fit never saw is ignored or an error.
-            batch_size: How many rows times draws are worked on at once.
+            batch_size: How many rows times draws are worked on at once; the answer is the same.
+            progress: Whether to show a progress bar; on a terminal only if None.
         """
-        table, values = self._read(rows, unobserved)
+        seen = self._read(rows, unobserved, likelihood)
+        table, values = seen.table, seen.values
         settings = resolve(do, table, self.graph, self.observed, clip=clip)
         stopped = remark_on(settings, values, self.observed)
-        draws = self._draws(table.index, seed, num_samples)
+        draws = draws_of(table.index, seed, num_samples)
         affected = affected_by(self.mechanisms, settings)
         needed = None if impute else needed_for(self.mechanisms, affected)
         shown = set(self.mechanisms) if impute else {*settings, *affected}
         parts = []
-        for start, stop, part in self._chunks(values, len(table), batch_size // num_samples):
-            some, index = draws.part(start, stop), table.index[start:stop]
-            filled = fill_unknown(self.mechanisms, self._supports, part, some, index, needed)
+        for chunk in chunks(len(table), batch_size // num_samples, "counterfactual", progress):
+            some, (part, index) = draws.part(*chunk), seen.part(chunk)
+            filled = fill_unknown(seen.mechanisms, seen.supports, part, some, index, needed)
             noise = abduct_noise(self.mechanisms, filled, some, affected)
-            here = {name: setting.take(slice(start, stop)) for name, setting in settings.items()}
+            here = {name: setting.take(chunk.rows) for name, setting in settings.items()}
             star = replay(self.mechanisms, filled, noise, here, index)
             parts.append({name: star[name] for name in shown})
         star = {name: _joined([part[name] for part in parts]) for name in shown}
@@ -462,6 +476,7 @@ class FlowSCM:
         of: str,
         *,
         clip: bool = False,
+        likelihood: Likelihood | None = None,
         unobserved: Literal["ignore", "error"] = "ignore",
         num_samples: int = 1000,
         seed: int | None = None,
@@ -477,6 +492,7 @@ class FlowSCM:
             do: What is set.
             of: The variable asked about.
             clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            likelihood: Soft evidence on unknown cells, see `Likelihood`.
             unobserved: Whether evidence that the fit never saw is ignored or an error.
             num_samples: How many draws stand in for a sum that is too large.
             seed: Of these draws.
@@ -494,7 +510,8 @@ class FlowSCM:
                 f"{of!r} was never observed in the fit, so nothing can be said of it; observed: "
                 f"{', '.join(self.mechanisms)}"
             )
-        table, values = self._read(rows, unobserved)
+        seen = self._read(rows, unobserved, likelihood)
+        table, values = seen.table, seen.values
         settings = resolve(do, table, self.graph, self.observed, clip=clip)
         remark_on(settings, values, self.observed)
         if of not in {*settings, *affected_by(self.mechanisms, settings)} and settings:
@@ -503,9 +520,9 @@ class FlowSCM:
                 of,
                 summarise(settings),
             )
-        draws = self._draws(table.index, seed, num_samples)
+        draws = draws_of(table.index, seed, num_samples)
         law, error = counterfactual_law(
-            self.mechanisms, self._supports, values, settings, of, table.index, draws
+            seen.mechanisms, seen.supports, values, settings, of, table.index, draws
         )
         result = pd.DataFrame(
             law.cpu().numpy(),
@@ -559,56 +576,35 @@ class FlowSCM:
             )
         return self._fitted
 
-    @property
-    def _supports(self) -> Supports:
-        return self._state.supports
-
     def _say_once(self, key: str, message: str, *words: object) -> None:
         if key not in self._said:
             self._said.add(key)
             logger.warning(message, *words)
 
-    def _draws(self, index: pd.Index, seed: int | None, num_samples: int) -> Draws:
-        """Returns the random numbers of some rows: by label under a seed, by position without."""
-        if num_samples < 1:
-            raise ValueError(f"num_samples is at least 1; found {num_samples}")
-        if seed is None:
-            return Draws(fresh_seed(), label_words(pd.RangeIndex(len(index))), num_samples)
-        return Draws(seed, label_words(index), num_samples)
-
     def _read(
-        self, rows: pd.DataFrame, unobserved: Literal["ignore", "error"]
-    ) -> tuple[pd.DataFrame, dict[str, Tensor]]:
-        """Returns the rows in canonical form, and as values of the observed variables.
-
-        Evidence that the fit never saw (a variable, or a level of one) becomes unknown.
-        """
-        table, values, unseen = read_evidence(rows, self.graph, self._state, self.device)
-        if unseen:
-            words = ", ".join(f"{word} ({count} rows)" for word, count in unseen.items())
+        self,
+        rows: pd.DataFrame,
+        unobserved: Literal["ignore", "error"],
+        likelihood: Likelihood | None = None,
+    ) -> Evidence:
+        """Returns what is known of the rows, what the fit never saw of it being unknown."""
+        known = read_evidence(rows, self.graph, self._state, self.device, likelihood)
+        if known.unseen:
+            words = ", ".join(f"{word} ({count} rows)" for word, count in known.unseen.items())
             if unobserved == "error":
                 raise UnobservedError(f"the fit never observed {words}")
             self._say_once(
-                f"unseen {sorted(unseen)}",
+                f"unseen {sorted(known.unseen)}",
                 "evidence that the fit never observed is ignored: %s",
                 words,
             )
-        if any(bool(x.isnan().any()) for x in values.values()):
+        if any(bool(known.values[v].isnan().any()) for v in self.mechanisms):
             self._say_once(
                 "missing",
                 "unknown cells are drawn or summed out given the known ones, assuming that they are "
                 "missing at random; radiographs are not used as evidence for them",
             )
-        return table, values
-
-    def _chunks(
-        self, values: Mapping[str, Tensor], n: int, size: int
-    ) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
-        """Yields start, stop and values of chunks of rows; one empty chunk if there are no rows."""
-        step = max(1, size)
-        for start in range(0, max(n, 1), step):
-            stop = min(start + step, n)
-            yield start, stop, {name: x[start:stop] for name, x in values.items()}
+        return known
 
 
 def _recorded(table: pd.DataFrame, stopped: dict[str, int]) -> pd.DataFrame:
