@@ -11,6 +11,7 @@ from cxrcausal.scm.logic import LogicMechanism
 from cxrcausal.scm.mechanism import Mechanism, Parents
 from cxrcausal.scm.model import FlowSCM
 from cxrcausal.scm.nominal import GumbelMechanism
+from cxrcausal.scm.replacement import Replace
 from cxrcausal.scm.spline import SplineFlow
 from cxrcausal.scm.table import check_table, decode, encode
 
@@ -28,6 +29,7 @@ __all__ = [
     "Mechanism",
     "MonotoneFlow",
     "Parents",
+    "Replace",
     "Scale",
     "Shift",
     "SplineFlow",

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.exogenous import sample_index
-from cxrcausal.scm.intervention import Observed, Setting
+from cxrcausal.scm.intervention import Setting
+from cxrcausal.scm.learn import Fitted
 from cxrcausal.scm.network import Values
 from cxrcausal.scm.table import column, encode
 
@@ -19,36 +21,95 @@ logger = logging.getLogger("cxrcausal")
 
 
 def remark_on(
-    settings: Mapping[str, Setting], values: Values, observed: Observed
+    settings: Mapping[str, Setting], values: Values, rows: pd.DataFrame, fitted: Fitted
 ) -> dict[str, int]:
-    """Warns where a continuous variable is set to what the fit never saw.
+    """Warns, once for all, where variables are set to what the fit never saw.
+
+    That is a number outside the range that was observed, or a value that was observed, but never in
+    the row's own source (the level of a context, as it is or as it is set).
 
     Arguments:
         settings: What is set.
         values: The factual values (rows,), NaN where unknown.
-        observed: What the fit has seen.
+        rows: The factual rows, canonical.
+        fitted: What the fit has seen.
 
     Returns:
         In how many rows each variable stops at its bounds, where it does.
     """
     stopped = {}
+    beyond = []
     for name, setting in settings.items():
-        if setting.variable.is_discrete:
+        if setting.mechanism is not None:
             continue
-        low, high = observed[name]
         wanted = setting.wanted(values[name])
-        beyond = int(((wanted < low) | (wanted > high)).sum())
-        if beyond:
-            logger.warning(
-                "do sets %r in %d row(s) outside what the fit observed, %g to %g: its effects "
-                "there are extrapolated",
-                name,
-                beyond,
-                low,
-                high,
-            )
-        stopped[name] = setting.stopped(values[name])
+        outside = torch.zeros_like(wanted, dtype=torch.bool)
+        if not setting.variable.is_discrete:
+            low, high = fitted.observed[name]
+            outside = (wanted < low) | (wanted > high)
+            count = int(outside.reshape(len(rows), -1).any(-1).sum())
+            if count:
+                beyond.append(
+                    f"{name!r} in {count} row(s) outside what the fit observed, {low:g} to {high:g}"
+                )
+            stopped[name] = setting.stopped(values[name])
+        beyond += _unmet_in_context(settings, name, wanted, outside, rows, fitted)
+    if beyond:
+        logger.warning(
+            "do leaves the observed support, and effects there are extrapolated: it sets %s",
+            "; ".join(beyond),
+        )
     return {name: count for name, count in stopped.items() if count}
+
+
+def _unmet_in_context(
+    settings: Mapping[str, Setting],
+    name: str,
+    wanted: Tensor,
+    outside: Tensor,
+    rows: pd.DataFrame,
+    fitted: Fitted,
+) -> list[str]:
+    """Returns which values (rows, ...) are set in a context in which the fit never saw them."""
+    unmet = []
+    for context, by_level in fitted.observed_by.items():
+        if context == name or context not in rows.columns:
+            continue
+        variable = settings[name].variable
+        for level, seen in by_level.items():
+            here = _in_context(settings, context, level, rows)
+            some, known = wanted[here].reshape(int(here.sum()), -1), seen.get(name, ())
+            if not len(some):
+                continue
+            inside = ~outside[here].reshape(some.shape) & ~some.isnan()
+            if not variable.is_discrete:
+                low, high = known or (np.inf, -np.inf)
+                count = int((inside & ((some < low) | (some > high))).any(1).sum())
+                if count:
+                    span = (
+                        f"outside its {low:g} to {high:g}" if known else "which it never records"
+                    )
+                    unmet.append(f"{name!r} in {count} row(s) of {context}={level}, {span}")
+                continue
+            for code in some[inside].unique():
+                word = variable.levels[int(code)]
+                if word not in known:
+                    count = int((some == code).any(1).sum())
+                    unmet.append(
+                        f"{name}={word} in {count} row(s) of {context}={level}, where the fit "
+                        f"never saw it"
+                    )
+    return unmet
+
+
+def _in_context(
+    settings: Mapping[str, Setting], context: str, level: str, rows: pd.DataFrame
+) -> Tensor:
+    """Returns which rows (rows,) have a level of a context in the world that is set."""
+    setting = settings.get(context)
+    if setting is None or setting.values is None or setting.is_drawn:
+        return torch.from_numpy((rows[context] == level).to_numpy(bool, copy=True))
+    return setting.values.cpu() == setting.variable.levels.index(level)
 
 
 def counterfactual_table(

@@ -68,6 +68,13 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
         "hidden": list(scm.hidden),
         "policies": dict(scm.policies),
         "observed": {name: list(seen) for name, seen in scm.observed.items()},
+        "observed_by": {
+            context: {
+                level: {name: list(seen) for name, seen in variables.items()}
+                for level, variables in levels.items()
+            }
+            for context, levels in scm._state.observed_by.items()
+        },
         "mechanisms": described,
         "versions": package_versions(),
     }
@@ -129,6 +136,7 @@ def load_scm(
             _key(file, description, "observed"),
             _key(file, description, "policies"),
             _key(file, description, "data_fingerprint"),
+            description.get("observed_by"),  # not in folders written before it was recorded
         )
     except (CxrCausalError, KeyError) as error:
         raise CheckpointError(f"{file}: the mechanisms do not fit the graph: {error}") from error

@@ -39,7 +39,7 @@ from cxrcausal.scm.posterior import (
     log_evidence,
 )
 
-__all__ = ["Expectation", "ExpectationStep", "FamilyCells", "Patterns"]
+__all__ = ["Expectation", "ExpectationStep", "FamilyCells", "Patterns", "log_known"]
 
 MOST_KEPT = 128
 """The most completions of one row that are listed and weighted exactly; beyond it, draws."""
@@ -49,6 +49,9 @@ MOST_LISTED = 2**14
 
 CHUNK = 2**19
 """How many completions are listed at once where they are only drawn from."""
+
+MANY_PATTERNS = 64
+"""From how many patterns of absence on listing completions is quicker than elimination."""
 
 
 @final
@@ -221,8 +224,11 @@ class ExpectationStep:
         """Returns all completions of some rows: places among them, values and log-weights."""
         row, values = _list(mechanisms, self.supports, self.patterns.values, self.informed, rows)
         total = torch.zeros(len(row), dtype=torch.float64)
-        for mechanism in mechanisms.values():
-            total += FamilyCells.of(mechanism, values).log_prob(mechanism)
+        for name, mechanism in mechanisms.items():
+            pa = {p.name: values[p.name] for p in mechanism.parents}
+            ready = ~torch.stack([values[name], *pa.values()]).isnan().any(0)
+            x, pa = values[name][ready], {p: value[ready] for p, value in pa.items()}
+            total[ready] += mechanism.log_prob(x, pa)
         return torch.searchsorted(rows, row), values, total
 
     def _drawn(self, mechanisms: Mechanisms) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
@@ -257,6 +263,27 @@ class ExpectationStep:
         wanted = starts[:, None] + u * (ends - starts)[:, None]
         chosen = torch.searchsorted(reached, wanted).minimum(last[:, None]).flatten()
         return {name: x[chosen] for name, x in values.items()}
+
+
+def log_known(
+    mechanisms: Mechanisms, supports: Supports, values: Values, index: pd.Index
+) -> Tensor:
+    """Returns the log-probability (rows,) of each row's known cells, by whichever sum is quicker.
+
+    Elimination works on all rows that lack the same cells; where rows lack all kinds of cells, it
+    is quicker to list the completions of all rows at once. Both are exact.
+
+    Raises:
+        TableError: If an exact sum would be too large.
+    """
+    lacks = torch.stack([values[name].isnan() for name in mechanisms])
+    if lacks.device.type != "cpu" or torch.unique(lacks, dim=1).shape[1] < MANY_PATTERNS:
+        return log_evidence(mechanisms, supports, values, index)
+    kinds, place = distinct_rows(values, mechanisms, np.arange(len(index)))
+    told = {name: values[name][kinds] for name in mechanisms}
+    once = torch.ones(len(kinds), dtype=torch.float64)
+    step = ExpectationStep(mechanisms, supports, Patterns(told, once, index[kinds.numpy()]), 0)
+    return step.log_evidence(mechanisms)[place]
 
 
 def _completions_per_row(supports: Supports, informed: dict[str, Tensor], rows: int) -> Tensor:

@@ -48,12 +48,15 @@ class Fitted:
         observed: The levels (discrete) or the range (continuous) that were seen of each.
         policies: How the table was read, from `table.attrs["cxrcausal"]`.
         data_fingerprint: Of the fitted rows; None if nothing was fitted.
+        observed_by: What was seen of each variable under each level of each context (such as a
+            source): context to level to variable to levels or range.
     """
 
     mechanisms: dict[str, Mechanism]
     observed: dict[str, tuple]
     policies: dict[str, Any] = field(default_factory=dict)
     data_fingerprint: str | None = None
+    observed_by: dict[str, dict[str, dict[str, tuple]]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -63,6 +66,7 @@ class Fitted:
         observed: Observed | None,
         policies: Mapping[str, Any] | None = None,
         data_fingerprint: str | None = None,
+        observed_by: Mapping[str, dict] | None = None,
     ) -> "Fitted":
         """Returns given mechanisms, checked against the graph.
 
@@ -84,7 +88,7 @@ class Fitted:
             name: tuple(observed[name]) if observed is not None else _everything(m.variable)
             for name, m in ordered.items()
         }
-        return cls(ordered, seen, dict(policies or {}), data_fingerprint)
+        return cls(ordered, seen, dict(policies or {}), data_fingerprint, dict(observed_by or {}))
 
     @property
     def supports(self) -> dict[str, Tensor | None]:
@@ -148,6 +152,7 @@ def learn(
         observed=observed,
         policies=policies,
         data_fingerprint=data_fingerprint(table, graph),
+        observed_by=_seen_by_context(graph, values, observed),
     )
     if missing == "available":
         return fitted(_fit_known(graph, values, patients, observed, how, progress))
@@ -273,6 +278,27 @@ def _seen(variable: Variable, x: Tensor) -> tuple:
     if variable.is_discrete:
         return tuple(variable.levels[int(level)] for level in known.unique())
     return float(known.min()), float(known.max())
+
+
+def _seen_by_context(
+    graph: CausalGraph, values: Mapping[str, Tensor], observed: Observed
+) -> dict[str, dict[str, dict[str, tuple]]]:
+    """Returns what was seen of each variable under each observed level of each context."""
+    seen: dict[str, dict[str, dict[str, tuple]]] = {}
+    for context in observed:
+        variable = graph.variables[context]
+        if variable.role != "context" or not variable.is_discrete:
+            continue
+        seen[context] = {}
+        for level in observed[context]:
+            here = values[context] == variable.levels.index(str(level))
+            some = {name: values[name][here] for name in observed if name != context}
+            seen[context][str(level)] = {
+                name: _seen(graph.variables[name], x)
+                for name, x in some.items()
+                if not bool(x.isnan().all())
+            }
+    return seen
 
 
 def _everything(variable: Variable) -> tuple:

@@ -30,15 +30,17 @@ from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
 from cxrcausal.randomness import fresh_seed, label_words
 from cxrcausal.scm.answer import counterfactual_table, remark_on
+from cxrcausal.scm.completion import log_known
 from cxrcausal.scm.evidence import BATCH, Evidence, chunks, draws_of, read_evidence
 from cxrcausal.scm.exogenous import Exogenous
-from cxrcausal.scm.intervention import Do, resolve
+from cxrcausal.scm.intervention import Do, Setting, resolve
 from cxrcausal.scm.learn import Fitted, Missing, learn
 from cxrcausal.scm.likelihood import Likelihood
 from cxrcausal.scm.mechanism import Mechanism
-from cxrcausal.scm.posterior import Draws, fill_unknown, log_evidence
-from cxrcausal.scm.probability import counterfactual_law, law_columns
-from cxrcausal.scm.replay import abduct_noise, affected_by, needed_for, replay
+from cxrcausal.scm.posterior import Draws, fill_unknown
+from cxrcausal.scm.probability import cell_scores, counterfactual_law, law_columns
+from cxrcausal.scm.replacement import world_of
+from cxrcausal.scm.replay import abduct_noise, affected_by, draw_world, needed_for, replay
 from cxrcausal.scm.table import check_table, decode
 
 if TYPE_CHECKING:
@@ -229,7 +231,7 @@ class FlowSCM:
         """
         known = self._read(rows, unobserved, likelihood)
         parts = [
-            log_evidence(known.mechanisms, known.supports, *known.part(chunk))
+            log_known(known.mechanisms, known.supports, *known.part(chunk))
             for chunk in chunks(len(known.table), batch_size, "log_prob", progress)
         ]
         return pd.Series(_joined(parts).cpu().numpy(), index=known.table.index, name="log_prob")
@@ -254,19 +256,10 @@ class FlowSCM:
             positive finding decides a definition all the same); or their sum, NaN where a term is.
         """
         known = self._read(rows, unobserved)
-        values = known.values
-        scores = {}
-        for name, mechanism in self.mechanisms.items():
-            pa = {p.name: values[p.name] for p in mechanism.parents}
-            ready = ~values[name].isnan()
-            if not mechanism.variable.is_definition:
-                ready &= ~torch.stack([values[name], *pa.values()]).isnan().any(0)
-            at = ready.nonzero().squeeze(1)
-            score = torch.full_like(values[name], torch.nan)
-            score[at] = mechanism.log_prob(
-                values[name][at], {p: value[at] for p, value in pa.items()}
-            )
-            scores[name] = score.cpu().numpy()
+        scores = {
+            name: score.cpu().numpy()
+            for name, score in cell_scores(self.mechanisms, known.values).items()
+        }
         frame = pd.DataFrame(scores, index=known.table.index)
         return frame if per_variable else frame.sum(axis=1, skipna=False).rename("score")
 
@@ -283,15 +276,7 @@ class FlowSCM:
         seed = fresh_seed() if seed is None else seed
         index = pd.RangeIndex(n)
         draws = Draws(seed, label_words(index), 1)
-        noise: dict[str, Tensor] = {}
-        values: dict[str, Tensor] = {}
-        for name, mechanism in self.mechanisms.items():
-            u = draws.uniform(name, size=mechanism.noise_size).to(self.device)
-            noise[name] = mechanism.prior(u)
-            pa = {p.name: values[p.name] for p in mechanism.parents}
-            values[name] = mechanism.predict(noise[name], pa)
-            if values[name].shape != (n,):  # no parents, and a mechanism that says one for all
-                values[name] = values[name].expand(n).clone()
+        noise, values = draw_world(self.mechanisms, draws, self.device)
         everything = {
             name: values.get(name, torch.full((n,), torch.nan)) for name in self.graph.variables
         }
@@ -383,15 +368,17 @@ class FlowSCM:
                 f"SCM's graph {self.graph.name!r} has {self.graph.fingerprint}"
             )
         rows = check_table(noise.rows, self.graph, self.mechanisms, what="the noise's rows")
-        settings = resolve(do, rows, self.graph, self.observed, clip=clip)
+        samples, n = noise.num_samples, len(rows)
+        by_label = rows.index if rows.index.is_unique else pd.RangeIndex(n)
+        draws = Draws(noise.seed, label_words(by_label), samples)
+        settings = self._resolve(do, rows, draws, clip=clip)
         facts = {
             name: torch.where(
                 noise.known[name], noise.values[name][:: noise.num_samples], torch.nan
             )
             for name in settings
         }
-        stopped = remark_on(settings, facts, self.observed)
-        samples, n = noise.num_samples, len(rows)
+        stopped = remark_on(settings, facts, rows, self._state)
         parts = []
         for chunk in chunks(n, batch_size // samples, "predict", progress):
             piece = slice(chunk.start * samples, chunk.stop * samples)
@@ -447,11 +434,12 @@ class FlowSCM:
         """
         seen = self._read(rows, unobserved, likelihood)
         table, values = seen.table, seen.values
-        settings = resolve(do, table, self.graph, self.observed, clip=clip)
-        stopped = remark_on(settings, values, self.observed)
         draws = draws_of(table.index, seed, num_samples)
+        settings = self._resolve(do, table, draws, clip=clip)
+        stopped = remark_on(settings, values, table, self._state)
         affected = affected_by(self.mechanisms, settings)
-        needed = None if impute else needed_for(self.mechanisms, affected)
+        world = world_of(self.mechanisms, settings)
+        needed = None if impute else needed_for(self.mechanisms, affected, world)
         shown = set(self.mechanisms) if impute else {*settings, *affected}
         parts = []
         for chunk in chunks(len(table), batch_size // num_samples, "counterfactual", progress):
@@ -512,15 +500,15 @@ class FlowSCM:
             )
         seen = self._read(rows, unobserved, likelihood)
         table, values = seen.table, seen.values
-        settings = resolve(do, table, self.graph, self.observed, clip=clip)
-        remark_on(settings, values, self.observed)
+        draws = draws_of(table.index, seed, num_samples)
+        settings = self._resolve(do, table, draws, clip=clip)
+        remark_on(settings, values, table, self._state)
         if of not in {*settings, *affected_by(self.mechanisms, settings)} and settings:
             logger.warning(
                 "%r does not descend from %s: its counterfactual law is its factual one",
                 of,
                 summarise(settings),
             )
-        draws = draws_of(table.index, seed, num_samples)
         law, error = counterfactual_law(
             seen.mechanisms, seen.supports, values, settings, of, table.index, draws
         )
@@ -580,6 +568,15 @@ class FlowSCM:
         if key not in self._said:
             self._said.add(key)
             logger.warning(message, *words)
+
+    def _resolve(
+        self, do: Do | None, rows: pd.DataFrame, draws: Draws, *, clip: bool
+    ) -> dict[str, Setting]:
+        """Returns what each intervened variable is set to in these rows, checked."""
+        return resolve(
+            do, rows, self.graph, self.observed,
+            clip=clip, draws=draws, mechanisms=self.mechanisms,
+        )  # fmt: skip
 
     def _read(
         self,
