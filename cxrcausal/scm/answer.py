@@ -78,9 +78,10 @@ def _unmet_in_context(
         variable = settings[name].variable
         for level, seen in by_level.items():
             here = _in_context(settings, context, level, rows)
-            some, known = wanted[here].reshape(int(here.sum()), -1), seen.get(name, ())
-            if not len(some):
+            count = int(here.sum())
+            if not count:
                 continue
+            some, known = wanted[here].reshape(count, -1), seen.get(name, ())
             inside = ~outside[here].reshape(some.shape) & ~some.isnan()
             if not variable.is_discrete:
                 low, high = known or (np.inf, -np.inf)

@@ -240,7 +240,7 @@ class _Query:
         alike = torch.full_like(value, 1.0 / draws.num_samples)
         law = _collect(value, alike, columns)
         if columns is not None:
-            return law, float((law * (1 - law) / draws.num_samples).sqrt().max())
+            return law, float((law * (1 - law) / draws.num_samples).clamp(min=0.0).sqrt().max())
         level = torch.tensor(LEVELS, dtype=law.dtype, device=law.device)
         spread = (level * (1 - level) / draws.num_samples).sqrt()
         low = value.quantile((level - spread).clamp(min=0.0), dim=1)
