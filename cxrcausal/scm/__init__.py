@@ -5,6 +5,7 @@ from cxrcausal.scm.edges import DirectEdges, FlowEdges
 from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.fit import MECHANISMS, fit_mechanism
 from cxrcausal.scm.flow import ContinuousFlow, MonotoneFlow
+from cxrcausal.scm.importance import WeightedDraws, importance_posterior
 from cxrcausal.scm.interval import IntervalMechanism
 from cxrcausal.scm.intervention import Scale, Shift, healthy, scale, shift
 from cxrcausal.scm.logic import LogicMechanism
@@ -33,11 +34,13 @@ __all__ = [
     "Scale",
     "Shift",
     "SplineFlow",
+    "WeightedDraws",
     "check_table",
     "decode",
     "encode",
     "fit_mechanism",
     "healthy",
+    "importance_posterior",
     "scale",
     "shift",
 ]

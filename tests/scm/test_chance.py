@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from closed_form import COMPLETE, TableMechanism, clinic, table_of
-from torch.distributions import Beta, Bernoulli, Categorical, Normal, Uniform
+from torch.distributions import Bernoulli, Beta, Categorical, Normal, Uniform
 
 from cxrcausal.errors import InterventionError, UnobservedError
 from cxrcausal.graph import CausalGraph, Variable
@@ -52,7 +52,9 @@ def test_each_row_and_draw_has_its_own():
 
 def test_probability_under_a_law_is_the_mixture():
     """P(effect) under chance is the law's mean of P(effect) under each value, exactly."""
-    rows = pd.concat([table_of(SCM, COMPLETE), table_of(SCM, {"effusion": 1.0})], ignore_index=True)
+    rows = pd.concat(
+        [table_of(SCM, COMPLETE), table_of(SCM, {"effusion": 1.0})], ignore_index=True
+    )
     ask = {"of": "effusion", "seed": 0}
     each = [SCM.counterfactual_probability(rows, {"sex": v}, **ask) for v in ("Female", "Male")]
     mixed = SCM.counterfactual_probability(rows, {"sex": {"Female": 0.2, "Male": 0.8}}, **ask)
@@ -83,7 +85,10 @@ def test_a_law_for_each_row():
         ({"sex": {"Male": 0.5}}, r"'sex'.* probabilities 0.5, which sum to 0.5"),
         ({"sex": {"Male": 1.5, "Female": -0.5}}, "not negative and sum to 1"),
         ({"sex": {"Mael": 1.0}}, r"'sex' to 'Mael' with some probability; allowed: 'Female'"),
-        ({"sex": {"Male": "often"}}, "mapping from value to probability; found the probability 'of"),
+        (
+            {"sex": {"Male": "often"}},
+            "mapping from value to probability; found the probability 'of",
+        ),
         ({"sex": Normal(0.0, 1.0)}, "Normal; 'sex' has levels, so give a mapping"),
         ({"view": Bernoulli(0.5)}, r"Bernoulli of 2 values; 'view' has the levels 'PA', 'AP'"),
         ({"age": Normal(torch.zeros(2), 1.0)}, r"batch shape \(2,\).*each row \(1,\)"),
@@ -102,7 +107,7 @@ def test_a_level_that_the_fit_never_saw_has_no_chance():
     """Not even where it happens not to be drawn."""
     seen = {**SCM.observed, "view": ("PA", "AP")}
     scm = FlowSCM.from_mechanisms(SCM.graph, SCM.mechanisms, seen)
-    with pytest.raises(UnobservedError, match="'LATERAL'.*observed: 'PA', 'AP'"):
+    with pytest.raises(UnobservedError, match=r"'LATERAL'.*observed: 'PA', 'AP'"):
         scm.counterfactual(MANY.head(2), {"view": {"PA": 0.999, "LATERAL": 0.001}}, seed=0)
 
 
