@@ -15,7 +15,7 @@ from cxrcausal.scm.learn import Fitted
 from cxrcausal.scm.network import Values
 from cxrcausal.scm.table import column, encode
 
-__all__ = ["counterfactual_table", "remark_on"]
+__all__ = ["counterfactual_table", "remark_on", "stacked"]
 
 logger = logging.getLogger("cxrcausal")
 
@@ -154,3 +154,13 @@ def counterfactual_table(
         result.index = sample_index(rows.index, samples)
     result.attrs = dict(rows.attrs)
     return result
+
+
+def stacked(parts: list[pd.DataFrame], attrs: dict) -> pd.DataFrame:
+    """Returns the tables of consecutive rows as one, with the given attributes."""
+    if len(parts) > 1:
+        for part in parts:
+            part.attrs = {}  # pandas compares them, one by one
+        parts = [pd.concat(parts)]
+    parts[0].attrs = dict(attrs)
+    return parts[0]
