@@ -4,6 +4,7 @@ from cxrcausal.graph.adjustment import AdjustmentSets
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.diff import GraphDiff
 from cxrcausal.graph.edge import EDGE_KINDS, Edge, EdgeKind, HiddenCause, Selection
+from cxrcausal.graph.falsify import Falsification
 from cxrcausal.graph.identify import Hedge, Identification
 from cxrcausal.graph.read import list_graphs, load_graph
 from cxrcausal.graph.separation import Independence
@@ -15,6 +16,7 @@ __all__ = [
     "CausalGraph",
     "Edge",
     "EdgeKind",
+    "Falsification",
     "GraphDiff",
     "Hedge",
     "HiddenCause",

@@ -9,7 +9,7 @@ References:
     | (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, final
@@ -28,11 +28,13 @@ from cxrcausal.graph.variable import Variable
 
 if TYPE_CHECKING:
     import networkx as nx
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cxrcausal.graph.adjustment import AdjustmentSets
     from cxrcausal.graph.diff import GraphDiff
+    from cxrcausal.graph.falsify import Falsification
     from cxrcausal.graph.identify import Identification
 
 __all__ = ["CausalGraph", "Names"]
@@ -319,6 +321,21 @@ class CausalGraph:
         from cxrcausal.graph.identify import identify
 
         return identify(self, self._names(x), self._names(y), selection=selection)
+
+    def falsify(
+        self,
+        table: "pd.DataFrame",
+        groups: "str | Sequence[Hashable] | None" = None,
+        *,
+        compare: "CausalGraph | Sequence[CausalGraph]" = (),
+        alpha: float = 0.05,
+        tolerance: float = 1e-4,
+    ) -> "Falsification":
+        """Returns what data say of every independence and edge, see `falsify.falsify`."""
+        from cxrcausal.graph.falsify import falsify
+
+        bars = {"alpha": alpha, "tolerance": tolerance}
+        return falsify(self, table, groups, compare=compare, **bars)
 
     # --- changing ------------------------------------------------------------------------------
 
