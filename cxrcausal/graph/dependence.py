@@ -41,7 +41,7 @@ from scipy.stats import chi2
 
 from cxrcausal.graph.cells import Cells, Column, Patterns
 
-__all__ = ["Dependence", "Tester"]
+__all__ = ["Dependence", "PairTest"]
 
 FEWEST = 30
 """From so many rows on a test is made."""
@@ -78,7 +78,7 @@ class Dependence:
 
 
 @final
-class Tester:
+class PairTest:
     """Tests pairs on one table, keeping what several tests share.
 
     Arguments:
@@ -96,13 +96,13 @@ class Tester:
         known = (left.code >= 0) & (right.code >= 0) & (patterns.code >= 0)
         rows = int(known.sum())
         if rows < FEWEST:
-            return Dependence(rows, note=f"{rows} rows in which all is known")
+            return Dependence(rows, note=f"all is known in fewer than {FEWEST} rows")
         whole = rows == self.cells.rows
         at = patterns.code if whole else patterns.code[known]
         left, right = (_seen(c, c.code if whole else c.code[known]) for c in (left, right))
         for name, column in ((x, left), (y, right)):
             if len(column.values) < 2:
-                return Dependence(rows, note=f"{name} has a single value in the {rows} rows")
+                return Dependence(rows, note=f"{name} has a single value in these rows")
         group = self.cells.group if whole or self.cells.group is None else self.cells.group[known]
         model = self._null(left, at, patterns, (x, z, tuple(left.values)))
         tilde, cell, cell_at = _residual(right, at, patterns, model)
@@ -367,7 +367,11 @@ def _linear_gain(residual: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def _logistic_gain(
     logits: np.ndarray, counts: np.ndarray, added: np.ndarray
 ) -> tuple[float, float]:
-    """Returns the log-likelihood gained with the best coefficients of `added`, and the first."""
+    """Returns the log-likelihood gained with the best coefficients of `added`, and the first.
+
+    An intercept moves along: the null model's own is the best without what is added, not with it.
+    """
+    added = np.concatenate([added, np.ones((len(added), 1))], axis=1)
     base = _log_likelihood(logits, counts)
     size = counts.sum(1)
     wide, deep = counts.shape[1] - 1, added.shape[1]

@@ -26,7 +26,7 @@ import pandas as pd
 from cxrcausal.errors import GraphError, TableError
 from cxrcausal.graph.cells import Cells
 from cxrcausal.graph.claims import Claim, claims
-from cxrcausal.graph.dependence import Dependence, Tester
+from cxrcausal.graph.dependence import Dependence, PairTest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,7 +169,7 @@ def falsify(
     known = [v for v, c in cells.columns.items() if (c.code >= 0).any()]
     if len(known) < 2:
         raise TableError(f"only {len(known)} variables are known in any row; a test needs two")
-    tester = Tester(cells)
+    pair = PairTest(cells)
     tested: dict[tuple[str, str, tuple[str, ...]], Dependence] = {}
     parts = []
     for one in graphs:
@@ -178,7 +178,7 @@ def falsify(
         for claim, held in _to_test(one, seen, cells):
             key = (claim.x, claim.y, held)
             if key not in tested:
-                tested[key] = tester.test(*key)
+                tested[key] = pair.test(*key)
             rows.append(_row(one.name, claim, tested[key], cells.rows))
         rows += [
             _row(one.name, claim, Dependence(0, note="no row knows one of the two"), cells.rows)

@@ -65,19 +65,21 @@ def falsify_figure(result: "Falsification", most: int = 12) -> "Figure":
         apart = own[own["kind"] == "independence"].head(most)
         edges = own[own["kind"] == "edge"].iloc[::-1].head(most).iloc[::-1]
         count = own["verdict"].value_counts()
-        title = f"{graph}: {count.get('misfit', 0)} independencies contradicted"
+        independent = (own["kind"] == "independence").sum()
+        title = f"{graph}\n{count.get('misfit', 0)} of {independent} independencies contradicted"
         _bars(axes[0, j], apart, title, result.tolerance)
         title = f"{count.get('unsupported', 0)} of {(own['kind'] == 'edge').sum()} edges not seen"
         _bars(axes[1, j], edges, title, result.tolerance)
         drawn |= {*apart["verdict"], *edges["verdict"]}
     for axis in axes[1]:
-        axis.set_xlabel("nats per row", fontsize=8)
+        axis.set_xlabel("nats per row  (in brackets: log odds ratio)", fontsize=8)
+    handles = [Patch(color=COLOURS[v], label=SAID[v]) for v in COLOURS if v in drawn]
     figure.legend(
-        handles=[Patch(color=COLOURS[v], label=SAID[v]) for v in COLOURS if v in drawn],
+        handles=handles,
         loc="outside lower center",
-        ncols=3,
+        ncols=max(1, min(len(handles), 2 * len(graphs) + 1)),
         frameon=False,
-        fontsize=8,
+        fontsize=7,
     )
     return figure
 
