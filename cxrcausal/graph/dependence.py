@@ -207,19 +207,11 @@ def _seen(column: Column, code: np.ndarray) -> Column:
     return Column((np.cumsum(occurs) - 1)[code], column.values[occurs], column.continuous)
 
 
-def _added(column: Column) -> np.ndarray:
-    """Returns what may enter of a variable by distinct value, (values, features)."""
-    if column.continuous:
-        x = column.scaled()
-        return np.stack([x, x**2], axis=1)
-    return np.eye(len(column.values))[:, 1:]
-
-
 def _residual(
     column: Column, at: np.ndarray, patterns: Patterns, model: _Null
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns what z leaves of y by cell (pattern and value), each row's cell, each cell's pattern."""
-    features, code = _added(column), column.code
+    features, code = column.features(), column.code
     levels, count = len(features), len(patterns.design)
     joint = at * levels + code
     tally = np.bincount(joint, minlength=count * levels)

@@ -101,7 +101,7 @@ class Falsification:
                 f"{graph}: of {len(independent)} independencies {count['misfit']} contradicted, "
                 f"{count['excused']} excused, {count['holds']} hold; of {len(own) - len(independent)} "
                 f"edges {count['supported']} seen, {count['unsupported']} not; "
-                f"{count['untested']} untested; {cost.sum():.4f} nats a row left out",
+                f"{count['untested']} untested; the independencies' gains add to {cost.sum():.4f} nats a row",
             ]
             for title, some in (
                 ("contradicted", self.misfits(graph)),

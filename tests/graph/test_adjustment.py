@@ -7,22 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from laws import Law, subsets
-from random_graphs import binary, graphs
+from random_graphs import graph_of, graphs
 
 from cxrcausal.errors import GraphError
-from cxrcausal.graph import CausalGraph, HiddenCause, Selection, load_graph
+from cxrcausal.graph import load_graph
 from cxrcausal.graph.estimand import Conditional, Product, Sum
-
-
-def graph_of(edges, hidden=(), selection=()):
-    """A graph from arrows, the nodes that each hidden cause touches, and what selects."""
-    names = dict.fromkeys(v for group in (*edges, *hidden, *selection) for v in group)
-    return CausalGraph(
-        [binary(n) for n in names],
-        edges,
-        hidden=[HiddenCause(f"u{i}", tuple(h)) for i, h in enumerate(hidden)],
-        selection=[Selection(f"s{i}", tuple(s)) for i, s in enumerate(selection)],
-    )
 
 
 def is_adjustment_set(graph, x, y, z):

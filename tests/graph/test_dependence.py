@@ -55,7 +55,7 @@ def test_of_a_continuous_variable_it_is_least_squares():
     assert found.nats == pytest.approx(-0.5 * np.log(1 - r**2) - 1 / len(table), abs=1e-6)
     assert np.isnan(found.log_odds)
     both = PairTest(Cells(table, GRAPH, None)).test("z", "age", ("y",))
-    assert both.df == 4  # two levels of z, age and its square
+    assert both.df == 8  # two levels of z, and a spline of four parts
 
 
 def test_films_twice_are_no_new_patients():

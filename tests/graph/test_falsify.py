@@ -203,7 +203,7 @@ def test_real_labels_name_selection(shared_data):
     """CheXpert: the published graph leaves out more, the revision's misfits are negative."""
     from cxrcausal.data import read_table
 
-    raw = pd.read_csv(shared_data / "metadata" / "chexpert_metadata.csv.gz", nrows=40_000)
+    raw = pd.read_csv(shared_data / "metadata" / "chexpert_metadata.csv.gz", nrows=30_000)
     table = read_table(raw, "chexpert")
     published, extended = load_graph("cxr19"), load_graph("cxr19-extended")
     found = published.falsify(table, "patient_id", compare=extended)
@@ -213,6 +213,5 @@ def test_real_labels_name_selection(shared_data):
     assert {strongest["x"], strongest["y"]} == {"pneumothorax", "edema"}
     assert strongest["log_odds"] < -0.7
     assert "imaged_and_mentioned" in strongest["excused_by"]
-    assert set(own.loc[own["y"] == "dataset", "note"]) == {
-        "dataset has a single value in these rows"
-    }
+    alone = own.loc[(own["y"] == "dataset") & (own["x"] != "race"), "note"]
+    assert set(alone) == {"dataset has a single value in these rows"}

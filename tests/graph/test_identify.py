@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from laws import Law
-from random_graphs import graphs
-from test_adjustment import graph_of
+from random_graphs import graph_of, graphs
 
 from cxrcausal.errors import GraphError
 from cxrcausal.graph import load_graph
