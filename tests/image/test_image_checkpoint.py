@@ -5,7 +5,6 @@ import torch
 
 import cxrcausal as cx
 from cxrcausal.errors import CheckpointError
-from cxrcausal.files import atomic_path
 from cxrcausal.image import load_image_mechanism, save_image_mechanism
 
 
@@ -83,18 +82,3 @@ def test_weights_of_another_recipe_are_named(flow, tmp_path):
         CheckpointError, match=r"does not fit its recipe; at fault: 'network\.blocks"
     ):
         load_image_mechanism(tmp_path)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    target = tmp_path / "file.txt"
-    target.write_text("old")
-
-    def fail():
-        with atomic_path(target) as beside:
-            beside.write_text("half")
-            raise RuntimeError("power cut")
-
-    with pytest.raises(RuntimeError, match="power cut"):
-        fail()
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
