@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.counterfactual.result import Counterfactual, changed_cells, guidance_record
+from cxrcausal.device import resolve_device
 from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summarise
 from cxrcausal.graph import CausalGraph
 from cxrcausal.randomness import fresh_seed, label_words
@@ -65,9 +66,17 @@ class CounterfactualModel:
         return self.scm.graph
 
     def to(self, device: str | torch.device) -> "CounterfactualModel":
-        """Moves the image mechanism to a device, and returns the model; the SCM stays on the CPU."""
+        """Moves the image mechanism to a device, and returns the model; the SCM stays on the CPU.
+
+        Arguments:
+            device: `auto` (a GPU if there is one), `cpu`, `cuda:0`, …
+
+        Raises:
+            CxrCausalError: If there is no such device here.
+        """
+        found = resolve_device(device)
         if self.image is not None:
-            self.image.to(device)
+            self.image.to(found)
         return self
 
     def counterfactual(
@@ -81,6 +90,8 @@ class CounterfactualModel:
         num_samples: int = 1,
         seed: int | None = None,
         impute: bool = False,
+        clip: bool = False,
+        unobserved: Literal["ignore", "error"] = "ignore",
         metadata_only: bool = False,
         batch_size: int = 64,
         progress: bool = False,
@@ -96,7 +107,11 @@ class CounterfactualModel:
             num_steps: Steps of the flow in each direction; the recipe's if left out.
             num_samples: Counterfactuals per patient (of what the data leave undecided).
             seed: Makes the answer a function of (seed, row label).
-            impute: Whether unknown cells that the answer needed are given in it, as drawn.
+            impute: Whether unknown cells are given in the answer's table, as drawn. The radiograph is
+                painted with them unknown all the same: what was drawn was not seen in it.
+            clip: Whether to stop at a variable's bounds instead of refusing to leave them; the table's
+                ``attrs["clipped"]`` counts the rows by variable.
+            unobserved: Whether metadata that the fit never saw are ignored or an error.
             metadata_only: Whether to leave the radiographs out.
             batch_size: Radiographs at a time.
             progress: Whether to show a progress bar.
@@ -109,14 +124,19 @@ class CounterfactualModel:
         rows = check_table(self._complete(rows), self.graph)
         if not metadata_only:
             self._check_images(images, rows)
-        exogenous = self.scm.abduct(rows, num_samples=num_samples, seed=seed)
-        table = self.scm.predict(exogenous, do, impute=impute)
+        exogenous = self.scm.abduct(
+            rows, num_samples=num_samples, seed=seed, unobserved=unobserved
+        )
+        # Painted from `table`: of a cell that is unknown on both sides nothing may change in the image.
+        table = self.scm.predict(exogenous, do, clip=clip)
+        shown = self.scm.predict(exogenous, do, impute=True, clip=clip) if impute else table
         repeated = rows.iloc[np.repeat(np.arange(len(rows)), num_samples)].set_axis(table.index)
         intervened, descendants = self._changes(repeated, table, do)
         blocked = self._blocked(repeated, intervened | descendants, do)
         provenance = {
             "synthetic": True,
-            "do": {name: _plain(value) for name, value in do.items()},
+            "do": {name: _plain(value, rows.index) for name, value in do.items()},
+            "clip": clip,
             "guidance": guidance_record(guidance),
             "seed": exogenous.seed,
             "model": self.name,
@@ -130,7 +150,8 @@ class CounterfactualModel:
         unseen: dict[str, tuple] = {}
         if not metadata_only:
             assert images is not None
-            unseen = self._unseen(rows, table, do)
+            advice = "Ask with metadata_only=True for the metadata alone"
+            unseen = self._unseen(rows, table, do, advice)
             pictures = self._paint(
                 images, rows, repeated, table, intervened, descendants,
                 guidance, num_steps, batch_size, progress=progress,
@@ -138,7 +159,7 @@ class CounterfactualModel:
         columns, index = list(self.graph.variables), table.index
         return Counterfactual(
             factual=rows,
-            table=table,
+            table=shown,
             images=pictures[2],
             factual_images=None if metadata_only else images,
             reconstruction=pictures[1],
@@ -154,7 +175,7 @@ class CounterfactualModel:
 
     def sample(
         self, n: int, do: Mapping[str, Any] | None = None, *, seed: int | None = None,
-        num_steps: int | None = None, batch_size: int = 64,
+        num_steps: int | None = None, clip: bool = False, batch_size: int = 64,
     ) -> tuple[Tensor, pd.DataFrame]:  # fmt: skip
         """Returns `n` synthetic patients: radiographs (n, channel, height, width) and metadata.
 
@@ -163,15 +184,25 @@ class CounterfactualModel:
             do: An intervention under which they are drawn.
             seed: Makes them a function of (seed, 0 … n-1).
             num_steps: Steps of the flow; the recipe's if left out.
+            clip: Whether to stop at a variable's bounds instead of refusing to leave them.
             batch_size: Radiographs at a time.
 
         Raises:
             ImageError: If the model has no image mechanism.
+            InterventionError: If `do` is malformed.
+            UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
         """
         if self.image is None:
             raise ImageError(f"model {self.name!r} is of metadata alone; use model.scm.sample")
         seed = fresh_seed() if seed is None else seed
-        table = self.scm.sample(n, do, seed=seed)
+        table = self.scm.sample(n, do, seed=seed, clip=clip)
+        unseen = self._unseen(
+            table, table, do or {}, "Use model.scm.sample for the metadata alone"
+        )
+        if unseen:
+            logger.warning("painted as unknown, never seen by the image mechanism: %s", unseen)
+        if n == 0:
+            return torch.empty(0, *self.image.image_shape), table
         parents, _ = self.image.encode(table)
         noise = self.image.prior(label_words(table.index), seed)
         images = [
@@ -185,6 +216,8 @@ class CounterfactualModel:
     def save(self, folder: str | Path, **image_options: Any) -> Path:  # noqa: ANN401
         """Writes both parts into one folder, and returns it; `load_pretrained(folder)` reads them.
 
+        What an earlier save left there is replaced; its image mechanism goes if this model has none.
+
         Arguments:
             folder: Made if absent.
             image_options: What the image mechanism's `save` takes.
@@ -193,6 +226,9 @@ class CounterfactualModel:
         self.scm.save(folder)
         if self.image is not None:
             self.image.save(folder, **image_options)
+        else:
+            (folder / "image.json").unlink(missing_ok=True)  # without it there is no image model
+            (folder / "image.safetensors").unlink(missing_ok=True)
         return folder
 
     def __repr__(self) -> str:
@@ -245,9 +281,9 @@ class CounterfactualModel:
         return blocked
 
     def _unseen(
-        self, rows: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any]
+        self, rows: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any], advice: str
     ) -> dict[str, tuple]:
-        """Returns levels that the image mechanism never saw; refuses to set one.
+        """Returns levels that the image mechanism never saw; refuses to set one, and adds `advice`.
 
         Raises:
             UnobservedError: If the intervention sets such a level.
@@ -259,7 +295,7 @@ class CounterfactualModel:
                 raise UnobservedError(
                     f"do sets {name!r} to {summarise(levels)}, which the image mechanism of "
                     f"{self.name!r} never saw; seen: {summarise(self.image.seen.get(name, ()))}. "
-                    f"Ask with metadata_only=True for the metadata alone"
+                    f"{advice}"
                 )
             unseen[name] = tuple(dict.fromkeys((*unseen.get(name, ()), *levels)))
         self._warn_outside(table, do)
@@ -296,6 +332,8 @@ class CounterfactualModel:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns noise and reconstruction of each radiograph, and the counterfactual ones."""
         assert self.image is not None
+        if rows.empty:
+            return images, images, images  # none of each
         painter = self.image
         place = [list(self.graph.variables).index(v.name) for v in painter.attributes]
         was_set = torch.from_numpy(intervened[:, place]).to(painter.device)
@@ -334,10 +372,18 @@ def _part(
     return intervened, descendants, invariant
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401
-    """Returns an intervention's value as JSON can hold it."""
+def _plain(value: object, index: pd.Index) -> Any:  # noqa: ANN401
+    """Returns an intervention's value as JSON can hold it; one value per row is a list in rows' order."""
+    if isinstance(value, pd.Series) and value.index.is_unique:
+        value = value.reindex(index)
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, np.ndarray | pd.Series | Sequence) and not isinstance(value, str):
-        return [_plain(v) for v in np.asarray(value).tolist()]
+        return [_plain(v, index) for v in np.asarray(value).tolist()]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
     try:
         json.dumps(value)
     except TypeError:

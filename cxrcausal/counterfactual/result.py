@@ -94,10 +94,12 @@ class Counterfactual:
             The matplotlib Figure.
 
         Raises:
-            ValueError: If there are no images (`metadata_only`).
+            ValueError: If there are no images (`metadata_only`), or no rows.
         """
         if self.images is None or self.factual_images is None or self.reconstruction is None:
             raise ValueError("this answer holds metadata alone; there is no image to draw")
+        if not len(self.images):
+            raise ValueError("this answer has no rows; there is no image to draw")
         count = min(most, len(self.images))
         changes = self.changes()
         captions = []
@@ -121,14 +123,18 @@ class Counterfactual:
     def save(self, folder: str | Path) -> Path:
         """Writes `factual.csv`, `counterfactual.csv`, `changes.csv`, `provenance.json` and one PNG a row.
 
-        Every PNG says in its metadata that it is synthetic, and from which model and question. Each
-        file is complete or absent.
+        Every PNG says in its metadata that it is synthetic, from which model, and what was asked of its
+        own patient. Each file is complete or absent; what a larger answer left in the folder goes.
+        `provenance.json` is taken away first and written last, so where it stands the rest is its own.
 
         Returns:
             The folder.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "provenance.json").unlink(missing_ok=True)
+        for stale in folder.glob(f"counterfactual_{'[0-9]' * 6}.png"):
+            stale.unlink()
         tables = {
             "factual": self.factual,
             "counterfactual": self.table,
@@ -140,11 +146,20 @@ class Counterfactual:
         if self.images is not None:
             for position, image in enumerate(self.images):
                 save_synthetic(
-                    image, folder / f"counterfactual_{position:06d}.png", self.provenance
+                    image,
+                    folder / f"counterfactual_{position:06d}.png",
+                    self._provenance_of(position),
                 )
         with atomic_path(folder / "provenance.json") as beside:
             beside.write_text(json.dumps(self.provenance, indent=1) + "\n", encoding="utf-8")
         return folder
+
+    def _provenance_of(self, position: int) -> dict[str, Any]:
+        """Returns the provenance of one image: of one value per row its own, no other patient's."""
+        row = position // self._samples
+        do = self.provenance["do"]
+        own = {k: v[row] if isinstance(v, list) else v for k, v in do.items()}
+        return {**self.provenance, "do": own}
 
     def __repr__(self) -> str:
         """Says the question and the size of the answer."""

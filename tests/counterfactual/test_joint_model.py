@@ -1,6 +1,7 @@
 """The shipped default, asked about synthetic patients of its own."""
 
 import json
+import logging
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from PIL import Image as PillowImage
 import cxrcausal as cx
 from cxrcausal.errors import (
     CheckpointError,
+    CxrCausalError,
     ImageError,
     InterventionError,
     TableError,
@@ -144,6 +146,52 @@ def test_metadata_alone(model, patients):
         answer.plot()
 
 
+def test_imputed_cells_do_not_change_the_image(model, patients):
+    """Composition: nothing was set, so whatever was drawn for unknown cells, the image stays."""
+    images, rows = patients
+    unknown = rows.assign(view=np.nan, pleural_effusion=np.nan)
+    answer = model.counterfactual(images, unknown, {}, impute=True, num_steps=STEPS, seed=0)
+    assert answer.table["pleural_effusion"].notna().all()
+    assert answer.invariant.to_numpy().all()
+    torch.testing.assert_close(answer.images, answer.reconstruction)
+    masked = model.counterfactual(
+        images, unknown, {"sex": "Male"}, impute=False, num_steps=STEPS, seed=0
+    )
+    imputed = model.counterfactual(
+        images, unknown, {"sex": "Male"}, impute=True, num_steps=STEPS, seed=0
+    )
+    torch.testing.assert_close(imputed.images, masked.images)
+    assert list(imputed.blocked) == list(masked.blocked)
+
+
+def test_clipping_stops_at_the_bounds_and_is_recorded(model, patients):
+    images, rows = patients
+    ask = {"age": cx.shift(+100)}
+    with pytest.raises(InterventionError, match="clip=True"):
+        model.counterfactual(images, rows, ask, num_steps=STEPS, seed=0)
+    answer = model.counterfactual(images, rows, ask, clip=True, num_steps=STEPS, seed=0)
+    assert (answer.table["age"] == 110).all()
+    assert answer.table.attrs["clipped"] == {"age": 5}
+    assert answer.provenance["clip"] is True
+
+
+def test_unobserved_evidence_can_be_refused(model, patients):
+    images, rows = patients
+    race = rows.assign(race=pd.Categorical(["Asian"] * 5, ["White", "Black", "Asian"]))
+    with pytest.raises(UnobservedError, match="race"):
+        model.counterfactual(images, race, {"age": 50}, unobserved="error", num_steps=STEPS)
+
+
+def test_no_rows_are_no_answer_and_no_error(model, patients):
+    images, rows = patients
+    answer = model.counterfactual(images[:0], rows.head(0), {"sex": "Male"}, num_steps=STEPS)
+    assert answer.images.shape == (0, 1, 64, 64)
+    assert answer.table.empty
+    assert model.sample(0, seed=0)[0].shape == (0, 1, 64, 64)
+    with pytest.raises(ValueError, match="no rows"):
+        answer.plot()
+
+
 def test_absent_columns_are_unknown(model, patients):
     images, rows = patients
     few = rows[["age", "sex"]]
@@ -166,6 +214,47 @@ def test_save_writes_synthetic_images_and_their_provenance(answer, tmp_path):
     assert record["model"] == "cxr19-tiny"
 
 
+def test_each_image_tells_its_own_patient_alone(model, patients, tmp_path):
+    """One value per row: an image holds what was asked of its patient, and of nobody else."""
+    images, rows = patients
+    turned = pd.Series([61.0, 62.0, 63.0, 64.0, 65.0], index=rows.index)[::-1]
+    answer = model.counterfactual(
+        images, rows, {"age": turned, "sex": "Male"}, num_samples=2, num_steps=STEPS, seed=0
+    )
+    assert answer.provenance["do"]["age"] == [61.0, 62.0, 63.0, 64.0, 65.0]
+    answer.save(tmp_path)
+    for position in range(10):
+        with PillowImage.open(tmp_path / f"counterfactual_{position:06d}.png") as picture:
+            asked = json.loads(picture.info["Provenance"])["do"]
+        assert asked == {"age": 61.0 + position // 2, "sex": "Male"}
+
+
+def add_ten(rows):
+    return rows["age"] + 10
+
+
+def test_provenance_names_a_function(model, patients):
+    answer = model.counterfactual(
+        None, patients[1], {"age": add_ten, "sex": np.str_("Male")}, clip=True, metadata_only=True
+    )
+    assert answer.provenance["do"]["age"].endswith("test_joint_model.add_ten")
+    assert json.loads(json.dumps(answer.provenance))["do"]["sex"] == "Male"
+
+
+def test_a_smaller_answer_leaves_nothing_of_a_larger_one(model, patients, answer, tmp_path):
+    answer.save(tmp_path)
+    small = model.counterfactual(
+        patients[0][:1], patients[1].head(1), {"sex": "Male"}, num_steps=STEPS, seed=3
+    )
+    small.save(tmp_path)
+    assert [p.name for p in tmp_path.glob("*.png")] == ["counterfactual_000000.png"]
+    model.counterfactual(None, patients[1], {"sex": "Male"}, metadata_only=True, seed=3).save(
+        tmp_path
+    )
+    assert not list(tmp_path.glob("*.png"))
+    assert len(pd.read_csv(tmp_path / "counterfactual.csv")) == 5
+
+
 def test_plot_is_a_figure_and_a_file(answer, tmp_path):
     figure = answer.plot(tmp_path / "figure.png", most=2)
     assert len(figure.axes) == 8
@@ -184,6 +273,33 @@ def test_saved_model_answers_the_same(model, patients, answer, tmp_path):
     again = loaded.counterfactual(images, rows, {"sex": "Male"}, num_steps=STEPS, seed=3)
     pd.testing.assert_frame_equal(again.table, answer.table)
     assert torch.equal(again.images, answer.images)
+
+
+def test_a_model_of_metadata_leaves_no_older_image_mechanism(model, tmp_path):
+    model.save(tmp_path)
+    cx.CounterfactualModel(model.scm).save(tmp_path)
+    assert cx.load_pretrained(tmp_path).image is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scm.json", "scm.safetensors"]
+
+
+def test_sampling_refuses_what_the_image_mechanism_never_saw(model, caplog):
+    """As a counterfactual does: a row must not say LATERAL beside an image of an unknown view."""
+    joint = cx.CounterfactualModel(cx.load_pretrained("cxr19-public").scm, model.image)
+    with pytest.raises(UnobservedError, match=r"LATERAL.*model\.scm\.sample"):
+        joint.sample(2, {"view": "LATERAL"}, seed=0, num_steps=STEPS)
+    with caplog.at_level(logging.WARNING, "cxrcausal"):
+        joint.sample(8, seed=0, num_steps=STEPS)
+    assert "painted as unknown, never seen by the image mechanism" in caplog.text
+
+
+def test_device_by_name(model):
+    assert model.to("auto") is model
+    assert cx.load_pretrained("cxr19-tiny", device="auto").image is not None
+    with pytest.raises(CxrCausalError, match="allowed: auto, cpu"):
+        model.to("cudda")
+    with pytest.raises(CxrCausalError, match="ask for auto or cpu"):
+        model.to("cuda:99")
+    model.to("cpu")
 
 
 @pytest.mark.parametrize(
