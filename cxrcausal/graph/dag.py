@@ -338,9 +338,18 @@ class CausalGraph:
         rationale: str | None = None,
         source_ref: str | None = None,
     ) -> "CausalGraph":
-        """Returns the graph with one more arrow; into `image` as well."""
+        """Returns the graph with one more arrow; into `image` as well, without a description.
+
+        Raises:
+            GraphError: If an arrow into `image` is described, since its parents are a mere list.
+        """
         self._check(source, target)
         if target == IMAGE:
+            if (kind, rationale, source_ref) != (None, None, None):
+                raise GraphError(
+                    f"the arrow from {source!r} into 'image' takes no kind, rationale or "
+                    f"source_ref: the image's parents are a list, and carry none. Leave them out"
+                )
             return self._replace(image_parents=[*self.image_parents, source])
         return self._replace(
             edges=[*self.edges, Edge(source, target, kind, source_ref, rationale)]
