@@ -4,10 +4,15 @@ import contextlib
 import hashlib
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 
-__all__ = ["atomic_path", "sha256_of"]
+from cxrcausal.errors import CheckpointError
+
+__all__ = ["atomic_path", "sha256_of", "written_folder"]
 
 
 @contextlib.contextmanager
@@ -36,3 +41,30 @@ def sha256_of(path: str | Path) -> str:
     """
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def written_folder(folder: str | PathLike[str]) -> Iterator[Path]:
+    """Yields an empty folder beside the wanted one, whose files move there if all went well.
+
+    Each file is renamed by itself, so a process that dies between two leaves files of two saves: let
+    one of them hold the `sha256_of` the other.
+
+    Raises:
+        CheckpointError: If the path cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file; give a folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error}") from error
+    try:
+        yield beside
+        folder.mkdir(exist_ok=True)
+        for file in sorted(beside.iterdir()):
+            os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
