@@ -65,6 +65,17 @@ def test_missing_key_and_file_are_named(flow, tmp_path):
         load_image_mechanism(tmp_path / "nowhere")
 
 
+def test_a_mixture_of_two_saves_is_refused(flow, tmp_path):
+    """Equal shapes, other weights: only the digest tells a crash between the two renames."""
+    save_image_mechanism(flow, tmp_path / "first")
+    for parameter in flow.parameters():
+        parameter.add_(0.01)
+    save_image_mechanism(flow, tmp_path / "second")
+    (tmp_path / "second" / "image.safetensors").replace(tmp_path / "first" / "image.safetensors")
+    with pytest.raises(CheckpointError, match="the two are of different saves"):
+        load_image_mechanism(tmp_path / "first")
+
+
 def test_truncated_weights_are_refused(flow, tmp_path):
     save_image_mechanism(flow, tmp_path)
     weights = tmp_path / "image.safetensors"
