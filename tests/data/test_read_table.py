@@ -340,6 +340,30 @@ def test_films_golden(tmp_path):
     assert "edema" not in record["never_labelled"]
 
 
+def test_every_data_set_of_the_graph_can_be_named_in_a_list():
+    sources = {
+        "mimic-cxr": "MIMIC-CXR",
+        "chexpert": "CheXpert-Plus",
+        "CheXpert-Plus": "CheXpert-Plus",
+        "padchest": "PadChest",
+        "brax": "BRAX",
+        "NIH": "NIH",
+        "vindr-cxr": "VinDr-CXR",
+        "rexgradient": "ReXGradient",
+        "hannover-covid19": None,
+    }
+    assert {s for s in sources.values() if s} == set(
+        load_graph("cxr19").variables["dataset"].levels
+    )
+    rows = [(f"{s}.png", s, s, "50", "F", "PA", {"Edema": 1}) for s in sources]
+    table = read_table(pd.read_csv(StringIO(films_csv(*rows))), source="films")
+    assert table["dataset"].astype(object).where(table["dataset"].notna(), None).tolist() == list(
+        sources.values()
+    )
+    notes = table.attrs["cxrcausal"]["notes"]
+    assert notes == {"source is none of the graph's data sets": 1}
+
+
 def test_images_may_lie_elsewhere(tmp_path):
     table = read_table(nih(("No Finding", 1, 5, "M", "PA")), images=tmp_path)
     assert table["image"].tolist() == [str(tmp_path / "00000001_000.png")]
