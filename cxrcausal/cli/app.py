@@ -54,9 +54,14 @@ def read_assignments(texts: list[str], option: str) -> dict[str, str | float]:
 
 
 def main() -> None:
-    """Runs the command line; an error that the package raises on purpose is one line and exit 2."""
+    """Runs the command line; what the package refuses, or the disk, is one line and exit 2."""
     try:
         app()
     except CxrCausalError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise  # of no file that a user could look at
+        typer.echo(f"{type(error).__name__}: {error.filename}: {error.strerror}", err=True)
         sys.exit(2)

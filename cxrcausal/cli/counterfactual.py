@@ -27,7 +27,7 @@ def counterfactual(
     limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
     metadata_only: Annotated[bool, typer.Option(help="Leave the radiographs out.")] = False,
     seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda:0.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
     """Answers one intervention for every row; writes PNG, CSV and provenance."""
     loaded = load_pretrained(model, device=device)

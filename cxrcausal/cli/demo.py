@@ -35,7 +35,7 @@ def demo(
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-tiny",
     seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 109,
-    device: Annotated[str, typer.Option(help="cpu or cuda:0.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
     """Asks: had this patient been of the other sex, of another age, with or without an effusion?"""
     loaded = load_pretrained(model, device=device)

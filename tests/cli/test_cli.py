@@ -1,9 +1,12 @@
+import inspect
+
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from cxrcausal import cli
 from cxrcausal.cli import main
 from cxrcausal.cli.app import app, read_assignments
 from cxrcausal.graph import load_graph
@@ -52,6 +55,26 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("ImageError: ")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["film.png"]
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("no folder")
+    output = tmp_path / "file" / "graph.svg"
+    monkeypatch.setattr("sys.argv", ["cxrcausal", "graph", "--output", str(output)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert str(tmp_path / "file") in shown
+
+
+def test_importing_the_command_line_shadows_no_command():
+    """`cxrcausal.cli.graph` is the file of the command, as its name says."""
+    assert all(inspect.ismodule(module) for module in (cli.graph, cli.demo, cli.counterfactual))
+    assert {command.callback.__name__ for command in app.registered_commands} >= {
+        "graph", "demo", "counterfactual",
+    }  # fmt: skip
 
 
 def test_metadata_without_an_image_is_refused(tmp_path):
