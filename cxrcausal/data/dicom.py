@@ -7,8 +7,7 @@ the second step is the identity over the values that the stored bits can hold, s
 film gives the same pixels as its PNG.
 
 `PresentationLUTShape` is not applied on top: for a MONOCHROME1 film INVERSE says the same thing
-    once
-more (C.11.6.1.2), and inverting twice is the classical mistake.
+once more (C.11.6.1.2), and inverting twice is the classical mistake.
 """
 
 import logging

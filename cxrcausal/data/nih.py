@@ -103,7 +103,7 @@ def _years(ages: pd.Series) -> pd.Series:
 def _findings(labels: pd.Series, policies: Policies) -> Columns:
     """Returns the graph's findings: each of the few hundred distinct lists is read once."""
     codes, distinct = pd.factorize(labels)
-    lists = [frozenset(part.strip() for part in str(text).split("|")) for text in distinct]
+    lists = [frozenset(part.strip() for part in str(cell).split("|")) for cell in distinct]
     known = set(LABELS)
     for i, found in enumerate(lists):
         if wrong := sorted(found - known):

@@ -1,9 +1,8 @@
 """A film as a tensor: pixels in [0, 1], lungs dark, whatever the file was.
 
 PNG and JPEG are taken as they are displayed: 8 bits over 255, 16 bits over 65,535. DICOM goes
-    through
-its own grey-scale transformations in `dicom`. A file that cannot be a radiograph (in colour,
-several frames, another modality, no image at all) is refused by name and never guessed at.
+through its own grey-scale transformations in `dicom`. A file that cannot be a radiograph (in
+colour, several frames, another modality, no image at all) is refused by name and never guessed at.
 
 To make a square, the short side is brought to the asked size by Lanczos resampling, which filters
 before it thins out, and the middle of the long side is kept: a thorax fills its film.

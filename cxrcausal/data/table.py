@@ -57,15 +57,14 @@ def read_table(
             read as unknown, nearly all that is left of CheXpert's support devices is positive.
         uncertain: What a finding that the report calls uncertain is (CheXpert; NIH has none). Both
             policies are for report labels: `films` and `graph` come with the labels already
-                decided.
+            decided.
         images: The folder that image names are relative to; for `films` the list's own if left
             out.
         keep: Further columns of the source to carry along under their own names.
 
     Returns:
         A new table: one column per variable of the graph (categoricals with its levels, floats in
-            its
-        unit, NaN for unknown), `patient_id` and `image` (strings), then `keep`. With `graph`,
+        its unit, NaN for unknown), `patient_id` and `image` (strings), then `keep`. With `graph`,
         `patient_id` and `image` only where the table has them. ``attrs["cxrcausal"]`` records
         source, graph, policies, `never_labelled` (variables for which the source has no label) and
         `notes` (how many cells could not be taken as written, by reason).
