@@ -196,8 +196,8 @@ class Trainer:
         """
         if self.state_file.exists():
             self._resume()
-        for log in ("loss.csv", "held_out.csv"):
-            _forget(self.folder / log, self.step)
+        for name in ("loss.csv", "held_out.csv"):
+            _forget(self.folder / name, self.step)
         last = self.recipe.num_steps
         last = last if num_steps is None else min(last, self.step + num_steps)
         self.mechanism.train()
