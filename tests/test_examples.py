@@ -1,4 +1,4 @@
-"""Every example runs in its tiny mode on the real data, as a reader would start it."""
+"""Every example runs in its tiny mode as a reader would start it, on synthetic and on real patients."""
 
 import json
 import subprocess
@@ -27,13 +27,13 @@ def test_every_example_is_here():
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_example(name, shared_data, tmp_path):
+def test_example(name, any_data, tmp_path):
     run = subprocess.run(
         [
             sys.executable,
             EXAMPLES / f"{name}.py",
             "--data",
-            shared_data,
+            any_data,
             "--output",
             tmp_path,
             "--tiny",
