@@ -18,8 +18,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +48,13 @@ from cxrcausal.evaluation import (
     soundness,
     weighted_mean,
 )
-from cxrcausal.files import atomic_path
+from cxrcausal.evaluation.report import Report, interval_text, write_text
 from cxrcausal.graph import load_graph
 from cxrcausal.image import Guidance, RectifiedFlow, Solver, held_out_loss, load_image_mechanism
 from cxrcausal.randomness import label_words
 from cxrcausal.scm.table import check_table
+
+from soundness_tables import verdict, readme_table  # isort: skip  (the module beside this one)
 
 VALIDATION = (0.36, 0.39)  # as the shipped default was trained: these stop the predictor
 FINDINGS = ("pleural_effusion", "cardiomegaly")
@@ -88,35 +89,6 @@ class Fine:
     rows: np.ndarray
     noise: Tensor
     reconstruction: Tensor
-
-
-@dataclass
-class Report:
-    """What is printed, as markdown and as numbers."""
-
-    lines: list[str] = field(default_factory=list)
-    numbers: dict[str, Any] = field(default_factory=dict)
-    started: float = field(default_factory=time.perf_counter)
-
-    def say(self, text: str = "") -> None:
-        """Prints a line and keeps it."""
-        print(text, flush=True)
-        self.lines.append(text)
-
-    def table(self, frame: pd.DataFrame, digits: int = 3) -> None:
-        """Prints a table as markdown."""
-        frame = frame.reset_index() if frame.index.name else frame
-        cells = [[_cell(v, digits) for v in row] for row in frame.itertuples(index=False)]
-        self.say("| " + " | ".join(map(str, frame.columns)) + " |")
-        self.say("|" + "---|" * frame.shape[1])
-        for row in cells:
-            self.say("| " + " | ".join(row) + " |")
-        self.say()
-
-    def head(self, title: str) -> None:
-        """Starts a section, and says how long it took to come here."""
-        self.say(f"\n## {title}\n")
-        logging.info("%.0f s: %s", time.perf_counter() - self.started, title)
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -166,16 +138,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     seconds = time.perf_counter() - report.started
     report.numbers["seconds"] = seconds
     report.say(f"\n{seconds:.0f} s in all.")
-    write(args.output / "report.md", "\n".join(report.lines))
-    write(args.output / "report.json", json.dumps(report.numbers, indent=1, default=float))
-    write(args.output / "readme.md", readme_table(report.numbers))
+    report.save(args.output)
+    write_text(args.output / "readme.md", readme_table(report.numbers))
     return report.numbers
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    with atomic_path(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -264,7 +229,7 @@ def fitted_predictor(
             "cxr19", TARGETS, size=images.shape[-1], width=args.width, seed=0
         ).fit(images, table, validation=held, epochs=args.epochs)
         predictor.save(folder)
-        write(key_file, json.dumps(key))
+        write_text(key_file, json.dumps(key))
     quality = predictor_quality(predictor, test.images, test.table, resamples=args.resamples)
     report.table(quality)
     report.numbers["predictor"] = quality.to_dict(orient="index")
@@ -493,7 +458,7 @@ def effects(
         reversed_films=args.reversed_films,
         resamples=args.resamples,
     )
-    write(args.output / "effects.csv", found.to_csv(index=False).rstrip("\n"))
+    write_text(args.output / "effects.csv", found.to_csv(index=False).rstrip("\n"))
     report.say(
         "`shift` is the mean change of the predictor's score over the gap that real films show; "
         "the null is abduct and predict under unchanged parents, the guided null imposes the "
@@ -515,14 +480,14 @@ def effects(
                 "set": intervention,
                 "guidance": guidance,
                 "films": shift["films"],
-                "shift": f"{bold}{_interval(shift)}{bold}",
-                "null": _interval(shift, "null"),
-                "guided null": _interval(shift, "guided_null"),
-                "moved": _interval(part.loc["moved"]),
-                "reached": f"{_interval(part.loc['reached'])} (null {part.loc['reached', 'null']:.2f})",
-                "crossed": _interval(part.loc["crossed"]),
+                "shift": f"{bold}{interval_text(shift)}{bold}",
+                "null": interval_text(shift, "null"),
+                "guided null": interval_text(shift, "guided_null"),
+                "moved": interval_text(part.loc["moved"]),
+                "reached": f"{interval_text(part.loc['reached'])} (null {part.loc['reached', 'null']:.2f})",
+                "crossed": interval_text(part.loc["crossed"]),
                 "reversibility MAE": (
-                    f"{_interval(part.loc['reversibility'], digits=4)} "
+                    f"{interval_text(part.loc['reversibility'], digits=4)} "
                     f"(null {part.loc['reversibility', 'null']:.4f})"
                     if "reversibility" in part.index
                     else ""
@@ -540,7 +505,7 @@ def effects(
         row = {"set": intervention, "guidance": guidance}
         for _, other in others.iterrows():
             bold = "**" if other["excludes_null"] else ""
-            row[other["measure"][9:]] = f"{bold}{_interval(other)}{bold}"
+            row[other["measure"][9:]] = f"{bold}{interval_text(other)}{bold}"
         rows.append(row)
     report.table(pd.DataFrame(rows).reindex(columns=["set", "guidance", *TARGETS]).fillna(""))
     report.numbers["effects"] = wide.reset_index().to_dict(orient="records")
@@ -579,10 +544,10 @@ def finer_grid(
             {
                 "guidance": label,
                 "films": by.loc[(label, "shift"), "films"],
-                "shift": _interval(by.loc[(label, "shift")]),
-                "reached": _interval(by.loc[(label, "reached")]),
-                "reversibility MAE": _interval(by.loc[(label, "reversibility")], digits=4),
-                "null": _interval(by.loc[(label, "reversibility")], "null", digits=4),
+                "shift": interval_text(by.loc[(label, "shift")]),
+                "reached": interval_text(by.loc[(label, "reached")]),
+                "reversibility MAE": interval_text(by.loc[(label, "reversibility")], digits=4),
+                "null": interval_text(by.loc[(label, "reversibility")], "null", digits=4),
             }
             for label in GUIDANCES
         )
@@ -714,120 +679,6 @@ def figures(
         report.say(f"![{path.stem}]({path.name})")
 
 
-def verdict(report: Report) -> None:
-    """Each requirement beside what was measured."""
-    report.head("What was asked, and what was measured")
-    n = report.numbers
-    noise, trip = n["noise"]["abducted"], n["round_trip"]
-    by = {(e["intervention"], e["guidance"], e["measure"]): e for e in n["effects"]}
-    losses_of = {(r["network"], r["told"]): r["loss"] for r in n["held_out_loss"]}
-    rows: list[tuple[str, str, str, bool]] = [
-        _line("round trip MAE in <= 50 evaluations", trip["mae"], "<= 0.01",
-              lambda v: v <= 0.01 and trip["evaluations"] <= 50),
-        _line(f"round trip MAE at {trip['evaluations_finer']} evaluations", trip["mae_finer"],
-              "<= 0.0017", lambda v: v <= 0.0017),
-        _line("noise |mean|", abs(noise["mean"]), "<= 0.05", lambda v: v <= 0.05),
-        _line("noise std", noise["std"], "in [0.85, 1.15]", lambda v: 0.85 <= v <= 1.15),
-        _line("held-out loss over an untrained network's",
-              losses_of["this model", "everything"] / losses_of["untrained", "everything"],
-              "< 1", lambda v: v < 1),
-        ("loss that the parents save", f"{n['told_gain']['value']:.5f} [{n['told_gain']['low']:.5f}, "
-         f"{n['told_gain']['high']:.5f}]", "above 0", n["told_gain"]["low"] > 0),
-    ]  # fmt: skip
-    for p in n["probes"]:
-        if p["source"] == "abducted noise" and p["probe"].startswith("ridge"):
-            what = f"{p['variable']} read from the noise ({p['probe']}), {p['metric']}"
-            rows.append((what, _interval(p), f"chance (<= {p['chance_high']:.2f})",
-                         p["value"] <= p["chance_high"]))  # fmt: skip
-    finer = {(e["guidance"], e["measure"]): e["value"] for e in n["finer"]}
-    for label in (label for label in GUIDANCES if label != "none"):
-        reached, back = by["sex", label, "reached"]["value"], finer[label, "reversibility"]
-        rows.append(_line(f"sex reached, {label}", reached, ">= 0.79", lambda v: v >= 0.79))
-        what = f"sex reversibility MAE at {trip['evaluations_finer']} evaluations, {label}"
-        rows.append(_line(what, back, "<= 0.012", lambda v: v <= 0.012))
-    for intervention in dict.fromkeys(e["intervention"] for e in n["effects"]):
-        for label in GUIDANCES:
-            e = by[intervention, label, "shift"]
-            above = e["excludes_null"] and e["value"] > max(e["null"], e["guided_null"])
-            rows.append(
-                (f"shift of {intervention}, {label}", _interval(e), "above both nulls", above)
-            )
-            whole = f"shift of {intervention}, {label}, is the real gap"
-            rows.append((whole, _interval(e), "1 in the interval", e["low"] <= 1 <= e["high"]))
-    frame = pd.DataFrame(rows, columns=["what", "measured", "asked", "holds"])
-    frame["holds"] = np.where(frame["holds"], "yes", "**no**")
-    report.table(frame)
-    report.numbers["verdict"] = frame.to_dict(orient="records")
-
-
-def readme_table(numbers: dict[str, Any]) -> str:
-    """Returns what the README says of a run, generated so that no figure is copied by hand."""
-    noise, trip, model = numbers["noise"]["abducted"], numbers["round_trip"], numbers["model"]
-    by = {(e["intervention"], e["guidance"], e["measure"]): e for e in numbers["effects"]}
-    finer = {(e["guidance"], e["measure"]): e for e in numbers["finer"]}
-    losses_of = {(r["network"], r["told"]): r["loss"] for r in numbers["held_out_loss"]}
-    probes = {(p["source"], p["probe"], p["variable"]): p for p in numbers["probes"]}
-    rows = [
-        ("films (patients)", "", f"{model['test_films']} ({model['test_patients']})"),
-        (f"round trip MAE, {trip['evaluations']} evaluations both ways", "≤ .01", f"{trip['mae']:.4f}"),
-        (f"round trip MAE, {trip['evaluations_finer']} evaluations", "≤ .0017",
-         f"{trip['mae_finer']:.4f}"),
-        ("abducted noise: mean", "≤ .05", f"{noise['mean']:.3f}"),
-        ("abducted noise: standard deviation", ".85 to 1.15", f"{noise['std']:.3f}"),
-        ("abducted noise: KS statistic, power per ring", "0, 1",
-         f"{noise['ks']:.3f}, {min(noise['spectrum']):.2f} to {max(noise['spectrum']):.2f}"),
-        ("held-out velocity loss: told everything, told nothing, untrained", "",
-         f"{losses_of['this model', 'everything']:.4f}, "
-         f"{losses_of['this model', 'nothing (null)']:.4f}, "
-         f"{losses_of['untrained', 'everything']:.4f}"),
-    ]  # fmt: skip
-    for variable in PROBED:
-        told, local, films = (
-            probes[source, probe, variable]
-            for source, probe in (
-                ("abducted noise", "ridge, pixels"),
-                ("abducted noise", "ridge, blocks"),
-                ("the films", "ridge, pixels"),
-            )
-        )
-        rows.append(
-            (f"{variable} read from the noise: {told['metric']}, pixels; block variances",
-             f"chance, ≤ {told['chance_high']:.2f}",
-             f"{_interval(told)}; {_interval(local)} (from the films: {films['value']:.2f})")
-        )  # fmt: skip
-    for label in ("none", "nested 2.5"):
-        crossed, back = by["sex", label, "crossed"], finer[label, "reversibility"]
-        rows.append((f"the other sex: crossed the judge's threshold, {label}",
-                     "≥ .79" if label != "none" else "", _interval(crossed)))  # fmt: skip
-        what = f"the other sex there and back, MAE at {trip['evaluations_finer']} evaluations, {label}"
-        rows.append((what, "≤ .012", _interval(back, digits=4)))
-    for intervention in dict.fromkeys(e["intervention"] for e in numbers["effects"]):
-        both = [by[intervention, label, "shift"] for label in ("none", "nested 2.5")]
-        shown = "; ".join(
-            f"{_interval(e)} (null {e['null']:.2f})"
-            + (
-                ""
-                if e["excludes_null"] and e["value"] > e["null"]
-                else ", not told from the nulls"
-            )
-            for e in both
-        )
-        what = f"{intervention} set in the image alone, {both[0]['films']} films: shift over the real gap"
-        rows.append((f"{what}, none; nested 2.5", "1", shown))
-    copied = numbers["memorisation"]["pixels (RMS)"]
-    rows.append(
-        (f"copies among {copied['samples']:.0f} samples; nearer to a training film than 99 % of films",
-         "0; .01", f"{copied['copied']:.0f}; {copied['suspect']:.3f}")
-    )  # fmt: skip
-    judge = numbers["predictor"]
-    marks = [f"{name} {q['metric']} {q['value']:.2f}" for name, q in judge.items()]
-    lines = ["| on test films | asked | measured |", "|---|---|---|"]
-    lines += [f"| {what.replace('_', ' ')} | {asked} | {found} |" for what, asked, found in rows]
-    return "\n".join(
-        [*lines, "", f"The judge, on the same films: {', '.join(marks)}.".replace("_", " ")]
-    )
-
-
 def spread(available: int, wanted: int) -> np.ndarray:
     """Returns `wanted` of the rows (all, if there are fewer), picked at random once, in order."""
     order = np.random.default_rng(0).permutation(available)
@@ -853,24 +704,6 @@ def _with_evaluations(solver: Solver, both: int) -> Solver:
         if finer.evaluations is not None and 2 * finer.evaluations <= both:
             return finer
     return solver
-
-
-def _interval(row: Any, prefix: str = "", digits: int = 2) -> str:
-    stem = f"{prefix}_" if prefix else ""
-    value, low, high = row[prefix or "value"], row[f"{stem}low"], row[f"{stem}high"]
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _line(
-    what: str, value: float, asked: str, holds: Callable[[float], bool]
-) -> tuple[str, str, str, bool]:
-    return what, f"{value:.4f}", asked, bool(holds(value))
-
-
-def _cell(value: object, digits: int) -> str:
-    if isinstance(value, float | np.floating):
-        return "" if np.isnan(value) else f"{value:.{digits}f}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
 
 
 if __name__ == "__main__":

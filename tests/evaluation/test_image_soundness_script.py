@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "image_soundness.p
 
 @pytest.fixture(scope="module")
 def script():
+    sys.path.insert(0, str(SCRIPT.parent))  # as `python benchmarks/image_soundness.py` has it
     spec = importlib.util.spec_from_file_location("image_soundness", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(SCRIPT.parent))
 
 
 @pytest.fixture(scope="module")
