@@ -66,6 +66,7 @@ GUIDANCES = {
     "decoupled 2.5/1": Guidance("decoupled", intervened=2.5),
     "anchored 2.5": Guidance("anchored", intervened=2.5),
     "nested 2.5": Guidance("nested", intervened=2.5),
+    "nested 1.5": Guidance("nested", intervened=1.5),
 }
 
 
@@ -231,7 +232,7 @@ def fitted_predictor(
         predictor.save(folder)
         write_text(key_file, json.dumps(key))
     quality = predictor_quality(predictor, test.images, test.table, resamples=args.resamples)
-    report.table(quality)
+    report.table(quality.astype({"positives": "Int64"}))
     report.numbers["predictor"] = quality.to_dict(orient="index")
     return predictor
 
@@ -579,7 +580,9 @@ def copies(
         "pixels (RMS)": memorisation(samples, train.images, test.images),
         "predictor's features": memorisation(samples, train.images, test.images, predictor),
     }
-    table = pd.DataFrame({k: v.summary() for k, v in found.items()}).T.rename_axis("distance")
+    table = pd.DataFrame(
+        [v.summary() for v in found.values()], index=pd.Index(found, name="distance")
+    )
     report.table(table)
     report.say(
         "`suspect`: share of samples nearer to a training film than 99 % of held-out films are; "
@@ -649,7 +652,7 @@ def figures(
 
     about = [describe(test.table.iloc[r]) for r in rows]
     written = []
-    for file, label in (("none", "none"), ("nested", "nested 2.5")):
+    for file, label in (("none", "none"), ("nested", "nested 1.5")):
         figure = counterfactual_grid(
             test.images[rows],
             trip.images[rows],

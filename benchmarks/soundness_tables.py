@@ -9,8 +9,8 @@ import pandas as pd
 from cxrcausal.evaluation.report import Report, interval_text
 
 PROBED = ("sex", "view", "age")
-GUIDED = "nested 2.5"
-"""The form of guidance that the README shows beside none."""
+SHOWN = ("none", "nested 1.5", "nested 2.5")
+"""The forms of guidance that the README shows."""
 
 
 def verdict(report: Report) -> None:
@@ -48,9 +48,13 @@ def verdict(report: Report) -> None:
     for intervention in dict.fromkeys(e["intervention"] for e in n["effects"]):
         for label in labels:
             e = by[intervention, label, "shift"]
-            above = e["excludes_null"] and e["value"] > max(e["null"], e["guided_null"])
             rows.append(
-                (f"shift of {intervention}, {label}", interval_text(e), "above both nulls", above)
+                (
+                    f"shift of {intervention}, {label}",
+                    interval_text(e),
+                    "above both nulls",
+                    _told(e),
+                )
             )
             whole = f"shift of {intervention}, {label}, is the real gap"
             rows.append((whole, interval_text(e), "1 in the interval", e["low"] <= 1 <= e["high"]))
@@ -95,25 +99,28 @@ def readme_table(numbers: dict[str, Any]) -> str:
              f"chance, ≤ {told['chance_high']:.2f}",
              f"{interval_text(told)}; {interval_text(local)} (from the films: {films['value']:.2f})")
         )  # fmt: skip
-    for label in ("none", GUIDED):
-        crossed, back = by["sex", label, "crossed"], finer[label, "reversibility"]
-        rows.append((f"the other sex: crossed the judge's threshold, {label}",
-                     "≥ .79" if label != "none" else "", interval_text(crossed)))  # fmt: skip
-        what = f"the other sex there and back, MAE at {trip['evaluations_finer']} evaluations, {label}"
-        rows.append((what, "≤ .012", interval_text(back, digits=4)))
+    crossed = [interval_text(by["sex", label, "crossed"]) for label in SHOWN]
+    back = [interval_text(finer[label, "reversibility"], digits=4) for label in SHOWN]
+    each = "; ".join(SHOWN)
+    rows += [
+        (f"the other sex: crossed the judge's threshold, {each}", "≥ .79", "; ".join(crossed)),
+        (f"the other sex there and back, MAE at {trip['evaluations_finer']} evaluations, {each}",
+         "≤ .012", "; ".join(back)),
+    ]  # fmt: skip
     for intervention in dict.fromkeys(e["intervention"] for e in numbers["effects"]):
-        both = [by[intervention, label, "shift"] for label in ("none", GUIDED)]
+        forms = [by[intervention, label, "shift"] for label in SHOWN]
         shown = "; ".join(
-            f"{interval_text(e)} (null {e['null']:.2f})"
-            + (
-                ""
-                if e["excludes_null"] and e["value"] > e["null"]
-                else ", not told from the nulls"
-            )
-            for e in both
+            interval_text(e) + ("" if _told(e) else ", not told from the nulls") for e in forms
         )
-        what = f"{intervention} set in the image alone, {both[0]['films']} films: shift over the real gap"
-        rows.append((f"{what}, none; {GUIDED}", "1", shown))
+        shown += f" (null {forms[0]['null']:.2f})"
+        what = f"{intervention} set in the image alone, {forms[0]['films']} films: shift over the real gap"
+        rows.append((f"{what}, {each}", "1", shown))
+    leaks = [
+        f"{e['measure'][9:]} by {e['intervention']} {interval_text(e)}"
+        for e in numbers["effects"]
+        if e["guidance"] == "none" and e["measure"].startswith("shift of ") and e["excludes_null"]
+    ]
+    rows.append(("what else moved, none (shift over its own gap)", "nothing", "; ".join(leaks)))
     copied = numbers["memorisation"]["pixels (RMS)"]
     rows.append(
         (f"copies among {copied['samples']:.0f} samples; nearer to a training film than 99 % of films",
@@ -126,6 +133,11 @@ def readme_table(numbers: dict[str, Any]) -> str:
     return "\n".join(
         [*lines, "", f"The judge, on the same films: {', '.join(marks)}.".replace("_", " ")]
     )
+
+
+def _told(effect: dict[str, Any]) -> bool:
+    """Whether a shift stands out from both nulls, on the side that was asked."""
+    return effect["excludes_null"] and effect["value"] > max(effect["null"], effect["guided_null"])
 
 
 def _line(

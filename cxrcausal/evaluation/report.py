@@ -87,6 +87,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _cell(value: object, digits: int) -> str:
+    if value is pd.NA:
+        return ""
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else f"{value:.{digits}f}"
     return str(value).replace("|", "\\|").replace("\n", " ")

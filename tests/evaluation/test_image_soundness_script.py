@@ -54,7 +54,7 @@ def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared
     assert numbers["round_trip"]["mae"] < 1e-6
     assert numbers["noise"]["abducted"]["flatness"] < 0.9
     shifts = [e for e in numbers["effects"] if e["measure"] == "shift"]
-    assert len(shifts) == 6 * 5
+    assert len(shifts) == 6 * 6
     assert all(abs(e["value"]) < 1e-4 for e in shifts)
     assert not any(e["excludes_null"] for e in shifts)
     holds = {row["what"]: row["holds"] for row in numbers["verdict"]}
@@ -72,7 +72,7 @@ def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared
     assert "| sex | nested 2.5 |" in report
     table = (tmp_path / "readme.md").read_text()
     assert table == script.readme_table(written) + "\n"
-    assert "| the other sex: crossed the judge's threshold, nested 2.5 | ≥ .79 | 0.00 [" in table
+    assert "| the other sex: crossed the judge's threshold, none; nested 1.5; nested 2.5 | ≥ .79 | 0.00 [" in table
     for name in ("counterfactuals_nested", "guidance_sex", "samples", "nearest_training_films"):
         assert (tmp_path / f"{name}.png").stat().st_size > 2_000
     assert (tmp_path / "predictor" / "predictor.safetensors").exists()  # a second run loads it
