@@ -19,7 +19,7 @@ from cxrcausal.pretrained import load_pretrained
 __all__ = ["demo"]
 
 _YEARS = 30.0
-_GUIDANCE = Guidance("nested", intervened=2.0)
+_GUIDANCE = Guidance("nested", intervened=1.5)
 
 
 @app.command()
@@ -34,7 +34,7 @@ def demo(
         list[str] | None, typer.Option(help="What is known of the patient: key=value, repeatable.")
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-tiny",
-    seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 109,
+    seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 254,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
     """Asks: had this patient been of the other sex, of another age, with or without an effusion?"""
