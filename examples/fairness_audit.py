@@ -33,7 +33,7 @@ from train_radit import read_films  # isort: skip  (the example beside this one)
 
 FINDINGS = ("cardiomegaly", "pleural_effusion", "atelectasis", "pneumothorax")
 OTHER = {"Female": "Male", "Male": "Female"}
-GUIDANCE = cx.Guidance("nested", intervened=2.5)
+GUIDANCE = cx.Guidance("nested", intervened=1.5)
 
 
 def audit(model: cx.CounterfactualModel, classifier: Predictor, images: torch.Tensor,

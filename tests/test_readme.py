@@ -1,5 +1,7 @@
 """The README's Python runs as printed."""
 
+import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 
 
 @pytest.fixture
@@ -40,3 +43,30 @@ def test_python_block_runs_as_printed(desk, capsys):
     assert "Male" in capsys.readouterr().out
     assert (desk / "figure.png").stat().st_size > 0
     assert list((desk / "answer").glob("*.png"))
+
+
+def test_the_table_of_radiographs_is_that_of_the_published_run():
+    spec = importlib.util.spec_from_file_location(
+        "soundness_tables", ROOT / "benchmarks" / "soundness_tables.py"
+    )
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    results = ROOT / "benchmarks" / "results"
+    numbers = json.loads((results / "image_soundness.json").read_text(encoding="utf-8"))
+    shown = README.read_text(encoding="utf-8").split("<!-- image-soundness -->\n")[1]
+    assert shown.split("\n<!-- /image-soundness -->")[0] == tables.readme_table(numbers)
+    report = (results / "image_soundness.md").read_text(encoding="utf-8")
+    assert f"{numbers['seconds']:.0f} s in all." in report  # one run wrote both
+
+
+def test_the_published_run_is_of_the_shipped_model():
+    """A model that is trained anew needs a new run before its figures may stand."""
+    shipped = json.loads(
+        (ROOT / "generative" / "cxr19-tiny" / "image.json").read_text(encoding="utf-8")
+    )
+    numbers = json.loads(
+        (ROOT / "benchmarks" / "results" / "image_soundness.json").read_text(encoding="utf-8")
+    )
+    assert numbers["model"]["training"] == shipped["training"]
+    for key, value in shipped["recipe"]["solver"].items():
+        assert numbers["model"]["solver"][key] == value
