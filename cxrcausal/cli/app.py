@@ -39,17 +39,22 @@ def read_assignments(texts: list[str], option: str) -> dict[str, str | float]:
     """Returns ``key=value`` texts as a mapping; values that read as numbers are numbers.
 
     Raises:
-        typer.BadParameter: If a text has no ``=``.
+        typer.BadParameter: If a text has no ``=``, or a key is given twice.
     """
     pairs: dict[str, str | float] = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        if not equals or not key.strip():
+        key, value = key.strip(), value.strip()
+        if not equals or not key:
             raise typer.BadParameter(f"{option} takes key=value; found {text!r}")
+        if key in pairs:
+            raise typer.BadParameter(
+                f"{option} gives {key!r} twice; a patient has one value of it"
+            )
         try:
-            pairs[key.strip()] = float(value)
+            pairs[key] = float(value)
         except ValueError:
-            pairs[key.strip()] = value.strip()
+            pairs[key] = value
     return pairs
 
 

@@ -83,10 +83,10 @@ def draw_questions(
 def _grid(
     rows: int, columns: int, *, extra_width: float = 0.0, extra_height: float = 0.0
 ) -> tuple["Figure", list[list["Axes"]]]:
-    from matplotlib.figure import Figure
+    from cxrcausal.counterfactual.synthetic import SyntheticFigure
 
     size = (2.2 * columns + extra_width, 2.35 * rows + 0.4 + extra_height)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = SyntheticFigure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, [list(row) for row in axes]
 

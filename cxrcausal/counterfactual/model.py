@@ -5,9 +5,8 @@ parents, unguided; the SCM answers for the parents; the radiograph is then predi
 under the counterfactual parents, guided where a parent changed.
 """
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -18,7 +17,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cxrcausal.counterfactual.painter import ImageMechanism
-from cxrcausal.counterfactual.result import Counterfactual, changed_cells, guidance_record
+from cxrcausal.counterfactual.query import (
+    as_images,
+    check_count,
+    complete_rows,
+    guidance_record,
+    plain_value,
+)
+from cxrcausal.counterfactual.result import Counterfactual, changed_cells
 from cxrcausal.device import resolve_device
 from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summarise
 from cxrcausal.graph import CausalGraph
@@ -81,9 +87,9 @@ class CounterfactualModel:
 
     def counterfactual(
         self,
-        images: Tensor | None,
+        images: Tensor | np.ndarray | None,
         rows: pd.DataFrame,
-        do: Mapping[str, Any],
+        do: Mapping[str, Any] | None = None,
         *,
         guidance: "Guidance | None" = None,
         num_steps: int | None = None,
@@ -99,10 +105,11 @@ class CounterfactualModel:
         """Returns what would have been seen of these patients under the intervention.
 
         Arguments:
-            images: Their radiographs in [0, 1], (batch, channel, height, width), lungs dark; may be
-                None with `metadata_only`.
-            rows: Their metadata; unknown cells are NaN, absent columns unknown throughout.
-            do: The intervention, as `FlowSCM.counterfactual` takes it.
+            images: Their radiographs in [0, 1], (batch, channel, height, width), lungs dark, as a tensor
+                or an array of floats; may be None with `metadata_only`.
+            rows: Their metadata; unknown cells are NaN, absent columns unknown throughout. Further
+                columns are left alone, but one that seems to be an absent variable, mistyped.
+            do: The intervention, as `FlowSCM.counterfactual` takes it; None is the null intervention.
             guidance: How strongly changed parents are imposed on the image; unguided if left out.
             num_steps: Steps of the flow in each direction; the recipe's if left out.
             num_samples: Counterfactuals per patient (of what the data leave undecided).
@@ -117,13 +124,22 @@ class CounterfactualModel:
             progress: Whether to show a progress bar.
 
         Raises:
-            ImageError: If images are absent, of the wrong shape or range, or as many as rows are not.
-            InterventionError: If `do` is malformed.
+            ImageError: If images are absent, of the wrong shape or range, or as many as rows are not, or
+                `batch_size` is no positive whole number.
+            TableError: If rows hold a value that is not allowed, or a mistyped column.
+            InterventionError: If `do` or the guidance is malformed.
+            RecipeError: If `num_steps` is no positive whole number.
             UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
         """
-        rows = check_table(self._complete(rows), self.graph)
+        check_count(batch_size, "batch_size")
+        guided = guidance_record(guidance)
+        do = {} if do is None else do
+        rows = check_table(complete_rows(rows, self.graph), self.graph)
+        solved: dict[str, Any] = {}
         if not metadata_only:
-            self._check_images(images, rows)
+            images = as_images(images)
+            painter = self._check_images(images, rows)
+            solved["image"] = painter.describe(num_steps)
         exogenous = self.scm.abduct(
             rows, num_samples=num_samples, seed=seed, unobserved=unobserved
         )
@@ -132,24 +148,24 @@ class CounterfactualModel:
         shown = self.scm.predict(exogenous, do, impute=True, clip=clip) if impute else table
         repeated = rows.iloc[np.repeat(np.arange(len(rows)), num_samples)].set_axis(table.index)
         intervened, descendants = self._changes(repeated, table, do)
-        blocked = self._blocked(repeated, intervened | descendants, do)
+        # An imputed table follows every path; the radiograph, painted without it, does not.
+        complete = impute and metadata_only
+        blocked = {} if complete else self._blocked(repeated, intervened | descendants, do)
         provenance = {
             "synthetic": True,
-            "do": {name: _plain(value, rows.index) for name, value in do.items()},
+            "do": {name: plain_value(value, rows.index) for name, value in do.items()},
             "clip": clip,
-            "guidance": guidance_record(guidance),
+            "guidance": guided,
             "seed": exogenous.seed,
             "model": self.name,
             "graph": self.graph.name,
             "graph_fingerprint": self.graph.fingerprint,
             "cxrcausal": __version__,
+            **solved,
         }
-        if self.image is not None and not metadata_only:
-            provenance["image"] = self.image.describe(num_steps)
         pictures: tuple[Tensor | None, ...] = (None, None, None)
         unseen: dict[str, tuple] = {}
         if not metadata_only:
-            assert images is not None
             advice = "Ask with metadata_only=True for the metadata alone"
             unseen = self._unseen(rows, table, do, advice)
             pictures = self._paint(
@@ -188,12 +204,15 @@ class CounterfactualModel:
             batch_size: Radiographs at a time.
 
         Raises:
-            ImageError: If the model has no image mechanism.
+            ImageError: If the model has no image mechanism, or `batch_size` is no positive whole number.
             InterventionError: If `do` is malformed.
+            RecipeError: If `num_steps` is no positive whole number.
             UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
         """
         if self.image is None:
             raise ImageError(f"model {self.name!r} is of metadata alone; use model.scm.sample")
+        check_count(batch_size, "batch_size")
+        self.image.describe(num_steps)  # refuses what is no number of steps, before any work
         seed = fresh_seed() if seed is None else seed
         table = self.scm.sample(n, do, seed=seed, clip=clip)
         unseen = self._unseen(
@@ -236,14 +255,8 @@ class CounterfactualModel:
         image = "metadata alone" if self.image is None else f"images {self.image.image_shape}"
         return f"CounterfactualModel({self.name!r}, graph={self.graph.name!r}, {image})"
 
-    def _complete(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Returns the rows with a column of unknowns for every variable that has none."""
-        if not isinstance(rows, pd.DataFrame):
-            return rows  # check_table says what is wrong with it
-        absent = [name for name in self.graph.variables if name not in rows.columns]
-        return rows.assign(**dict.fromkeys(absent, np.nan))
-
-    def _check_images(self, images: Tensor | None, rows: pd.DataFrame) -> None:
+    def _check_images(self, images: Tensor | None, rows: pd.DataFrame) -> ImageMechanism:
+        """Returns the mechanism that paints; refuses images that are not its own or not the rows'."""
         if self.image is None:
             raise ImageError(
                 f"model {self.name!r} is of metadata alone; ask with metadata_only=True, images=None"
@@ -253,6 +266,7 @@ class CounterfactualModel:
         self.image.check_images(images)
         if len(images) != len(rows):
             raise ImageError(f"{len(images)} images stand beside {len(rows)} rows of metadata")
+        return self.image
 
     def _changes(
         self, factual: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any]
@@ -370,22 +384,3 @@ def _part(
 ) -> tuple[Tensor, Tensor, Tensor]:
     intervened, descendants, invariant = (group[start : start + size] for group in groups)
     return intervened, descendants, invariant
-
-
-def _plain(value: object, index: pd.Index) -> Any:  # noqa: ANN401
-    """Returns an intervention's value as JSON can hold it; one value per row is a list in rows' order."""
-    if isinstance(value, pd.Series) and value.index.is_unique:
-        value = value.reindex(index)
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, np.ndarray | pd.Series | Sequence) and not isinstance(value, str):
-        return [_plain(v, index) for v in np.asarray(value).tolist()]
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    try:
-        json.dumps(value)
-    except TypeError:
-        return str(value)
-    return value

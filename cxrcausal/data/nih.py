@@ -97,7 +97,8 @@ def _years(ages: pd.Series) -> pd.Series:
         return numbers(ages)
     parts = text(ages).str.strip().str.extract(r"^(\d+)([YMD])$")
     years = parts[0].astype(np.float64) / parts[1].map(PER_YEAR).astype(np.float64)
-    return np.floor(years).where(parts[0].notna(), numbers(ages.mask(parts[0].notna())))
+    whole = np.floor(years).where(parts[0].notna(), numbers(ages.mask(parts[0].notna())))
+    return whole.rename(ages.name)  # which an error has to say
 
 
 def _findings(labels: pd.Series, policies: Policies) -> Columns:

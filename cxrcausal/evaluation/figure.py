@@ -1,4 +1,7 @@
-"""Figures that a person can read: films, their counterfactuals, and what changed, side by side."""
+"""Figures that a person can read: films, their counterfactuals, and what changed, side by side.
+
+Their files say that they are synthetic, see `SyntheticFigure`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -44,7 +47,7 @@ def counterfactual_grid(
     Raises:
         ImageError: If the parts do not have one shape.
     """
-    from matplotlib.figure import Figure
+    from cxrcausal.counterfactual.synthetic import SyntheticFigure
 
     for label, world in {"reconstruction": reconstruction, **worlds}.items():
         if world.shape != images.shape:
@@ -53,7 +56,9 @@ def counterfactual_grid(
             )
     columns = {"film": images, "reconstruction": reconstruction, **worlds}
     count = len(images)
-    figure = Figure(figsize=(1.5 * len(columns) + 0.9, 3.3 * count + 0.9), layout="constrained")
+    figure = SyntheticFigure(
+        figsize=(1.5 * len(columns) + 0.9, 3.3 * count + 0.9), layout="constrained"
+    )
     axes = figure.subplots(2 * count, len(columns), squeeze=False)
     for axis in axes.flat:
         axis.set_xticks([])
@@ -105,10 +110,12 @@ def image_grid(
         title: Above all.
         captions: What stands below each image, by row.
     """
-    from matplotlib.figure import Figure
+    from cxrcausal.counterfactual.synthetic import SyntheticFigure
 
     count = max(len(images) for images in rows.values())
-    figure = Figure(figsize=(1.25 * count + 0.8, 1.5 * len(rows) + 0.5), layout="constrained")
+    figure = SyntheticFigure(
+        figsize=(1.25 * count + 0.8, 1.5 * len(rows) + 0.5), layout="constrained"
+    )
     axes = figure.subplots(len(rows), count, squeeze=False)
     for i, (label, images) in enumerate(rows.items()):
         axes[i, 0].set_ylabel(label, fontsize=8)

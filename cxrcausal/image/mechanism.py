@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cxrcausal.errors import ImageError, NotFittedError, RecipeError
+from cxrcausal.errors import ImageError, InterventionError, NotFittedError, RecipeError
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.image.guidance import Branches, Groups, Guidance
 from cxrcausal.image.recipe import ImageRecipe
@@ -146,6 +146,7 @@ class RectifiedFlow(nn.Module):
 
         Raises:
             ImageError: If the images have another shape or range.
+            RecipeError: If the number of steps is no positive whole number.
         """
         self.check_images(images)
         x = self.path.scale(images.to(self.device, self.dtype))
@@ -170,7 +171,15 @@ class RectifiedFlow(nn.Module):
             guidance: How strongly each group of parents is imposed; needs `groups`.
             groups: Which parents were set, changed, or stayed, as `Groups`.
             solver: How to integrate: the recipe's way if left out, with that many steps if a number.
+
+        Raises:
+            InterventionError: If the guidance is none.
+            RecipeError: If the number of steps is no positive whole number.
         """
+        if not isinstance(guidance, Guidance | None):
+            raise InterventionError(
+                f"guidance is {guidance!r}; give a Guidance, as Guidance('nested', intervened=2.0)"
+            )
         branches = None
         if guidance is not None and groups is not None and guidance.form != "none":
             branches = guidance.branches(Groups(*groups))
@@ -206,6 +215,11 @@ class RectifiedFlow(nn.Module):
             ImageError: Says what was found and what is allowed.
         """
         allowed = "(batch, " + ", ".join(map(str, self.image_shape)) + ")"
+        if not isinstance(images, Tensor):
+            raise ImageError(
+                f"images are a {type(images).__name__}; give a tensor {allowed}, as "
+                f"read_images(paths, size={self.image_shape[-1]}) does"
+            )
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             raise ImageError(
                 f"images have shape {tuple(images.shape)}; this model reads {allowed}, "
@@ -214,7 +228,7 @@ class RectifiedFlow(nn.Module):
         if not images.is_floating_point():
             raise ImageError(f"images are {images.dtype}; they must be floats in [0, 1]")
         if images.numel():
-            low, high = float(images.min()), float(images.max())
+            low, high = float(images.detach().min()), float(images.detach().max())
             if not (low >= -1e-4 and high <= 1 + 1e-4):  # also refuses NaN
                 raise ImageError(
                     f"image values span [{low:g}, {high:g}]; they must lie in [0, 1], lungs dark"

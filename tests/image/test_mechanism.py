@@ -5,7 +5,13 @@ import pytest
 import torch
 
 import cxrcausal as cx
-from cxrcausal.errors import GraphError, ImageError, NotFittedError, RecipeError
+from cxrcausal.errors import (
+    GraphError,
+    ImageError,
+    InterventionError,
+    NotFittedError,
+    RecipeError,
+)
 from cxrcausal.image import Groups, Guidance, RectifiedFlow, RectifiedPath, Solver, load_recipe
 from cxrcausal.randomness import label_words
 
@@ -36,6 +42,17 @@ def test_null_intervention_is_unguided(flow, films, patients, form):
         noise, parents, guidance=Guidance(form, intervened=3.0), groups=Groups(none, none, ~none)
     )
     torch.testing.assert_close(guided, flow.predict(noise, parents))
+
+
+def test_guidance_by_its_name_alone_is_refused(flow, films, patients):
+    parents, _ = flow.encode(patients)
+    with pytest.raises(InterventionError, match="guidance is 'cfg'; give a Guidance"):
+        flow.predict(films, parents, guidance="cfg")
+
+
+def test_images_with_a_history_are_read_without_it(flow, films, patients):
+    """A warning of torch's would fail this test."""
+    flow.abduct(films.clone().requires_grad_(), flow.encode(patients)[0], solver=1)
 
 
 def test_guidance_moves_what_is_set_further(flow, films, patients):
@@ -128,6 +145,7 @@ def test_prior_is_a_function_of_label_and_seed(flow):
         (torch.full((1, 1, 16, 16), 255.0), r"span \[255, 255\]; they must lie in \[0, 1\]"),
         (torch.full((1, 1, 16, 16), torch.nan), "span"),
         (torch.zeros(1, 1, 16, 16, dtype=torch.uint8), "torch.uint8; they must be floats"),
+        ([[0.0]], r"images are a list; give a tensor \(batch, 1, 16, 16\), as read_images"),
     ],
 )
 def test_what_is_no_radiograph_is_refused(flow, patients, images, words):
