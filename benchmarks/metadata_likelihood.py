@@ -1,9 +1,10 @@
 """Held-out log-probability of the metadata beside regressions with the same parents, in one run.
 
-    python benchmarks/metadata_likelihood.py --data ../shared/data/metadata [--output FILE.json]
+    python benchmarks/metadata_likelihood.py --data FOLDER [--output FILE.json]
 
-For each graph the flow SCM is fitted on NIH alone, on CheXpert alone and on both, and scored on
-the test patients of each source: mean nats per row of log p(x_v | parents), age as a probability
+FOLDER holds `metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`.
+For each graph the flow SCM is fitted on NIH alone, on CheXpert alone and on both, and scored on the test patients
+of each source: mean nats per row of log p(x_v | parents), age as a probability
 per whole year. Beside it stand, for every variable, models of the same variable given the same
 parents, fitted and scored on exactly the rows that the SCM was fitted and scored on (those where
 the variable and its parents are known; for the definition no_finding also those that a known
@@ -38,6 +39,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import SplineTransformer
 
 from cxrcausal.data import read_table, split_by_patient
+from cxrcausal.files import atomic_path
 from cxrcausal.graph import CausalGraph, Variable, load_graph
 from cxrcausal.scm.model import FlowSCM
 
@@ -350,7 +352,7 @@ def losers(results: list[dict]) -> list[str]:
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/metadata"))
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds metadata/")
     parser.add_argument("--graphs", nargs="+", default=["cxr19", "cxr19-extended"])
     parser.add_argument("--fits", nargs="+", choices=FITS, default=list(FITS))
     parser.add_argument(
@@ -362,7 +364,10 @@ def main() -> None:
     began = time.perf_counter()
     results = []
     for graph in map(load_graph, options.graphs):
-        tables = {s: read_table(options.data / f, source=s, graph=graph) for s, f in FILES.items()}
+        tables = {
+            s: read_table(options.data / "metadata" / f, source=s, graph=graph)
+            for s, f in FILES.items()
+        }
         if options.patients:
             tables = {
                 s: t[t["patient_id"].isin(t["patient_id"].unique()[: options.patients])]
@@ -407,7 +412,8 @@ def main() -> None:
             "scikit-learn": sklearn.__version__,
         },
     }
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    with atomic_path(options.output) as path:
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,12 @@ def load_pretrained(name: str | Path, *, device: str = "cpu") -> CounterfactualM
 
     Loading reads JSON and safetensors alone: no code of the checkpoint is run.
 
+    Arguments:
+        name: One of `list_pretrained()`, or a folder that `CounterfactualModel.save` wrote.
+        device: Where the image mechanism runs: `auto` (a GPU if there is one), `cpu`, `cuda:0`, …
+
     Raises:
+        CxrCausalError: If there is no such device here.
         CheckpointError: If there is no such model (names the nearest), or its folder is damaged.
     """
     folder = shipped_folder("generative") / str(name)

@@ -97,13 +97,14 @@ def _years(ages: pd.Series) -> pd.Series:
         return numbers(ages)
     parts = text(ages).str.strip().str.extract(r"^(\d+)([YMD])$")
     years = parts[0].astype(np.float64) / parts[1].map(PER_YEAR).astype(np.float64)
-    return np.floor(years).where(parts[0].notna(), numbers(ages.mask(parts[0].notna())))
+    whole = np.floor(years).where(parts[0].notna(), numbers(ages.mask(parts[0].notna())))
+    return whole.rename(ages.name)  # which an error has to say
 
 
 def _findings(labels: pd.Series, policies: Policies) -> Columns:
     """Returns the graph's findings: each of the few hundred distinct lists is read once."""
     codes, distinct = pd.factorize(labels)
-    lists = [frozenset(part.strip() for part in str(text).split("|")) for text in distinct]
+    lists = [frozenset(part.strip() for part in str(cell).split("|")) for cell in distinct]
     known = set(LABELS)
     for i, found in enumerate(lists):
         if wrong := sorted(found - known):

@@ -359,7 +359,12 @@ class CausalGraph:
         rationale: str | None = None,
         source_ref: str | None = None,
     ) -> "CausalGraph":
-        """Returns the graph with one more arrow; into `image` as well."""
+        """Returns the graph with one more arrow; one into `image` adds its rationale to the others'.
+
+        Raises:
+            GraphError: If an arrow into `image` is given a kind or a source of its own, since its parents
+                are a mere list.
+        """
         from cxrcausal.graph.edit import with_edge
 
         return with_edge(self, Edge(source, target, kind, source_ref, rationale))

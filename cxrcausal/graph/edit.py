@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from cxrcausal.errors import GraphError
 from cxrcausal.graph.edge import IMAGE, Edge
 
 if TYPE_CHECKING:
@@ -38,10 +39,18 @@ def with_edge(graph: "CausalGraph", edge: Edge) -> "CausalGraph":
     """Returns the graph with one more arrow.
 
     The arrows into the radiograph share one rationale; that of a new one is added to it.
+
+    Raises:
+        GraphError: If an arrow into `image` has a kind or a source of its own.
     """
     graph._check(edge.source, edge.target)
     if edge.target != IMAGE:
         return graph._replace(edges=[*graph.edges, edge])
+    if (edge.kind, edge.source_ref) != (None, None):
+        raise GraphError(
+            f"the arrow from {edge.source!r} into 'image' takes no kind or source_ref: the image's "
+            f"parents are a list with one rationale. Leave them out"
+        )
     own = f"{edge.source}: {edge.rationale}" if edge.rationale else None
     reasons = [r for r in (graph.image_rationale, own) if r]
     return graph._replace(

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cxrcausal.errors import ImageError
+from cxrcausal.errors import ImageError, InterventionError, NotFittedError, RecipeError
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.image.guidance import Branches, Groups, Guidance
 from cxrcausal.image.recipe import ImageRecipe
@@ -32,6 +32,9 @@ Seen = Mapping[str, Any]
 """What training saw of each attribute: the tuple of its levels, or a continuous one's (low, high)."""
 
 
+_COLOURS = 3
+
+
 @final
 class RectifiedFlow(nn.Module):
     """A rectified flow from Gaussian noise to the radiograph, given its parents in the graph.
@@ -40,12 +43,23 @@ class RectifiedFlow(nn.Module):
         graph: The causal graph; its `image_parents` are the attributes, in that order.
         recipe: Network, path and solver.
         seen: What training saw of each attribute; filled in by training.
+
+    Raises:
+        ImageError: If the graph has no image.
+        GraphError: If a continuous parent of the image has no bounds.
+        RecipeError: If the recipe is of latents: this version has no Rad-VAE to make and decode them.
     """
 
     def __init__(self, graph: CausalGraph, recipe: ImageRecipe, seen: Seen | None = None) -> None:
         super().__init__()
         if not graph.image_parents:
             raise ImageError(f"graph {graph.name!r} declares no image, so nothing paints one")
+        if recipe.network.channels > _COLOURS:
+            raise RecipeError(
+                f"recipe {recipe.name!r} has {recipe.network.channels} channels: it is of Rad-VAE "
+                f"latents, and the Rad-VAE is not in this version; a mechanism paints pixels, with 1 "
+                f"or {_COLOURS} channels, as 'radit-tiny' does"
+            )
         self.graph = graph
         self.recipe = recipe
         self.path = recipe.path
@@ -78,7 +92,16 @@ class RectifiedFlow(nn.Module):
 
         Returns:
             The attributes (batch, attributes), and per variable the unseen levels that occurred.
+
+        Raises:
+            NotFittedError: If it is not known what training saw.
+            TableError: If the table holds a value that the graph does not allow.
         """
+        if not self.seen:
+            raise NotFittedError(
+                "the image mechanism does not know what training saw, so every level would enter as "
+                "unknown; train it with Trainer, load it with load_image_mechanism, or give `seen`"
+            )
         values = encode(table, self.graph)
         parents = torch.stack([values[v.name] for v in self.attributes], dim=1).float()
         unseen: dict[str, tuple] = {}
@@ -123,6 +146,7 @@ class RectifiedFlow(nn.Module):
 
         Raises:
             ImageError: If the images have another shape or range.
+            RecipeError: If the number of steps is no positive whole number.
         """
         self.check_images(images)
         x = self.path.scale(images.to(self.device, self.dtype))
@@ -147,7 +171,15 @@ class RectifiedFlow(nn.Module):
             guidance: How strongly each group of parents is imposed; needs `groups`.
             groups: Which parents were set, changed, or stayed, as `Groups`.
             solver: How to integrate: the recipe's way if left out, with that many steps if a number.
+
+        Raises:
+            InterventionError: If the guidance is none.
+            RecipeError: If the number of steps is no positive whole number.
         """
+        if not isinstance(guidance, Guidance | None):
+            raise InterventionError(
+                f"guidance is {guidance!r}; give a Guidance, as Guidance('nested', intervened=2.0)"
+            )
         branches = None
         if guidance is not None and groups is not None and guidance.form != "none":
             branches = guidance.branches(Groups(*groups))
@@ -173,7 +205,7 @@ class RectifiedFlow(nn.Module):
         """Returns the training loss per patient (batch,): mean squared error of the velocity."""
         x = self.path.scale(images)
         x_t = self.path.between(noise, x, t)
-        error = self.velocity(x_t, t, parents, keep) - (x - noise)
+        error = self.velocity(x_t, t, parents, keep) - self.path.target(noise, x, t)
         return error.square().flatten(1).mean(dim=1)
 
     def check_images(self, images: Tensor) -> None:
@@ -183,6 +215,11 @@ class RectifiedFlow(nn.Module):
             ImageError: Says what was found and what is allowed.
         """
         allowed = "(batch, " + ", ".join(map(str, self.image_shape)) + ")"
+        if not isinstance(images, Tensor):
+            raise ImageError(
+                f"images are a {type(images).__name__}; give a tensor {allowed}, as "
+                f"read_images(paths, size={self.image_shape[-1]}) does"
+            )
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             raise ImageError(
                 f"images have shape {tuple(images.shape)}; this model reads {allowed}, "
@@ -191,7 +228,7 @@ class RectifiedFlow(nn.Module):
         if not images.is_floating_point():
             raise ImageError(f"images are {images.dtype}; they must be floats in [0, 1]")
         if images.numel():
-            low, high = float(images.min()), float(images.max())
+            low, high = float(images.detach().min()), float(images.detach().max())
             if not (low >= -1e-4 and high <= 1 + 1e-4):  # also refuses NaN
                 raise ImageError(
                     f"image values span [{low:g}, {high:g}]; they must lie in [0, 1], lungs dark"

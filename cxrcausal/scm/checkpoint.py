@@ -3,17 +3,11 @@
 The folder holds `scm.safetensors` (the mechanisms' parameters and buffers, named
 `variable/parameter`) and `scm.json` (format, graph with its fingerprint, fingerprint of the data,
 how the table was read, what was observed, each mechanism's class and configuration, package
-versions).
+versions, and the SHA-256 of the tensors' file). Each file is written whole or not at all; files of
+two different saves are refused.
 """
 
-import contextlib
 import json
-import os
-import platform
-import shutil
-import tempfile
-from collections.abc import Iterator
-from importlib import metadata
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,27 +15,28 @@ from typing import TYPE_CHECKING, Any
 import safetensors
 from safetensors.torch import load_file, save_file
 
-import cxrcausal
 from cxrcausal.errors import CheckpointError, CxrCausalError, nearest
+from cxrcausal.files import sha256_of, written_folder
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
 from cxrcausal.scm.learn import Fitted
 from cxrcausal.scm.mechanism import Mechanism
+from cxrcausal.version import __version__, package_versions
 
 if TYPE_CHECKING:
     from cxrcausal.scm.model import FlowSCM
 
-__all__ = ["load_scm", "package_versions", "read_json", "save_scm", "written_folder"]
+__all__ = ["load_scm", "read_json", "read_tensors", "save_scm"]
 
 FORMAT = 1
 TENSORS, DESCRIPTION = "scm.safetensors", "scm.json"
-PACKAGES = ("torch", "zuko", "torchdiffeq", "numpy", "pandas", "safetensors")
 
 
 def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
-    """Writes a fitted SCM to a folder, beside and then renamed, so that it is whole or absent.
+    """Writes a fitted SCM to a folder: each file beside its place, and then renamed.
 
-    An older folder of that name is replaced; other files in it are kept.
+    Older files of the same names are replaced, others in the folder are kept. A writer that dies
+    between the two renames leaves files of two saves, which `load_scm` refuses.
 
     Raises:
         NotFittedError: If the SCM is not fitted.
@@ -72,13 +67,15 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
         "versions": package_versions(),
     }
     try:
-        text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+        json.dumps(description, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{DESCRIPTION}: a setting of the SCM cannot be written as JSON: {error}"
         ) from error
     with written_folder(folder) as beside:
         save_file(tensors, beside / TENSORS, metadata={"format": "pt"})
+        description["tensors_sha256"] = sha256_of(beside / TENSORS)
+        text = json.dumps(description, indent=1, ensure_ascii=False)
         (beside / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
@@ -92,7 +89,7 @@ def load_scm(
         graph: A graph, its name or its file, whose fingerprint the saved one must have.
 
     Raises:
-        CheckpointError: Naming the file and the key at fault.
+        CheckpointError: Naming the file and the key at fault, or that the files are of two saves.
     """
     from cxrcausal.scm.model import FlowSCM
 
@@ -109,7 +106,7 @@ def load_scm(
                 f"fitted to another graph: load it without `graph`, or fit anew"
             )
         saved = wanted
-    tensors = _tensors(folder / TENSORS)
+    tensors = read_tensors(folder / TENSORS, description)
     mechanisms = {}
     for name, entry in _key(file, description, "mechanisms").items():
         mechanisms[name] = _mechanism(file, folder / TENSORS, saved, name, entry, tensors)
@@ -153,42 +150,33 @@ def read_json(file: Path, format_version: int) -> dict[str, Any]:
     if found != format_version:
         raise CheckpointError(
             f"{file}: key 'format_version' is {found!r}; this version of cxrcausal "
-            f"({cxrcausal.__version__}) reads {format_version}"
+            f"({__version__}) reads {format_version}"
         )
     return description
 
 
-@contextlib.contextmanager
-def written_folder(folder: str | PathLike[str]) -> Iterator[Path]:
-    """Gives an empty folder beside the wanted one, whose files move there if all went well.
+def read_tensors(file: Path, description: dict[str, Any]) -> dict[str, Any]:
+    """Returns the tensors of a checkpoint, if they are those that its description was written with.
 
     Raises:
-        CheckpointError: If the path cannot be written.
+        CheckpointError: If the file is missing, belongs to another description, or is damaged.
     """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder}: is a file; give a folder")
+    if not file.is_file():
+        raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
+    wanted = _key(file.with_suffix(".json"), description, "tensors_sha256")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written: {error}") from error
-    try:
-        yield beside
-        folder.mkdir(exist_ok=True)
-        for file in sorted(beside.iterdir()):
-            os.replace(file, folder / file.name)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def package_versions() -> dict[str, str]:
-    """Returns the versions of Python, of cxrcausal and of the packages that the numbers rest on."""
-    versions = {"python": platform.python_version(), "cxrcausal": cxrcausal.__version__}
-    for package in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
+        found = sha256_of(file)
+        if found != wanted:
+            raise CheckpointError(
+                f"{file}: its SHA-256 is {found[:16]}…, but key 'tensors_sha256' of "
+                f"{file.with_suffix('.json').name} is {str(wanted)[:16]}…: the file was changed, or "
+                f"the two are of different saves. Save again"
+            )
+        return load_file(file)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{file}: not readable as safetensors: {error}") from error
 
 
 def _config(mechanism: Mechanism) -> dict[str, Any]:
@@ -217,16 +205,6 @@ def _saved_graph(file: Path, description: dict[str, Any]) -> CausalGraph:
             f"{graph.fingerprint!r}: one of them was changed"
         )
     return graph
-
-
-def _tensors(file: Path) -> dict[str, Any]:
-    """Returns the saved tensors."""
-    if not file.is_file():
-        raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
-    try:
-        return load_file(file)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{file}: not readable as safetensors: {error}") from error
 
 
 def _mechanism(

@@ -185,8 +185,7 @@ class FlowEdges(EdgeSource):
 
     def log_mass(self, level: Tensor, theta: Tensor) -> Tensor:
         """Returns log-probabilities (rows,) of one level (rows,) each: what training calls."""
-        few = 3
-        if self.levels <= few:
+        if self.levels <= 3:
             return super().log_mass(level, theta)
         return log_interval(*self.ends(level, theta))
 

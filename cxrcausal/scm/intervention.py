@@ -175,11 +175,12 @@ def resolve(
         graph: The graph of the variables.
         observed: What the fit has seen.
         clip: Whether a continuous value that leaves the bounds stops there instead of being
-            refused.
+            refused; needed to move an unknown value, some of whose draws would leave them.
 
     Raises:
         InterventionError: On an unknown variable or level, a definition, a value that leaves the
-            bounds, an unknown value (NaN), or values that do not fit the rows.
+            bounds or, moved from an unknown one, may leave them, an unknown value (NaN), or values
+            that do not fit the rows.
         UnobservedError: On a variable or level that the fit never saw.
     """
     if do is None:
@@ -203,9 +204,26 @@ def resolve(
                 (wanted.factor, 0.0) if isinstance(wanted, Scale) else (1.0, wanted.amount)
             )
             settings[name] = Setting(variable, None, factor, offset, clip)
+            unknown = rows.index[rows[name].isna()]
+            if len(unknown) and not clip and _may_leave(settings[name]):
+                raise InterventionError(
+                    f"do moves {name!r} by {wanted} from a value that is unknown in "
+                    f"{len(unknown)} row(s), {summarise(unknown)}, so that it may leave what is "
+                    f"allowed, {allowed_values(variable)}. Give clip=True to stop at the bounds, "
+                    f"make the value known, or leave these rows out"
+                )
         else:
             settings[name] = _fixed(variable, wanted, rows, observed, clip=clip)
     return settings
+
+
+def _may_leave(setting: Setting) -> bool:
+    """Whether a relative setting takes some value within the bounds out of them."""
+    bounds = setting.variable.bounds
+    if bounds is None:
+        return False
+    ends = setting.wanted(torch.tensor(bounds, dtype=torch.float64))
+    return bool((ends < bounds[0]).any() or (ends > bounds[1]).any())
 
 
 def _settable(name: object, graph: CausalGraph, observed: Observed) -> Variable:

@@ -5,6 +5,7 @@ that no row records get no mechanism, and are left out as parents.
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -77,6 +78,23 @@ class Fitted:
             for name, m in ordered.items()
         }
         return cls(ordered, seen, dict(policies or {}), data_fingerprint)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of a SHA-256 of what the mechanisms are and of all their numbers.
+
+        Noise means the same world only under the very mechanisms that it was abducted with.
+        """
+        digest = hashlib.sha256()
+        for name, mechanism in sorted(self.mechanisms.items()):
+            config: dict[str, Any] = getattr(mechanism, "config", dict)()
+            what = (type(mechanism).__name__, [p.name for p in mechanism.parents], config)
+            digest.update(json.dumps((name, *what), sort_keys=True).encode())
+            for key, tensor in sorted(mechanism.state_dict().items()):
+                numbers = tensor.detach().cpu().contiguous()
+                digest.update(f"{key} {numbers.dtype} {tuple(numbers.shape)}".encode())
+                digest.update(numbers.numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def supports(self) -> dict[str, Tensor | None]:

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from cxrcausal.errors import GraphError
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.interval import draw_inside, overlap
 from cxrcausal.scm.mechanism import Mechanism, Parents
+from cxrcausal.scm.normal import draw_inside, normal_noise, overlap
 
 __all__ = ["LogicMechanism", "definition_parts"]
 
@@ -120,7 +120,7 @@ class LogicMechanism(Mechanism):
 
     def prior(self, uniform: Tensor) -> Tensor:
         """Returns standard normal noise (*batch, 1) from uniforms of that shape."""
-        return torch.special.ndtri(uniform).clamp(-38.0, 38.0)
+        return normal_noise(uniform)
 
     def predict(self, u: Tensor, pa: Parents) -> Tensor:
         """Returns whether the noise (*batch, 1) exceeds the edge; NaN where that is open."""

@@ -175,6 +175,8 @@ class FlowSCM:
     ) -> "FlowSCM":
         """Fits every mechanism on the rows where it and its observed parents are known.
 
+        A flow takes at most 20,000 distinct ones of these rows, see `fit.fit_mechanism`.
+
         Arguments:
             table: The rows; as `check_table` accepts them.
             groups: Whose rows they are (a column, or one value per row): validation rows are those
@@ -214,10 +216,10 @@ class FlowSCM:
         """Returns the log-probability of the known cells of each row, unknown ones summed out.
 
         Ages count as probabilities per whole year; a continuum without a resolution as a density
-        per unit.
+        per unit. Sums are exact for levels and grids; over quantile cells for an unknown continuum.
 
         Raises:
-            TableError: If rows are not usable, or an exact sum would be too large.
+            TableError: If rows are not usable, or the sum over unknown cells would be too large.
         """
         table, values = self._read(rows, unobserved)
         parts = [
@@ -288,7 +290,9 @@ class FlowSCM:
         }
         rows = decode(everything, self.graph, index)
         known = {name: torch.ones(n, dtype=torch.bool, device=self.device) for name in values}
-        patients = Exogenous(self.graph.fingerprint, rows, noise, values, known, seed)
+        patients = Exogenous(
+            self.graph.fingerprint, self._state.fingerprint, rows, noise, values, known, seed
+        )
         return self.predict(patients, do, clip=clip) if do else rows
 
     @torch.no_grad()
@@ -301,7 +305,10 @@ class FlowSCM:
         unobserved: Literal["ignore", "error"] = "ignore",
         batch_size: int = BATCH,
     ) -> Exogenous:
-        """Draws every variable's noise from its exact posterior given the known cells of its row.
+        """Draws every variable's noise from its posterior given the known cells of its row.
+
+        The posterior is exact for levels and grids; an unknown continuum without a resolution is
+        drawn by quantile cells of its noise (`network.QUANTILES`) and evenly within them.
 
         Arguments:
             rows: The factual rows; unknown cells are drawn from their joint posterior first.
@@ -312,7 +319,7 @@ class FlowSCM:
             batch_size: How many rows times draws are worked on at once.
 
         Raises:
-            TableError: If rows are not usable, or unknown cells too many for an exact posterior.
+            TableError: If rows are not usable, or unknown cells too many for their joint posterior.
         """
         table, values = self._read(rows, unobserved)
         draws = self._draws(table.index, seed, num_samples)
@@ -325,6 +332,7 @@ class FlowSCM:
             parts.append((filled, abduct_noise(self.mechanisms, filled, some, self.mechanisms)))
         return Exogenous(
             self.graph.fingerprint,
+            self._state.fingerprint,
             table,
             {name: _joined([noise[name] for _, noise in parts]) for name in self.mechanisms},
             {name: _joined([filled[name] for filled, _ in parts]) for name in self.mechanisms},
@@ -350,7 +358,8 @@ class FlowSCM:
             noise: From `abduct`.
             do: What is set; {} or None is the null intervention.
             impute: Whether unknown cells are returned as drawn instead of as unknown.
-            clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            clip: Whether to stop at a variable's bounds instead of refusing to leave them. What is
+                moved from an unknown value may leave them, so it is refused too without clipping.
             keep: Whether cells whose parents do not change are taken over instead of predicted.
                 The answer is the same; False shows it.
             batch_size: How many rows times draws are worked on at once.
@@ -361,12 +370,17 @@ class FlowSCM:
 
         Raises:
             InterventionError: If `do` cannot be set, see `intervention.resolve`.
-            GraphError: If the noise belongs to another graph.
+            GraphError: If the noise belongs to another graph, or to another fit.
         """
         if noise.fingerprint != self.graph.fingerprint:
             raise GraphError(
                 f"the noise was abducted under a graph with fingerprint {noise.fingerprint}; this "
                 f"SCM's graph {self.graph.name!r} has {self.graph.fingerprint}"
+            )
+        if noise.fit != self._state.fingerprint:
+            raise GraphError(
+                f"the noise was abducted under another fit, with fingerprint {noise.fit}; this "
+                f"SCM's mechanisms have {self._state.fingerprint}. Abduct the rows with this SCM"
             )
         rows = check_table(noise.rows, self.graph, self.mechanisms, what="the noise's rows")
         settings = resolve(do, rows, self.graph, self.observed, clip=clip)
@@ -463,9 +477,11 @@ class FlowSCM:
     ) -> pd.DataFrame:
         """Returns the law of one variable in the world that is set, for each row.
 
-        Exact, the noise and unknown cells being summed out, unless that would need too large a
-        table; then by `num_samples` draws per row, and `result.attrs["standard_error"]` says the
-        largest standard error of any entry (0.0 where exact).
+        The noise and unknown cells are summed out: exactly for levels and grids, over quantile
+        cells for an unknown continuum without a resolution. Where that would need too large a table
+        it is done by `num_samples` draws per row; `result.attrs["standard_error"]` says the largest
+        standard error of any entry (0.0 without draws), and `result.attrs["exact"]` whether all
+        entries are exact: without draws, and without an unknown continuum.
 
         Arguments:
             rows: The factual rows.
@@ -499,7 +515,7 @@ class FlowSCM:
                 summarise(settings),
             )
         draws = self._draws(table.index, seed, num_samples)
-        law, error = counterfactual_law(
+        law, error, exact = counterfactual_law(
             self.mechanisms, self._supports, values, settings, of, table.index, draws
         )
         result = pd.DataFrame(
@@ -508,6 +524,7 @@ class FlowSCM:
             columns=law_columns(self.mechanisms[of], of),
         )
         result.attrs["standard_error"] = error
+        result.attrs["exact"] = exact
         return result
 
     # --- keeping -------------------------------------------------------------------------------

@@ -54,8 +54,7 @@ def check_table(
 
     Raises:
         TableError: If a column is missing or repeated, or a value is not allowed; the message
-        names
-            column, row label, value and what is allowed.
+            names column, row label, value and what is allowed.
     """
     if not isinstance(table, pd.DataFrame):
         raise TableError(f"{what}: expected a pandas DataFrame; found {type(table).__name__}")

@@ -1,5 +1,6 @@
 """Maximum likelihood node by node: as good as logistic regression, better where there is more."""
 
+import dataclasses
 import logging
 import math
 
@@ -11,6 +12,7 @@ from mechanisms import AGE, CLEAR, DOSE, EDEMA, FRACTURE, SEX, SOURCE, STAGE, VI
 
 from cxrcausal.errors import GraphError, TableError
 from cxrcausal.graph.variable import Variable
+from cxrcausal.scm import fit
 from cxrcausal.scm.cells import Cells
 from cxrcausal.scm.fit import MECHANISMS, fit_mechanism, resolve_family
 
@@ -332,3 +334,14 @@ def test_the_decision_is_logged(caplog):
         fit_mechanism(EDEMA, (SEX, SOURCE), VALUES, PATIENT)
     assert "edema: residual" in caplog.text
     assert "validation gain" in caplog.text
+
+
+def test_a_flow_says_which_rows_it_leaves_out(monkeypatch, caplog):
+    """Once for a mechanism; a family without a flow uses every row."""
+    monkeypatch.setattr(fit, "_FLOW", dataclasses.replace(fit._FLOW, cells=50, linear=1))
+    few = {name: x[:200] for name, x in VALUES.items()}
+    with caplog.at_level(logging.INFO, logger="cxrcausal"):
+        fit_mechanism(DOSE, (SEX,), few, most_rounds=1, hidden=(2,))
+        fit_mechanism(EDEMA, (SEX,), few, hidden=())
+    said = [r.getMessage() for r in caplog.records]
+    assert said == ["dose: its flow is fitted on 50 of 200 distinct rows, drawn at random"]

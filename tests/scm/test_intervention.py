@@ -75,7 +75,7 @@ def test_function_reads_the_factual_row(rows):
 
 def test_shift_and_scale_move_the_factual_value(rows):
     """Relative to each row, on the grid; an unknown value stays unknown until it is drawn."""
-    moved = values({"age": shift(-10)}, rows)["age"]
+    moved = values({"age": shift(-10)}, rows, clip=True)["age"]
     assert moved[:2] == [30.0, 90.0]
     assert np.isnan(moved[2])
     assert values({"age": scale(0.33)}, rows)["age"][:2] == [13.0, 33.0]
@@ -84,6 +84,8 @@ def test_shift_and_scale_move_the_factual_value(rows):
 def test_leaving_the_bounds_names_the_rows(rows):
     """Unless clipping is asked for."""
     with pytest.raises(InterventionError, match=r"'age' out of bounds in 1 row\(s\), 'b': 120"):
+        values({"age": shift(20)}, rows.head(2))
+    with pytest.raises(InterventionError, match=r"unknown in 1 row\(s\), 'c',.*0 to 110 years"):
         values({"age": shift(20)}, rows)
     assert values({"age": shift(20)}, rows, clip=True)["age"][:2] == [60.0, 110.0]
     with pytest.raises(InterventionError, match=r"111 in row 'a'.*0 to 110 years.*clip=True"):

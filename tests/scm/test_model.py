@@ -19,7 +19,7 @@ from cxrcausal.errors import (
     UnobservedError,
 )
 from cxrcausal.graph import CausalGraph, Variable
-from cxrcausal.scm import Exogenous, FlowSCM, healthy, shift
+from cxrcausal.scm import Exogenous, FlowSCM, healthy, scale, shift
 
 TABLE = patients(400, seed=0, unknown=0.03)
 ROWS = patients(40, seed=1, unknown=0.1, always=["pressure"])
@@ -165,6 +165,24 @@ def test_shift_of_an_unknown_value_is_masked(scm):
     assert world["age"].iloc[::2].isna().all()
     full = scm.counterfactual(rows, {"age": shift(3)}, seed=0, clip=True, impute=True)
     assert full["age"].notna().all()
+
+
+def test_a_move_from_an_unknown_value_needs_clipping(scm):
+    """Some draws of it would leave the bounds, so every question is refused alike, naming the rows."""
+    rows = ROWS.head(3).assign(age=[40.0, np.nan, np.nan])
+    words = r"moves 'age' by Shift.* unknown in 2 row\(s\), 'film-1', 'film-2'.*clip=True"
+    for seed in range(3):
+        with pytest.raises(InterventionError, match=words):
+            scm.counterfactual(rows, {"age": shift(1)}, seed=seed)
+    with pytest.raises(InterventionError, match=words):
+        scm.counterfactual_probability(rows, {"age": shift(1)}, "edema")
+    with pytest.raises(InterventionError, match=words):
+        scm.predict(scm.abduct(rows, seed=0), {"age": shift(1)})
+    for harmless in (shift(0), scale(0.5)):
+        scm.counterfactual(rows, {"age": harmless}, seed=0)
+    scm.counterfactual(rows.assign(pressure=np.nan), {"pressure": shift(5)}, seed=0)
+    clipped = scm.counterfactual_probability(rows, {"age": shift(1)}, "edema", clip=True)
+    assert clipped.notna().all().all()
 
 
 def test_evidence_that_the_fit_never_saw(scm, caplog):
