@@ -65,9 +65,15 @@ class MissingExtraError(CxrCausalError, ImportError):
 
 
 def nearest(name: object, allowed: Iterable[object]) -> str:
-    """Returns ``"; did you mean 'x'?"`` for the allowed name closest to `name`, or an empty string."""
-    close = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """Returns ``"; did you mean 'x'?"`` for the allowed name closest to `name`, or an empty string.
+
+    Names are held against each other without regard to case, so that what is another name by its case alone
+    comes first: the letters of 'male' lie closer to 'Female' than to 'Male'. Where a sentence ends here,
+    write ``nearest(...) or "."``.
+    """
+    folded = {str(a).strip().casefold(): str(a) for a in allowed}
+    close = difflib.get_close_matches(str(name).strip().casefold(), folded, n=1, cutoff=0.6)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
 
 
 def summarise(items: Iterable[object], most: int = 5) -> str:

@@ -35,7 +35,7 @@ def load_pretrained(name: str | Path, *, device: str = "cpu") -> CounterfactualM
         folder = Path(name)
         if not folder.is_dir():
             raise CheckpointError(
-                f"there is no model {str(name)!r}{nearest(name, list_pretrained())} "
+                f"there is no model {str(name)!r}{nearest(name, list_pretrained()) or '.'} "
                 f"Shipped: {summarise(list_pretrained(), 20)}; or give the folder of a saved model"
             )
     scm = FlowSCM.load(folder)

@@ -51,7 +51,7 @@ class Solver:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise RecipeError(
-                f"solver method {self.method!r} is unknown{nearest(self.method, get_args(Method))} "
+                f"solver method {self.method!r} is unknown{nearest(self.method, get_args(Method)) or '.'} "
                 f"Allowed: {summarise(get_args(Method), 9)}"
             )
         if self.num_steps < 1 or self.density <= 0 or self.tolerance <= 0:

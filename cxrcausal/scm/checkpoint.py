@@ -221,7 +221,7 @@ def _mechanism(
     kind = _key(file, entry, "class", f"mechanisms.{name}.")
     if kind not in MECHANISMS:
         raise CheckpointError(
-            f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS)} "
+            f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS) or '.'} "
             f"Known: {', '.join(MECHANISMS)}"
         )
     try:

@@ -232,7 +232,7 @@ def _settable(name: object, graph: CausalGraph, observed: Observed) -> Variable:
         what = "is the radiograph" if name == "image" else "is not a variable"
         raise InterventionError(
             f"do sets {name!r}, which {what} of graph {graph.name!r}"
-            f"{nearest(name, graph.variables)}. It has: {', '.join(graph.variables)}"
+            f"{nearest(name, graph.variables) or '.'} It has: {', '.join(graph.variables)}"
         )
     variable = graph.variables[str(name)]
     if variable.is_definition:
