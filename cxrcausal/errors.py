@@ -16,6 +16,7 @@ __all__ = [
     "InterventionError",
     "MissingExtraError",
     "NotFittedError",
+    "OptionError",
     "RecipeError",
     "TableError",
     "UnobservedError",
@@ -46,6 +47,10 @@ class UnobservedError(InterventionError):
 
 class NotFittedError(CxrCausalError, RuntimeError):
     """A model was asked a question before `fit`."""
+
+
+class OptionError(CxrCausalError, ValueError):
+    """An option is not allowed: a seed, a number of draws, a family of mechanisms."""
 
 
 class ImageError(CxrCausalError, ValueError):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from mechanisms import AGE, CLEAR, DOSE, EDEMA, FRACTURE, SEX, SOURCE, STAGE, VIEW, uniforms
 
-from cxrcausal.errors import GraphError, TableError
+from cxrcausal.errors import OptionError, TableError
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm import fit
 from cxrcausal.scm.cells import Cells
@@ -291,9 +291,9 @@ class TestRefusals:
     @pytest.mark.parametrize("word", ["cfn", "spline"])
     def test_an_unknown_family(self, word):
         """The message lists what is allowed, and the nearest."""
-        with pytest.raises(GraphError, match="allowed: 'auto', 'direct', 'cnf', 'nsf'"):
+        with pytest.raises(OptionError, match="allowed: 'auto', 'direct', 'cnf', 'nsf'"):
             resolve_family(EDEMA, word)
-        with pytest.raises(GraphError, match="did you mean 'ordered'"):
+        with pytest.raises(OptionError, match="did you mean 'ordered'"):
             resolve_family(VIEW, "auto", "orderd")
 
     @pytest.mark.parametrize(
