@@ -165,7 +165,7 @@ def fit_mechanism(
         mechanism.fit_rates(x, {p.name: values[p.name] for p in parents}, weight)
         return mechanism.eval().requires_grad_(False)
     cells = Cells.gather(variable, parents, values, weight, groups, validation, seed)
-    mechanism = _build(variable, parents, family, coupling, hidden, cells)
+    mechanism = _build(variable, parents, family, coupling, hidden, cells, x)
     _fit_by_stages(mechanism, cells, _generator(seed, variable.name), most_rounds)
     return mechanism.eval().requires_grad_(False)
 
@@ -177,8 +177,12 @@ def _build(
     coupling: Coupling,
     hidden: tuple[int, ...],
     cells: Cells,
+    x: Tensor,
 ) -> _Conditioned:
-    """Returns the mechanism of the variable's kind, started at the marginal of its rows."""
+    """Returns the mechanism of the variable's kind, started at the marginal of its rows.
+
+    A level that no row of the table has (`x`: rows with unknown parents included) is impossible.
+    """
     if variable.kind == "nominal" and coupling == "gumbel":
         mechanism = GumbelMechanism(variable, parents, hidden)
         mechanism.start_at(cells.counts(mechanism.noise_size, cells.x.to(torch.int64)))
@@ -198,7 +202,10 @@ def _build(
     else:
         source = FlowEdges(parents, levels, ContinuousFlow(bumps=24, steepest=8.0), hidden)
     mechanism = IntervalMechanism(variable, parents, source)
-    source.start_at(cells.counts(levels, mechanism.index(cells.x)))
+    possible = None
+    if variable.is_discrete:  # a grid's values stand between their neighbours, seen or not
+        possible = torch.isin(mechanism.grid, x.cpu())
+    source.start_at(cells.counts(levels, mechanism.index(cells.x)), possible)
     return mechanism
 
 
