@@ -98,7 +98,7 @@ def audit(monkeypatch):
 
 @pytest.mark.parametrize(
     ("strip", "beyond", "null"),
-    [(0, [1.0, -1.0], 0.0), (1, [0.0, 0.0], 0.0), (2, [0.0, 0.0], 2.5)],
+    [(0, [1.0, -1.0], 0.0), (1, [0.0, 0.0], 0.0), (2, [0.0, 0.0], 1.5)],
 )
 def test_audit_counts_what_goes_beyond_the_guided_null(audit, strip, beyond, null):
     """Only a classifier that reads sex moves: findings are held, and guidance stands in the null too."""

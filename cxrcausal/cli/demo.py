@@ -89,7 +89,7 @@ def _check(model: CounterfactualModel, known: dict[str, str | float]) -> None:
         if name not in variables:
             raise TableError(
                 f"--metadata {name!r} is not a variable of graph {model.graph.name!r}"
-                f"{nearest(name, variables)}; it has: {summarise(variables, 30)}"
+                f"{nearest(name, variables) or '.'} It has: {summarise(variables, 30)}"
             )
 
 

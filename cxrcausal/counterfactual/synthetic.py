@@ -46,7 +46,7 @@ class SyntheticFigure(Figure):
         if kind not in _KEYS:
             raise ImageError(
                 f"a figure of generated radiographs cannot be written as {kind!r}"
-                f"{nearest(kind, _KEYS)}; allowed, since they can say that it is synthetic: "
+                f"{nearest(kind, _KEYS) or '.'} Allowed, since they can say that it is synthetic: "
                 f"{', '.join(_KEYS)}"
             )
         metadata = {**(options.pop("metadata", None) or {}), _KEYS[kind]: _SAYS}

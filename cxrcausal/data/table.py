@@ -76,8 +76,8 @@ def read_table(
     """
     if source not in get_args(Source):
         raise TableError(
-            f"source {source!r} is not known{nearest(source, get_args(Source))}; "
-            f"allowed: {summarise(get_args(Source))}"
+            f"source {source!r} is not known{nearest(source, get_args(Source)) or '.'} "
+            f"Allowed: {summarise(get_args(Source))}"
         )
     policies = Policies(not_mentioned=not_mentioned, uncertain=uncertain)
     graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)

@@ -117,7 +117,7 @@ class Predictor(nn.Module):
             if name not in self.graph.variables:
                 raise GraphError(
                     f"target {name!r} is not in graph {self.graph.name!r}"
-                    f"{nearest(name, self.graph.variables)}; it has: "
+                    f"{nearest(name, self.graph.variables) or '.'} It has: "
                     f"{summarise(self.graph.variables, 20)}"
                 )
         if size % 16 or width % 8:

@@ -109,7 +109,7 @@ def move(
 def _known(graph: CausalGraph, variable: str) -> Variable:
     if variable not in graph.variables:
         raise InterventionError(
-            f"{variable!r} is not in graph {graph.name!r}{nearest(variable, graph.variables)}; "
-            f"it has: {summarise(graph.variables, 20)}"
+            f"{variable!r} is not in graph {graph.name!r}{nearest(variable, graph.variables) or '.'} "
+            f"It has: {summarise(graph.variables, 20)}"
         )
     return graph.variables[variable]

@@ -181,8 +181,8 @@ class _Study:
         """Returns which attributes an intervention on the variable sets, (films, attributes)."""
         if variable not in self.names:
             raise InterventionError(
-                f"{variable!r} is not a parent of the image{nearest(variable, self.names)}; "
-                f"its parents are: {summarise(self.names, 20)}"
+                f"{variable!r} is not a parent of the image{nearest(variable, self.names) or '.'} "
+                f"Its parents are: {summarise(self.names, 20)}"
             )
         mask = torch.zeros(self.factual.shape, dtype=torch.bool, device=self.factual.device)
         mask[:, self.names.index(variable)] = True

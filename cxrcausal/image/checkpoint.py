@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from cxrcausal.errors import CheckpointError, summarise
+from cxrcausal.errors import CheckpointError, CxrCausalError, GraphError, summarise
 from cxrcausal.files import atomic_path, sha256_of
 from cxrcausal.graph import CausalGraph
 from cxrcausal.image.mechanism import RectifiedFlow
@@ -72,15 +72,14 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
             or the checkpoint belongs to another graph; names the file and key.
     """
     folder = Path(folder)
+    for name in (_RECORD, _WEIGHTS):  # safetensors does not say which file it lacks
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} holds no image model: {name} is absent")
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         weights = load_file(folder / _WEIGHTS)
         digest = sha256_of(folder / _WEIGHTS)
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} holds no image model: {error.filename} is absent"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"the image checkpoint in {folder} is damaged: {error}") from error
     keys = (
         "format_version",
@@ -104,7 +103,17 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
             f"{folder / _WEIGHTS} has SHA-256 {digest[:16]}…, but {_RECORD} was written beside "
             f"{str(record['tensors_sha256'])[:16]}…: the two are of different saves, or one is damaged"
         )
-    own = CausalGraph.from_yaml(record["graph"])
+    for key, kind in {"graph": str, "recipe": dict, "seen": dict}.items():
+        if not isinstance(record[key], kind):
+            raise CheckpointError(
+                f"{folder / _RECORD}: key {key!r} is {record[key]!r:.60}; expected {kind.__name__}"
+            )
+    try:
+        own = CausalGraph.from_yaml(record["graph"])
+    except GraphError as error:
+        raise CheckpointError(
+            f"{folder / _RECORD}: key 'graph' is not a causal graph: {error}"
+        ) from error
     if own.fingerprint != record["graph_fingerprint"]:
         raise CheckpointError(
             f"{folder / _RECORD}: graph has fingerprint {own.fingerprint}, but "
@@ -115,9 +124,13 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
             f"the image checkpoint in {folder} belongs to graph {own.name!r} ({own.fingerprint}), "
             f"not to {graph.name!r} ({graph.fingerprint})"
         )
-    mechanism = RectifiedFlow(
-        graph or own, ImageRecipe.from_dict(record["recipe"], "image.json: recipe"), record["seen"]
-    )
+    try:
+        recipe = ImageRecipe.from_dict(record["recipe"], "recipe")
+        mechanism = RectifiedFlow(graph or own, recipe, record["seen"])
+    except CxrCausalError as error:
+        raise CheckpointError(
+            f"{folder / _RECORD} describes no image mechanism: {error}"
+        ) from error
     expected = {k: tuple(v.shape) for k, v in mechanism.state_dict().items()}
     found = {k: tuple(v.shape) for k, v in weights.items()}
     wrong = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))

@@ -94,8 +94,8 @@ class Guidance:
     def __post_init__(self) -> None:
         if self.form not in get_args(Form):
             raise InterventionError(
-                f"guidance form {self.form!r} is unknown{nearest(self.form, get_args(Form))}; "
-                f"allowed: {summarise(get_args(Form), 9)}"
+                f"guidance form {self.form!r} is unknown{nearest(self.form, get_args(Form)) or '.'} "
+                f"Allowed: {summarise(get_args(Form), 9)}"
             )
         for name in ("intervened", "descendants", "invariant"):
             weight = getattr(self, name)

@@ -16,7 +16,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cxrcausal.errors import ImageError, InterventionError, NotFittedError, RecipeError
+from cxrcausal.errors import (
+    GraphError,
+    ImageError,
+    InterventionError,
+    NotFittedError,
+    RecipeError,
+    nearest,
+)
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.image.guidance import Branches, Groups, Guidance
 from cxrcausal.image.recipe import ImageRecipe
@@ -46,7 +53,8 @@ class RectifiedFlow(nn.Module):
 
     Raises:
         ImageError: If the graph has no image.
-        GraphError: If a continuous parent of the image has no bounds.
+        GraphError: If a continuous parent of the image has no bounds, or `seen` holds what is no level
+            and no range of an attribute.
         RecipeError: If the recipe is of latents: this version has no Rad-VAE to make and decode them.
     """
 
@@ -64,6 +72,7 @@ class RectifiedFlow(nn.Module):
         self.recipe = recipe
         self.path = recipe.path
         self.seen: dict[str, Any] = dict(seen or {})
+        _check_seen(self.seen, self.attributes)
         self.network = RadiT(self.attributes, **vars(recipe.network))
 
     @property
@@ -268,3 +277,22 @@ class RectifiedFlow(nn.Module):
         from cxrcausal.image.checkpoint import save_image_mechanism  # it reads this module
 
         return save_image_mechanism(self, folder, **options)
+
+
+def _check_seen(seen: Seen, attributes: tuple[Variable, ...]) -> None:
+    """Refuses what training cannot have seen: a level that enters as known must have an embedding.
+
+    Raises:
+        GraphError: Names the attribute, what was found and what is allowed.
+    """
+    by_name = {variable.name: variable for variable in attributes}
+    for name, values in seen.items():
+        if name not in by_name:
+            raise GraphError(
+                f"seen names {name!r}, which is no parent of the image{nearest(name, by_name) or '.'} "
+                f"It has: {', '.join(by_name)}"
+            )
+        if not by_name[name].has_part(values):
+            raise GraphError(
+                f"what training saw of {name!r} is {values!r}; allowed: {by_name[name].describe_part()}"
+            )

@@ -56,8 +56,8 @@ class Solver:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise RecipeError(
-                f"solver method {self.method!r} is unknown{nearest(self.method, get_args(Method))}; "
-                f"allowed: {summarise(get_args(Method), 9)}"
+                f"solver method {self.method!r} is unknown{nearest(self.method, get_args(Method)) or '.'} "
+                f"Allowed: {summarise(get_args(Method), 9)}"
             )
         steps = self.num_steps
         if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:

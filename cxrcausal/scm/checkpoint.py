@@ -10,12 +10,19 @@ two different saves are refused.
 import json
 from os import PathLike
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 import safetensors
 from safetensors.torch import load_file, save_file
 
-from cxrcausal.errors import CheckpointError, CxrCausalError, nearest
+from cxrcausal.errors import (
+    CheckpointError,
+    CxrCausalError,
+    GraphError,
+    OptionError,
+    nearest,
+)
 from cxrcausal.files import sha256_of, written_folder
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
@@ -108,26 +115,29 @@ def load_scm(
         saved = wanted
     tensors = read_tensors(folder / TENSORS, description)
     mechanisms = {}
-    for name, entry in _key(file, description, "mechanisms").items():
+    for name, entry in _key(file, description, "mechanisms", dict).items():
         mechanisms[name] = _mechanism(file, folder / TENSORS, saved, name, entry, tensors)
     left = [key for key in tensors if key.split("/", 1)[0] not in mechanisms]
     if left:
         raise CheckpointError(f"{folder / TENSORS}: key {left[0]!r} belongs to no mechanism")
-    scm = FlowSCM(
-        saved,
-        family=_key(file, description, "family"),
-        coupling=_key(file, description, "coupling"),
-        hidden=tuple(_key(file, description, "hidden")),
-    )
     try:
-        scm._fitted = Fitted.of(
+        scm = FlowSCM(
             saved,
-            mechanisms,
-            _key(file, description, "observed"),
-            _key(file, description, "policies"),
-            _key(file, description, "data_fingerprint"),
+            family=_key(file, description, "family", str),
+            coupling=_key(file, description, "coupling", str),
+            hidden=tuple(_key(file, description, "hidden", list)),
         )
-    except (CxrCausalError, KeyError) as error:
+    except OptionError as error:
+        raise CheckpointError(f"{file}: a setting of the SCM is not allowed: {error}") from error
+    observed = _key(file, description, "observed", dict)
+    left = [name for name in observed if name not in mechanisms]
+    if left:
+        raise CheckpointError(f"{file}: key 'observed.{left[0]}' belongs to no mechanism")
+    policies = _key(file, description, "policies", dict)
+    fingerprint = _key(file, description, "data_fingerprint", str | None)
+    try:
+        scm._fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint)
+    except GraphError as error:
         raise CheckpointError(f"{file}: the mechanisms do not fit the graph: {error}") from error
     return scm
 
@@ -142,7 +152,7 @@ def read_json(file: Path, format_version: int) -> dict[str, Any]:
         raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file}: not readable as JSON: {error}") from error
     if not isinstance(description, dict):
         raise CheckpointError(f"{file}: found a {type(description).__name__}; expected an object")
@@ -195,8 +205,9 @@ def _config(mechanism: Mechanism) -> dict[str, Any]:
 def _saved_graph(file: Path, description: dict[str, Any]) -> CausalGraph:
     """Returns the graph in a description, its fingerprint checked."""
     fingerprint = _key(file, description, "graph_fingerprint")
+    text = _key(file, description, "graph", str)
     try:
-        graph = CausalGraph.from_yaml(_key(file, description, "graph"))
+        graph = CausalGraph.from_yaml(text)
     except CxrCausalError as error:
         raise CheckpointError(f"{file}: key 'graph' is not a causal graph: {error}") from error
     if graph.fingerprint != fingerprint:
@@ -218,23 +229,24 @@ def _mechanism(
     """Returns one mechanism with its parameters."""
     from cxrcausal.scm.fit import MECHANISMS
 
-    kind = _key(file, entry, "class", f"mechanisms.{name}.")
+    path = f"mechanisms.{name}."
+    if name not in graph.variables:
+        raise CheckpointError(
+            f"{file}: key 'mechanisms.{name}' is of no variable of the graph beside it"
+            f"{nearest(name, graph.variables)}"
+        )
+    kind = _key(file, entry, "class", str, path)
+    names = _key(file, entry, "parents", list, path)
+    config = _key(file, entry, "config", dict, path)
     if kind not in MECHANISMS:
         raise CheckpointError(
-            f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS)} "
+            f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS) or '.'} "
             f"Known: {', '.join(MECHANISMS)}"
         )
     try:
-        variable = graph.variables[name]
-        parents = tuple(
-            graph.variables[p] for p in _key(file, entry, "parents", f"mechanisms.{name}.")
-        )
-        mechanism = MECHANISMS[kind].from_config(
-            variable, parents, _key(file, entry, "config", f"mechanisms.{name}.")
-        )
-    except (CxrCausalError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+        parents = tuple(graph.variables[p] for p in names)
+        mechanism = MECHANISMS[kind].from_config(graph.variables[name], parents, config)
+    except (CxrCausalError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{file}: key 'mechanisms.{name}' does not describe a {kind}: {error}"
         ) from error
@@ -261,8 +273,18 @@ def _mechanism(
     return mechanism.eval().requires_grad_(False)
 
 
-def _key(file: Path, entry: dict[str, Any], key: str, path: str = "") -> Any:  # noqa: ANN401
-    """Returns one entry of a description."""
+def _key(
+    file: Path,
+    entry: object,
+    key: str,
+    kind: type | UnionType = object,
+    path: str = "",
+) -> Any:  # noqa: ANN401
+    """Returns one entry of a description, of the type that the reader expects."""
     if not isinstance(entry, dict) or key not in entry:
         raise CheckpointError(f"{file}: key {path + key!r} is missing")
-    return entry[key]
+    found = entry[key]
+    if not isinstance(found, kind):
+        name = kind.__name__ if isinstance(kind, type) else str(kind)
+        raise CheckpointError(f"{file}: key {path + key!r} is {found!r:.60}; expected {name}")
+    return found

@@ -16,6 +16,7 @@ import copy
 import hashlib
 import logging
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -24,8 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrcausal.errors import GraphError, nearest, summarise
+from cxrcausal.errors import OptionError, nearest, summarise
 from cxrcausal.graph.variable import Variable
+from cxrcausal.randomness import as_seed
 from cxrcausal.scm.cells import Cells
 from cxrcausal.scm.continuous import FlowMechanism
 from cxrcausal.scm.edges import DirectEdges, FlowEdges
@@ -37,7 +39,14 @@ from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.nominal import GumbelMechanism
 from cxrcausal.scm.spline import SplineFlow
 
-__all__ = ["MECHANISMS", "Coupling", "Family", "fit_mechanism", "resolve_family"]
+__all__ = [
+    "MECHANISMS",
+    "Coupling",
+    "Family",
+    "check_options",
+    "fit_mechanism",
+    "resolve_family",
+]
 
 Family = Literal["auto", "direct", "cnf", "nsf"]
 Coupling = Literal["gumbel", "ordered"]
@@ -56,6 +65,34 @@ _ITERATIONS = 10  # of L-BFGS between two looks at the validation patients
 _BATCH = 8192  # cells whose loss is computed at a time
 
 
+def check_options(family: object, coupling: object, hidden: object = ()) -> tuple[int, ...]:
+    """Returns the widths of hidden layers as a tuple, once they and the two words are allowed.
+
+    Raises:
+        OptionError: If there is no such family or coupling, or a width is not a whole number above 0.
+    """
+    for what, word, allowed in (
+        ("family", family, get_args(Family)),
+        ("coupling", coupling, get_args(Coupling)),
+    ):
+        if word not in allowed:
+            raise OptionError(
+                f"{word!r} is not a {what} of mechanisms{nearest(word, allowed) or '.'} "
+                f"Allowed: {summarise(allowed)}"
+            )
+    try:
+        widths = tuple(operator.index(width) for width in hidden)  # type: ignore[attr-defined]
+    except TypeError as error:
+        raise OptionError(
+            f"hidden is {hidden!r}; give the widths of the hidden layers, as in (32, 32), or ()"
+        ) from error
+    if any(width < 1 for width in widths):
+        raise OptionError(f"hidden is {hidden!r}; a layer has at least 1 unit")
+    # The very tuple that was given: scikit-learn's `clone` asks whether it comes back.
+    is_plain = isinstance(hidden, tuple) and all(type(width) is int for width in hidden)
+    return hidden if is_plain else widths  # type: ignore[return-value]
+
+
 def resolve_family(
     variable: Variable, family: Family = "auto", coupling: Coupling = "gumbel"
 ) -> Literal["direct", "cnf", "nsf"]:
@@ -67,14 +104,9 @@ def resolve_family(
     `direct` for the others.
 
     Raises:
-        GraphError: If there is no such family or coupling.
+        OptionError: If there is no such family or coupling.
     """
-    for word, allowed in ((family, get_args(Family)), (coupling, get_args(Coupling))):
-        if word not in allowed:
-            raise GraphError(
-                f"{word!r} is not a family or coupling of mechanisms{nearest(word, allowed)}; "
-                f"allowed: {summarise(allowed)}"
-            )
+    check_options(family, coupling)
     if variable.kind == "continuous":
         has_no_grid = variable.grid is None
         return "cnf" if family == "auto" or (family == "direct" and has_no_grid) else family
@@ -120,8 +152,9 @@ def fit_mechanism(
 
     Raises:
         TableError: If no row has the variable and all its parents known.
-        GraphError: If there is no such family or coupling.
+        OptionError: If there is no such family or coupling, or the seed is not a whole number.
     """
+    seed, hidden = as_seed(seed), check_options(family, coupling, hidden)
     family = resolve_family(variable, family, coupling)
     x = values[variable.name]
     weight = torch.ones(len(x), dtype=torch.float64)
@@ -132,7 +165,7 @@ def fit_mechanism(
         mechanism.fit_rates(x, {p.name: values[p.name] for p in parents}, weight)
         return mechanism.eval().requires_grad_(False)
     cells = Cells.gather(variable, parents, values, weight, groups, validation, seed)
-    mechanism = _build(variable, parents, family, coupling, hidden, cells)
+    mechanism = _build(variable, parents, family, coupling, hidden, cells, x)
     _fit_by_stages(mechanism, cells, _generator(seed, variable.name), most_rounds)
     return mechanism.eval().requires_grad_(False)
 
@@ -144,8 +177,12 @@ def _build(
     coupling: Coupling,
     hidden: tuple[int, ...],
     cells: Cells,
+    x: Tensor,
 ) -> _Conditioned:
-    """Returns the mechanism of the variable's kind, started at the marginal of its rows."""
+    """Returns the mechanism of the variable's kind, started at the marginal of its rows.
+
+    A level that no row of the table has (`x`: rows with unknown parents included) is impossible.
+    """
     if variable.kind == "nominal" and coupling == "gumbel":
         mechanism = GumbelMechanism(variable, parents, hidden)
         mechanism.start_at(cells.counts(mechanism.noise_size, cells.x.to(torch.int64)))
@@ -165,7 +202,10 @@ def _build(
     else:
         source = FlowEdges(parents, levels, ContinuousFlow(bumps=24, steepest=8.0), hidden)
     mechanism = IntervalMechanism(variable, parents, source)
-    source.start_at(cells.counts(levels, mechanism.index(cells.x)))
+    possible = None
+    if variable.is_discrete:  # a grid's values stand between their neighbours, seen or not
+        possible = torch.isin(mechanism.grid, x.cpu())
+    source.start_at(cells.counts(levels, mechanism.index(cells.x)), possible)
     return mechanism
 
 

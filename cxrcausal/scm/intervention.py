@@ -22,7 +22,7 @@ from cxrcausal.errors import InterventionError, UnobservedError, nearest, summar
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.logic import definition_parts
-from cxrcausal.scm.table import allowed_values, normalise, plain
+from cxrcausal.scm.table import allowed_values, as_numbers, normalise, plain
 
 __all__ = ["Do", "Observed", "Scale", "Setting", "Shift", "healthy", "resolve", "scale", "shift"]
 
@@ -232,7 +232,7 @@ def _settable(name: object, graph: CausalGraph, observed: Observed) -> Variable:
         what = "is the radiograph" if name == "image" else "is not a variable"
         raise InterventionError(
             f"do sets {name!r}, which {what} of graph {graph.name!r}"
-            f"{nearest(name, graph.variables)}. It has: {', '.join(graph.variables)}"
+            f"{nearest(name, graph.variables) or '.'} It has: {', '.join(graph.variables)}"
         )
     variable = graph.variables[str(name)]
     if variable.is_definition:
@@ -259,7 +259,7 @@ def _fixed(
     """Returns the setting of given values, one for all rows or one for each."""
     series = _series(variable.name, wanted, rows)
     if clip and variable.bounds is not None:
-        numbers = pd.to_numeric(series, errors="coerce")
+        numbers = pd.Series(as_numbers(series), index=series.index)
         held = numbers.clip(*variable.bounds)
         clipped = int((held != numbers).sum() - numbers.isna().sum())
         series = held.where(numbers.notna(), series)
@@ -311,7 +311,10 @@ def _series(name: str, wanted: object, rows: pd.DataFrame) -> pd.Series:
     if isinstance(wanted, pd.Categorical | pd.Index | np.ndarray | list | tuple) or hasattr(
         wanted, "__array__"
     ):
-        shape = np.shape(wanted)
+        try:
+            shape = np.shape(wanted)
+        except ValueError:  # lists of unequal length, refused cell by cell
+            shape = (len(wanted),)  # type: ignore[arg-type]
         if shape != (len(rows),):
             raise InterventionError(
                 f"do[{name!r}] has shape {tuple(shape)}; one value per row is ({len(rows)},)"
@@ -322,7 +325,12 @@ def _series(name: str, wanted: object, rows: pd.DataFrame) -> pd.Series:
 
 def _ask(name: str, function: Callable[[pd.DataFrame], object], rows: pd.DataFrame) -> object:
     """Returns what a function says of the rows; an answer that is again a function is refused."""
-    answer = function(rows.copy())
+    try:
+        answer = function(rows.copy())
+    except Exception as error:
+        raise InterventionError(
+            f"do[{name!r}] is a function that failed on the rows: {type(error).__name__}: {error}"
+        ) from error
     if callable(answer) or isinstance(answer, Shift | Scale):
         raise InterventionError(
             f"do[{name!r}] is a function that returned {answer!r}; it returns values, one for all "
@@ -334,7 +342,7 @@ def _ask(name: str, function: Callable[[pd.DataFrame], object], rows: pd.DataFra
 def _refused(variable: Variable, bad: pd.Series) -> InterventionError:
     """Returns the error for values that cannot be set, naming the first row."""
     found = plain(bad.iloc[0])
-    if pd.isna(found):
+    if pd.api.types.is_scalar(found) and pd.isna(found):
         return InterventionError(
             f"do[{variable.name!r}] is unknown (NaN) in the rows {summarise(bad.index)}; an "
             f"intervention sets a value: leave these rows out, or give one. "

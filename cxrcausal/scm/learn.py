@@ -61,7 +61,8 @@ class Fitted:
 
         Raises:
             GraphError: If a mechanism is of no variable of the graph, or reads what the graph does
-                not call its parent.
+                not call its parent; or if `observed` does not say of each mechanism's variable
+                which of its levels, or which range, was seen.
         """
         for name, mechanism in mechanisms.items():
             allowed = set(graph.parents(name)) & set(mechanisms)
@@ -73,10 +74,9 @@ class Fitted:
                     f"the parents of {name!r} that have a mechanism are: {summarise(allowed)}"
                 )
         ordered = {v: mechanisms[v] for v in graph.topological_order if v in mechanisms}
-        seen = {
-            name: tuple(observed[name]) if observed is not None else _everything(m.variable)
-            for name, m in ordered.items()
-        }
+        if observed is None:
+            observed = {name: _everything(m.variable) for name, m in ordered.items()}
+        seen = {name: _checked(ordered[name].variable, observed.get(name)) for name in ordered}
         return cls(ordered, seen, dict(policies or {}), data_fingerprint)
 
     @property
@@ -204,6 +204,19 @@ def _seen(variable: Variable, x: Tensor) -> tuple:
     if variable.is_discrete:
         return tuple(variable.levels[int(level)] for level in known.unique())
     return float(known.min()), float(known.max())
+
+
+def _checked(variable: Variable, seen: object) -> tuple:
+    """Returns what was seen of a variable, if it is some of its levels, or a range.
+
+    Raises:
+        GraphError: If it is neither.
+    """
+    if isinstance(seen, list | tuple) and seen and variable.has_part(seen):
+        return tuple(seen)
+    raise GraphError(
+        f"what was observed of {variable.name!r} is {seen!r}; allowed: {variable.describe_part()}"
+    )
 
 
 def _everything(variable: Variable) -> tuple:

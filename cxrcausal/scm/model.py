@@ -15,6 +15,7 @@ References:
 """
 
 import logging
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from types import MappingProxyType
@@ -25,10 +26,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.errors import GraphError, NotFittedError, UnobservedError, summarise
+from cxrcausal.device import resolve_device
+from cxrcausal.errors import GraphError, NotFittedError, OptionError, UnobservedError, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
-from cxrcausal.randomness import fresh_seed, label_words
+from cxrcausal.randomness import as_seed, fresh_seed, label_words
 from cxrcausal.scm.answer import counterfactual_table, read_evidence, remark_on
 from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.intervention import Do, resolve
@@ -62,6 +64,9 @@ class FlowSCM:
             (counterfactual stability) or `ordered` (the order in the graph file is meant).
         hidden: The widths of the network that a mechanism may add to its regression; () for none.
 
+    Raises:
+        OptionError: If there is no such family or coupling, or a width is not a whole number above 0.
+
     Example:
         >>> scm = FlowSCM("cxr19").fit(table, groups="patient_id")  # doctest: +SKIP
         >>> scm.counterfactual(rows, do={"sex": "Male"}, seed=0)  # doctest: +SKIP
@@ -75,10 +80,12 @@ class FlowSCM:
         coupling: "Coupling" = "gumbel",
         hidden: tuple[int, ...] = (32, 32),
     ) -> None:
+        from cxrcausal.scm.fit import check_options
+
         self.graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)
+        self.hidden = check_options(family, coupling, hidden)
         self.family = family
         self.coupling = coupling
-        self.hidden = tuple(hidden)
         self._fitted: Fitted | None = None
         self._said: set[str] = set()
 
@@ -146,11 +153,14 @@ class FlowSCM:
         }
 
     def to(self, device: str | torch.device) -> "FlowSCM":
-        """Moves the mechanisms to a device (`auto`: a GPU if there is one) and returns the SCM."""
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        """Moves the mechanisms to a device (`auto`: a GPU if there is one) and returns the SCM.
+
+        Raises:
+            CxrCausalError: If there is no such device here.
+        """
+        place = resolve_device(device)
         for mechanism in self._state.mechanisms.values():
-            mechanism.to(device)
+            mechanism.to(place)
         return self
 
     def __repr__(self) -> str:
@@ -189,6 +199,7 @@ class FlowSCM:
 
         Raises:
             TableError: If the table lacks a column or holds a value that is not allowed.
+            OptionError: If the seed is not a whole number.
         """
         self._fitted = learn(
             self.graph,
@@ -197,7 +208,7 @@ class FlowSCM:
             family=self.family,
             coupling=self.coupling,
             hidden=self.hidden,
-            seed=seed,
+            seed=as_seed(seed),
             progress=progress,
         )
         self._said = set()
@@ -272,8 +283,11 @@ class FlowSCM:
         """Returns `n` new patients, all cells known, from the observational or interventional law.
 
         Variables that the fit never observed are NaN.
+
+        Raises:
+            OptionError: If `n` or the seed is not a whole number, or `n` is negative.
         """
-        seed = fresh_seed() if seed is None else seed
+        seed, n = fresh_seed() if seed is None else as_seed(seed), _count(n, "n", least=0)
         index = pd.RangeIndex(n)
         draws = Draws(seed, label_words(index), 1)
         noise: dict[str, Tensor] = {}
@@ -324,7 +338,7 @@ class FlowSCM:
         table, values = self._read(rows, unobserved)
         draws = self._draws(table.index, seed, num_samples)
         parts = []
-        for start, stop, part in self._chunks(values, len(table), batch_size // num_samples):
+        for start, stop, part in self._chunks(values, len(table), batch_size // draws.num_samples):
             some = draws.part(start, stop)
             filled = fill_unknown(
                 self.mechanisms, self._supports, part, some, table.index[start:stop]
@@ -338,7 +352,7 @@ class FlowSCM:
             {name: _joined([filled[name] for filled, _ in parts]) for name in self.mechanisms},
             {name: ~values[name].isnan() for name in self.mechanisms},
             draws.seed,
-            num_samples,
+            draws.num_samples,
         )
 
     @torch.no_grad()
@@ -449,7 +463,7 @@ class FlowSCM:
         needed = None if impute else needed_for(self.mechanisms, affected)
         shown = set(self.mechanisms) if impute else {*settings, *affected}
         parts = []
-        for start, stop, part in self._chunks(values, len(table), batch_size // num_samples):
+        for start, stop, part in self._chunks(values, len(table), batch_size // draws.num_samples):
             some, index = draws.part(start, stop), table.index[start:stop]
             filled = fill_unknown(self.mechanisms, self._supports, part, some, index, needed)
             noise = abduct_noise(self.mechanisms, filled, some, affected)
@@ -459,7 +473,7 @@ class FlowSCM:
         star = {name: _joined([part[name] for part in parts]) for name in shown}
         known = {name: ~values[name].isnan() for name in shown}
         world = counterfactual_table(
-            table, self.graph, num_samples, star, known, settings, affected, impute=impute
+            table, self.graph, draws.num_samples, star, known, settings, affected, impute=impute
         )
         return _recorded(world, stopped)
 
@@ -582,11 +596,10 @@ class FlowSCM:
 
     def _draws(self, index: pd.Index, seed: int | None, num_samples: int) -> Draws:
         """Returns the random numbers of some rows: by label under a seed, by position without."""
-        if num_samples < 1:
-            raise ValueError(f"num_samples is at least 1; found {num_samples}")
+        num_samples = _count(num_samples, "num_samples", least=1)
         if seed is None:
             return Draws(fresh_seed(), label_words(pd.RangeIndex(len(index))), num_samples)
-        return Draws(seed, label_words(index), num_samples)
+        return Draws(as_seed(seed), label_words(index), num_samples)
 
     def _read(
         self, rows: pd.DataFrame, unobserved: Literal["ignore", "error"]
@@ -628,6 +641,21 @@ def _recorded(table: pd.DataFrame, stopped: dict[str, int]) -> pd.DataFrame:
     if stopped:
         table.attrs["clipped"] = stopped
     return table
+
+
+def _count(number: object, what: str, *, least: int) -> int:
+    """Returns a number of patients or draws as Python's own integer.
+
+    Raises:
+        OptionError: If it is not a whole number, or below the least that is allowed.
+    """
+    try:
+        count = operator.index(number)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise OptionError(f"{what} is a whole number; found {number!r}") from error
+    if count < least:
+        raise OptionError(f"{what} is at least {least}; found {count}")
+    return count
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from cxrcausal.errors import TableError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
-from cxrcausal.graph.value import allowed_values, normalise, not_allowed, plain
+from cxrcausal.graph.value import allowed_values, as_numbers, normalise, not_allowed, plain
 from cxrcausal.graph.variable import Variable
 
 __all__ = [
     "allowed_values",
+    "as_numbers",
     "categories",
     "check_table",
     "column",
@@ -41,8 +42,8 @@ def check_table(
     """Returns the table with the graph's columns in canonical form; the input is not modified.
 
     Arguments:
-        table: Any index; levels as strings, categoricals, booleans or 0/1 (binary variables only);
-            continuous variables as numbers in the graph's unit; missing values are unknown cells.
+        table: Any index; levels as strings, categoricals or the numbers that they are written as; of a binary
+            variable whose levels are no numbers as booleans or 0/1 too; continuous variables as numbers in the graph's unit; missing values are unknown cells.
             Columns that are not variables of the graph pass through.
         graph: The graph whose variables are looked for.
         columns: The variables that must be present; all of the graph's if None.

@@ -115,7 +115,7 @@ def table(tmp_path, film):
 
 @pytest.mark.parametrize(
     ("key", "words"),
-    [("sexx", "did you mean 'sex'"), ("agee", "did you mean 'age'"), ("weight", "it has: ")],
+    [("sexx", "did you mean 'sex'"), ("agee", "did you mean 'age'"), ("weight", "It has: ")],
 )
 def test_metadata_of_no_variable_are_refused(tmp_path, film, key, words):
     said = refused("demo", "--image", film, "--metadata", f"{key}=5", "--output", tmp_path / "out")

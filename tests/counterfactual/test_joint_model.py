@@ -388,7 +388,7 @@ def test_a_figure_is_complete_or_absent(answer, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "options", "words"),
     [
-        ("x.foo", {}, "cannot be written as 'foo'; allowed.*: png, pdf, svg"),
+        ("x.foo", {}, "cannot be written as 'foo'. Allowed.*: png, pdf, svg"),
         ("x.jpg", {}, "cannot be written as 'jpg'"),
         (None, {"most": 0}, "most is 0; it must be a whole number, at least 1"),
         (None, {"most": 1.5}, r"most is 1\.5"),

@@ -206,8 +206,8 @@ def test_an_empty_list_of_labels_is_unknown():
             {"Finding Labels": "Edema|Pneumonai"},
             "'Finding Labels', row 'b': 'Pneumonai' is not a finding.*did you mean 'Pneumonia'",
         ),
-        ({"Patient Gender": "X"}, "'Patient Gender', row 'b': found 'X'.*allowed: 'F', 'M'"),
-        ({"View Position": "LL"}, "'View Position', row 'b': found 'LL'.*allowed: 'PA', 'AP'"),
+        ({"Patient Gender": "X"}, "'Patient Gender', row 'b': found 'X'.*Allowed: 'F', 'M'"),
+        ({"View Position": "LL"}, "'View Position', row 'b': found 'LL'.*Allowed: 'PA', 'AP'"),
         ({"Patient Age": "old"}, "'Patient Age', row 'b': 'old' is not a number"),
         (
             {"Patient Age": 58.5},
@@ -307,9 +307,9 @@ def test_a_chexpert_path_without_a_patient_is_refused():
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (("Male", 50, "Frontal", "PA", {"Edema": 2}), "'Edema', row 0: found 2.0.*allowed"),
+        (("Male", 50, "Frontal", "PA", {"Edema": 2}), "'Edema', row 0: found 2.0.*Allowed"),
         (("Male", 50, "Oblique", "PA", {}), "'Frontal/Lateral', row 0: found 'Oblique'"),
-        (("Man", 50, "Frontal", "PA", {}), "'Sex', row 0: found 'Man'.*allowed: 'Female', 'Male'"),
+        (("Man", 50, "Frontal", "PA", {}), "'Sex', row 0: found 'Man'.*Allowed: 'Female', 'Male'"),
     ],
 )
 def test_a_value_that_chexpert_does_not_have_is_refused(row, words):
@@ -439,7 +439,7 @@ def test_both_sources_stack_into_one_table():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"source": "nhi"}, "source 'nhi' is not known; did you mean 'nih'.*allowed: 'nih'"),
+        ({"source": "nhi"}, "source 'nhi' is not known; did you mean 'nih'.*Allowed: 'nih'"),
         ({"uncertain": "maybe"}, "policy uncertain='maybe' is not known.*'unknown', 'negative'"),
         ({"not_mentioned": "negativ"}, "did you mean 'negative'"),
         ({"keep": ["Follow-up"]}, "'Follow-up'; did you mean 'Follow-up #'"),

@@ -113,5 +113,5 @@ def test_weight_must_be_a_finite_number(weight):
 
 
 def test_unknown_form_says_what_is_allowed():
-    with pytest.raises(InterventionError, match="'strong' is unknown; allowed: 'none', 'cfg'"):
+    with pytest.raises(InterventionError, match=r"'strong' is unknown\. Allowed: 'none', 'cfg'"):
         Guidance("strong")

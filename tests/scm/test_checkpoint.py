@@ -125,12 +125,60 @@ def test_half_precision_weights(scm, folder):
         ({"mechanisms__edema": None}, r"scm\.safetensors: key 'edema/.*belongs to no mechanism"),
         ({"observed": None}, r"key 'observed' is missing"),
         ({"tensors_sha256": None}, r"scm\.json: key 'tensors_sha256' is missing"),
+        ({"graph": 5}, r"scm\.json: key 'graph' is 5; expected str"),
+        ({"graph": ["variables"]}, r"key 'graph' is \['variables'\]; expected str"),
+        ({"mechanisms": []}, r"key 'mechanisms' is \[\]; expected dict"),
+        ({"mechanisms": "edema"}, r"key 'mechanisms' is 'edema'; expected dict"),
+        ({"mechanisms__edema": 5}, r"key 'mechanisms\.edema\.class' is missing"),
+        (
+            {"mechanisms__edema__class": ["x"]},
+            r"key 'mechanisms\.edema\.class' is \['x'\]; expected str",
+        ),
+        ({"mechanisms__edema__parents": 3}, r"key 'mechanisms\.edema\.parents' is 3"),
+        ({"mechanisms__edema__parents": [["age"]]}, r"key 'mechanisms\.edema' does not describe"),
+        ({"mechanisms__edema__config": 3}, r"key 'mechanisms\.edema\.config' is 3"),
+        ({"mechanisms__edema__config__hidden": 3}, r"key 'mechanisms\.edema' does not describe"),
+        ({"mechanisms__oedema": {}}, r"key 'mechanisms\.oedema' is of no variable.*'edema'"),
+        ({"hidden": 3}, r"key 'hidden' is 3; expected list"),
+        ({"hidden": "ab"}, r"key 'hidden' is 'ab'; expected list"),
+        ({"hidden": [1.5]}, r"setting of the SCM is not allowed: hidden is"),
+        ({"family": "x"}, r"setting of the SCM is not allowed: 'x' is not a family"),
+        ({"coupling": 3}, r"key 'coupling' is 3"),
+        ({"policies": [1]}, r"key 'policies' is \[1\]"),
+        ({"data_fingerprint": 3}, r"key 'data_fingerprint' is 3"),
+        ({"observed": []}, r"key 'observed' is \[\]"),
+        (
+            {"observed__sex": None},
+            r"what was observed of 'sex' is None; allowed: some of 'Female'",
+        ),
+        ({"observed__sex": ["Fem"]}, r"what was observed of 'sex' is \['Fem'\]; allowed: some of"),
+        ({"observed__sex": ["Male", "Male"]}, r"what was observed of 'sex'"),
+        ({"observed__sex": ["Male", ["Female"]]}, r"what was observed of 'sex'"),
+        ({"observed__sex": []}, r"what was observed of 'sex' is \[\]"),
+        ({"observed__sex": "Male"}, r"what was observed of 'sex' is 'Male'"),
+        (
+            {"observed__age": [5]},
+            r"what was observed of 'age' is \[5\]; allowed: \(lowest, highest\)",
+        ),
+        ({"observed__age": [9, 5]}, r"what was observed of 'age'"),
+        ({"observed__age": [5, float("nan")]}, r"what was observed of 'age'"),
+        ({"observed__age": ["a", "b"]}, r"what was observed of 'age'"),
+        ({"observed__ward": ["A"]}, r"key 'observed\.ward' belongs to no mechanism"),
     ],
 )
 def test_damaged_description(folder, entries, words):
     """Each refusal names the file and the key."""
     change(folder / "scm.json", **entries)
     with pytest.raises(CheckpointError, match=words):
+        FlowSCM.load(folder)
+
+
+@pytest.mark.parametrize("key", ["observed", "graph", "policies", "hidden", "mechanisms"])
+def test_a_description_with_null(folder, key):
+    """JSON's null is no value of any of these; least of all does it mean that every level was seen."""
+    file = folder / "scm.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: None}))
+    with pytest.raises(CheckpointError, match=rf"scm\.json: key '{key}' is None; expected"):
         FlowSCM.load(folder)
 
 
@@ -172,6 +220,9 @@ def test_what_is_not_a_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match=r"scm\.json: there is no such file"):
         FlowSCM.load(tmp_path)
     (tmp_path / "scm.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"scm\.json: not readable as JSON"):
+        FlowSCM.load(tmp_path)
+    (tmp_path / "scm.json").write_text("[" * 100_000)
     with pytest.raises(CheckpointError, match=r"scm\.json: not readable as JSON"):
         FlowSCM.load(tmp_path)
     (tmp_path / "scm.json").write_text("[]")

@@ -115,13 +115,26 @@ def test_leaving_the_bounds_names_the_rows(rows):
         ({"sex": pd.Series([1, 0], index=["a", "a"])}, "repeated labels"),
         ({"sex": shift(1)}, "shift moves a continuous variable; 'sex' is binary"),
         ({"age": lambda rows: shift(1)}, "a function that returned Shift"),
+        ({"age": 3j}, r"'age' to 3j \(row 'a'\) \(allowed: 0 to 110 years"),
+        ({"age": [True, 3, 4]}, r"'age' to True \(row 'a'\)"),
+        ({"age": pd.Timedelta(3, unit="ns")}, r"'age' to Timedelta"),
+        ({"age": [[3], [4], [5, 6]]}, r"'age' to \[3\] \(row 'a'\)"),
+        ({"sex": {"Male"}}, r"'sex' to \{'Male'\} \(row 'a'\)"),
+        ({"sex": {"Male": 1}}, r"'sex' to \{'Male': 1\} \(row 'a'\)"),
+        ({"sex": lambda rows: {"Male"}}, r"'sex' to \{'Male'\}"),
+        (
+            {"age": lambda rows: rows["foo"]},
+            r"do\['age'\] is a function that failed.*KeyError: 'foo'",
+        ),
+        ({"sex": "male"}, r"'sex' to 'male'.*did you mean 'Male'\?"),
         ("sex", "mapping from variable to value.*found str"),
     ],
 )
 def test_what_cannot_be_set(do, words, rows):
     """The message names what was asked, what is allowed, and the nearest name."""
-    with pytest.raises(InterventionError, match=words):
-        resolve(do, rows, GRAPH, SEEN)
+    for clip in (False, True):
+        with pytest.raises(InterventionError, match=words):
+            resolve(do, rows, GRAPH, SEEN, clip=clip)
 
 
 def test_never_observed(rows):
