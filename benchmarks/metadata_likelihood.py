@@ -1,9 +1,10 @@
 """Held-out log-probability of the metadata beside regressions with the same parents, in one run.
 
-    python benchmarks/metadata_likelihood.py --data ../shared/data/metadata [--output FILE.json]
+    python benchmarks/metadata_likelihood.py --data FOLDER [--output FILE.json]
 
-For each graph the flow SCM is fitted on NIH alone, on CheXpert alone and on both, and scored on
-the test patients of each source: mean nats per row of log p(x_v | parents), age as a probability
+FOLDER holds `metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`.
+For each graph the flow SCM is fitted on NIH alone, on CheXpert alone and on both, and scored on the test patients
+of each source: mean nats per row of log p(x_v | parents), age as a probability
 per whole year. Beside it stand, for every variable, models of the same variable given the same
 parents, fitted and scored on exactly the rows that the SCM was fitted and scored on (those where
 the variable and its parents are known; for the definition no_finding also those that a known
@@ -38,16 +39,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import SplineTransformer
 
 from cxrcausal.data import read_table, split_by_patient
+from cxrcausal.files import atomic_path
 from cxrcausal.graph import CausalGraph, Variable, load_graph
 from cxrcausal.scm.model import FlowSCM
+
+from likelihood_tables import OURS, PEERS, losers, markdown, verdict  # isort: skip  (beside this one)
 
 FILES = {"nih": "nih_train.csv.gz", "chexpert": "chexpert_metadata.csv.gz"}
 FITS = {"NIH": ("nih",), "CheXpert": ("chexpert",), "pooled": ("nih", "chexpert")}
 NAMES = {"nih": "NIH", "chexpert": "CheXpert"}
-PEERS = ("logistic", "logistic, age spline", "boosted trees", "marginal", "marginal per source")
-OURS = "cxrcausal"
-TOLERANCE = 0.002  # nats per row, in any group
-NOTABLE = 0.0005  # nats per row: what a single variable's loss must exceed to be told
 KNOTS = 7
 MANY_CLASSES = "The number of unique classes is greater"  # ages, counted in distinct rows
 
@@ -277,80 +277,10 @@ def summary(scores: Mapping[str, pd.DataFrame], variables: list[str]) -> dict:
     return result
 
 
-# --- the table
-
-
-def markdown(results: list[dict]) -> str:
-    """Returns all figures as one table: groups first, then the variables."""
-    models = [OURS, *PEERS]
-    head = [
-        "graph",
-        "fitted on",
-        "scored on",
-        "variable",
-        "rows",
-        *models,
-        "lead over logistic (s.e.)",
-    ]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for r in results:
-        # a group of one variable stands in the table once, as a group
-        for name, figures in (r["variables"] | r["groups"]).items():
-            bold = "**" if name in r["groups"] else ""
-            nats = [f"{figures['nats'][m]:.4f}" if m in figures["nats"] else "–" for m in models]
-            rows = figures["rows"]
-            count = (
-                "0"
-                if not rows
-                else f"{min(rows):,}" + (f"–{max(rows):,}" if max(rows) > min(rows) else "")
-            )
-            lead = (
-                f"{figures['lead']:+.4f} ({figures['standard_error']:.4f})"
-                if "lead" in figures
-                else "–"
-            )
-            lines.append(
-                f"| {r['graph']} | {r['fit']} | {r['source']} | {bold}{name}{bold} | {count} | "
-                + " | ".join(nats)
-                + f" | {lead} |"
-            )
-    return "\n".join(lines)
-
-
-def verdict(results: list[dict]) -> tuple[bool, str]:
-    """Returns whether no group is more than `TOLERANCE` below logistic regression, and the sentence."""
-    cases = [
-        (g["lead"], f"{r['graph']}, {r['fit']} on {r['source']}, {name}")
-        for r in results
-        for name, g in r["groups"].items()
-        if "lead" in g
-    ]
-    if not cases:
-        return False, "verdict: no peer was fitted, so there is nothing to hold the SCM against"
-    worst, where = min(cases)
-    holds = worst >= -TOLERANCE
-    return holds, (
-        f"verdict: {'holds' if holds else 'FAILS'}: never below logistic regression (linear or spline "
-        f"in age, whichever is better) by more than {TOLERANCE} nats in any of {len(cases)} groups; "
-        f"worst {worst:+.5f} ({where})"
-    )
-
-
-def losers(results: list[dict]) -> list[str]:
-    """Returns a line for every variable that loses notably to the better logistic regression."""
-    return [
-        f"{r['graph']}, {r['fit']} on {r['source']}: {name} {v['lead']:+.5f} "
-        f"(s.e. {v['standard_error']:.5f}) against {v['rival']}"
-        for r in results
-        for name, v in r["variables"].items()
-        if v.get("lead", 0.0) < -NOTABLE
-    ]
-
-
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/metadata"))
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds metadata/")
     parser.add_argument("--graphs", nargs="+", default=["cxr19", "cxr19-extended"])
     parser.add_argument("--fits", nargs="+", choices=FITS, default=list(FITS))
     parser.add_argument(
@@ -362,7 +292,10 @@ def main() -> None:
     began = time.perf_counter()
     results = []
     for graph in map(load_graph, options.graphs):
-        tables = {s: read_table(options.data / f, source=s, graph=graph) for s, f in FILES.items()}
+        tables = {
+            s: read_table(options.data / "metadata" / f, source=s, graph=graph)
+            for s, f in FILES.items()
+        }
         if options.patients:
             tables = {
                 s: t[t["patient_id"].isin(t["patient_id"].unique()[: options.patients])]
@@ -407,7 +340,8 @@ def main() -> None:
             "scikit-learn": sklearn.__version__,
         },
     }
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    with atomic_path(options.output) as path:
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ __all__ = [
     "InterventionError",
     "MissingExtraError",
     "NotFittedError",
+    "OptionError",
     "RecipeError",
     "TableError",
     "UnobservedError",
@@ -48,6 +49,10 @@ class NotFittedError(CxrCausalError, RuntimeError):
     """A model was asked a question before `fit`."""
 
 
+class OptionError(CxrCausalError, ValueError):
+    """An option is not allowed: a seed, a number of draws, a family of mechanisms."""
+
+
 class ImageError(CxrCausalError, ValueError):
     """An image file cannot be read as a radiograph, or an image tensor has the wrong shape or range."""
 
@@ -65,9 +70,15 @@ class MissingExtraError(CxrCausalError, ImportError):
 
 
 def nearest(name: object, allowed: Iterable[object]) -> str:
-    """Returns ``"; did you mean 'x'?"`` for the allowed name closest to `name`, or an empty string."""
-    close = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """Returns ``"; did you mean 'x'?"`` for the allowed name closest to `name`, or an empty string.
+
+    Names are held against each other without regard to case, so that what is another name by its case alone
+    comes first: the letters of 'male' lie closer to 'Female' than to 'Male'. Where a sentence ends here,
+    write ``nearest(...) or "."``.
+    """
+    folded = {str(a).strip().casefold(): str(a) for a in allowed}
+    close = difflib.get_close_matches(str(name).strip().casefold(), folded, n=1, cutoff=0.6)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
 
 
 def summarise(items: Iterable[object], most: int = 5) -> str:

@@ -22,7 +22,12 @@ def load_pretrained(name: str | Path, *, device: str = "cpu") -> CounterfactualM
 
     Loading reads JSON and safetensors alone: no code of the checkpoint is run.
 
+    Arguments:
+        name: One of `list_pretrained()`, or a folder that `CounterfactualModel.save` wrote.
+        device: Where the image mechanism runs: `auto` (a GPU if there is one), `cpu`, `cuda:0`, …
+
     Raises:
+        CxrCausalError: If there is no such device here.
         CheckpointError: If there is no such model (names the nearest), or its folder is damaged.
     """
     folder = shipped_folder("generative") / str(name)
@@ -30,9 +35,11 @@ def load_pretrained(name: str | Path, *, device: str = "cpu") -> CounterfactualM
         folder = Path(name)
         if not folder.is_dir():
             raise CheckpointError(
-                f"there is no model {str(name)!r}{nearest(name, list_pretrained())} "
+                f"there is no model {str(name)!r}{nearest(name, list_pretrained()) or '.'} "
                 f"Shipped: {summarise(list_pretrained(), 20)}; or give the folder of a saved model"
             )
     scm = FlowSCM.load(folder)
-    image = load_image_mechanism(folder, scm.graph) if (folder / "image.json").exists() else None
+    # Half of an image model is refused there, and not taken for a model of metadata alone.
+    has_image = any((folder / name).exists() for name in ("image.json", "image.safetensors"))
+    image = load_image_mechanism(folder, scm.graph) if has_image else None
     return CounterfactualModel(scm, image, name=folder.name).to(device)

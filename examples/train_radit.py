@@ -9,6 +9,7 @@ is stopped goes on from its last saved state. `--tiny` shows that all of it work
 
 import argparse
 import dataclasses
+import datetime
 import logging
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 
 import cxrcausal as cx
 from cxrcausal.data import read_images, split_by_patient
+from cxrcausal.device import resolve_device
 from cxrcausal.image import RectifiedFlow, Trainer, load_recipe, save_image_mechanism
 
 
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="radit-tiny", help="a recipe's name or file")
     parser.add_argument("--num-images", type=int, help="instead of the recipe's")
     parser.add_argument("--steps", type=int, help="stop after that many further steps")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     parser.add_argument("--compile", action="store_true", help="compile the network first")
     parser.add_argument(
         "--tiny", action="store_true", help="few films, few steps, a small network"
@@ -71,7 +74,7 @@ def main() -> None:
 
     torch.manual_seed(recipe.training.seed)  # the network's first weights
     trainer = Trainer(
-        RectifiedFlow(cx.load_graph(recipe.graph), recipe),
+        RectifiedFlow(cx.load_graph(recipe.graph), recipe).to(resolve_device(args.device)),
         images[torch.tensor(train.to_numpy())],
         table[train],
         args.output,
@@ -82,7 +85,9 @@ def main() -> None:
     training = {
         "images_shown": trainer.step * recipe.training.batch_size,
         "films": int(train.sum()),
-        "data_fingerprint": trainer.fingerprint,
+        "films_fingerprint": trainer.fingerprint,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "torch": torch.__version__,
     }
     save_image_mechanism(mechanism, args.output, training=training, dtype=torch.float16)
     logging.info("saved %s", args.output)

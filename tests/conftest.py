@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from synthetic_data import write_synthetic_data
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,17 @@ def shared_data() -> Path:
     if not (folder / "metadata").is_dir():
         pytest.skip(f"real data are not at {folder}; set CXRCAUSAL_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic_data(tmp_path_factory) -> Path:
+    """A folder of synthetic patients, laid out as the real data are."""
+    return write_synthetic_data(tmp_path_factory.mktemp("synthetic") / "data")
+
+
+@pytest.fixture(scope="session", params=["synthetic", "real"])
+def any_data(request) -> Path:
+    """The folder of synthetic patients, then that of real ones where it is present."""
+    return request.getfixturevalue(
+        {"synthetic": "synthetic_data", "real": "shared_data"}[request.param]
+    )

@@ -10,6 +10,7 @@ import cxrcausal
 PACKAGE = Path(cxrcausal.__file__).parent
 LEAVES = {
     "version",
+    "device",
     "errors",
     "files",
     "shapes",
@@ -17,8 +18,9 @@ LEAVES = {
     "randomness",
 }  # read by all, read nothing else
 READS = {
+    "device": {"errors"},
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "shapes": set(),
     "shipped": set(),
     "randomness": {"errors"},

@@ -1,12 +1,6 @@
 """The command line: thin layers over the Python calls, one file per command."""
 
-import typer
-
+from cxrcausal.cli import counterfactual, demo, graph  # noqa: F401  importing a command registers it
 from cxrcausal.cli.app import main
-from cxrcausal.cli.counterfactual import counterfactual
-from cxrcausal.cli.demo import demo
-from cxrcausal.cli.graph import graph
 
 __all__ = ["main"]
-
-_ = (typer, counterfactual, demo, graph)  # importing a command registers it

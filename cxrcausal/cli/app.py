@@ -39,24 +39,34 @@ def read_assignments(texts: list[str], option: str) -> dict[str, str | float]:
     """Returns ``key=value`` texts as a mapping; values that read as numbers are numbers.
 
     Raises:
-        typer.BadParameter: If a text has no ``=``.
+        typer.BadParameter: If a text has no ``=``, or a key is given twice.
     """
     pairs: dict[str, str | float] = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        if not equals or not key.strip():
+        key, value = key.strip(), value.strip()
+        if not equals or not key:
             raise typer.BadParameter(f"{option} takes key=value; found {text!r}")
+        if key in pairs:
+            raise typer.BadParameter(
+                f"{option} gives {key!r} twice; a patient has one value of it"
+            )
         try:
-            pairs[key.strip()] = float(value)
+            pairs[key] = float(value)
         except ValueError:
-            pairs[key.strip()] = value.strip()
+            pairs[key] = value
     return pairs
 
 
 def main() -> None:
-    """Runs the command line; an error that the package raises on purpose is one line and exit 2."""
+    """Runs the command line; what the package refuses, or the disk, is one line and exit 2."""
     try:
         app()
     except CxrCausalError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise  # of no file that a user could look at
+        typer.echo(f"{type(error).__name__}: {error.filename}: {error.strerror}", err=True)
         sys.exit(2)

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from cxrcausal.cli.app import app, read_assignments
 from cxrcausal.data import read_images, read_table
+from cxrcausal.errors import TableError
 from cxrcausal.image import Guidance
 from cxrcausal.pretrained import load_pretrained
 
@@ -24,24 +26,27 @@ def counterfactual(
     model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-tiny",
     form: Annotated[str, typer.Option(help="none, cfg, decoupled, anchored, nested.")] = "nested",
     weight: Annotated[float, typer.Option(help="Guidance weight of what is set.")] = 2.5,
-    limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
     metadata_only: Annotated[bool, typer.Option(help="Leave the radiographs out.")] = False,
     seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda:0.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
     """Answers one intervention for every row; writes PNG, CSV and provenance."""
+    asked = read_assignments(do, "--do")
     loaded = load_pretrained(model, device=device)
     rows = read_table(table, source=source, graph=loaded.graph)  # type: ignore[arg-type]
     rows = rows if limit is None else rows.head(limit)
+    if rows.empty:
+        raise TableError(f"{str(table)!r} has no rows, so there is nobody to ask about")
     with_images = not metadata_only and loaded.image is not None
     films = None
     if with_images:
         assert loaded.image is not None
-        films = read_images(rows["image"], size=loaded.image.image_shape[-1])
+        films = read_images(_paths(rows), size=loaded.image.image_shape[-1])
     answer = loaded.counterfactual(
         films,
         rows,
-        read_assignments(do, "--do"),
+        asked,
         guidance=Guidance(form, intervened=weight),  # type: ignore[arg-type]
         seed=seed,
         metadata_only=not with_images,
@@ -51,3 +56,19 @@ def counterfactual(
     if with_images:
         answer.plot(output / "figure.png")
     typer.echo(f"wrote {len(answer.table)} counterfactuals to {output}")
+
+
+def _paths(rows: pd.DataFrame) -> list[str]:
+    """Returns the file of each row's radiograph."""
+    advice = "or leave the radiographs out with --metadata-only"
+    if "image" not in rows.columns:
+        raise TableError(
+            f"the table has no column 'image', which names each row's radiograph; add it, {advice}"
+        )
+    absent = rows.index[rows["image"].isna()]
+    if len(absent):
+        raise TableError(
+            f"column 'image', row {absent[0]}: no radiograph is named ({len(absent)} such row(s)); "
+            f"name it, {advice}"
+        )
+    return rows["image"].tolist()

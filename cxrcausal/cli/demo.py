@@ -1,7 +1,7 @@
 """`cxrcausal demo`: three questions to the default model about one radiograph."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pandas as pd
 import torch
@@ -12,14 +12,19 @@ from cxrcausal.counterfactual import Counterfactual, CounterfactualModel
 from cxrcausal.counterfactual.figure import draw_questions
 from cxrcausal.counterfactual.result import save_synthetic
 from cxrcausal.data import read_image
+from cxrcausal.errors import GraphError, TableError, nearest, summarise
 from cxrcausal.files import atomic_path
 from cxrcausal.image import Guidance
 from cxrcausal.pretrained import load_pretrained
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["demo"]
 
+_ASKS = ("sex", "age", "pleural_effusion")
 _YEARS = 30.0
-_GUIDANCE = Guidance("nested", intervened=2.0)
+_GUIDANCE = Guidance("nested", intervened=1.5)
 
 
 @app.command()
@@ -34,13 +39,15 @@ def demo(
         list[str] | None, typer.Option(help="What is known of the patient: key=value, repeatable.")
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-tiny",
-    seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 109,
-    device: Annotated[str, typer.Option(help="cpu or cuda:0.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 254,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
     """Asks: had this patient been of the other sex, of another age, with or without an effusion?"""
-    loaded = load_pretrained(model, device=device)
     if image is None and metadata:
         raise typer.BadParameter("--metadata describes the patient of --image; give both")
+    known = read_assignments(metadata or [], "--metadata")
+    loaded = load_pretrained(model, device=device)
+    _check(loaded, known)
     if image is None:
         films, rows = loaded.sample(1, seed=seed)
         source = "a synthetic radiograph, sampled from the model"
@@ -48,7 +55,7 @@ def demo(
         if loaded.image is None:
             raise typer.BadParameter(f"model {model!r} is of metadata alone")
         films = read_image(image, size=loaded.image.image_shape[-1])
-        rows = pd.DataFrame([read_assignments(metadata or [], "--metadata")], index=[image.stem])
+        rows = pd.DataFrame([known], index=[image.stem])
         source = f"the radiograph {image.name}"
     answers = {
         title: loaded.counterfactual(films, rows, do, guidance=_GUIDANCE, seed=seed)
@@ -58,8 +65,7 @@ def demo(
     table = _table(answers)
     with atomic_path(output / "counterfactuals.csv") as beside:
         table.to_csv(beside, index=False)
-    with atomic_path(output / "counterfactuals.png") as beside:
-        _draw(answers, source).savefig(beside, dpi=150, format="png")
+    _draw(answers, source).savefig(output / "counterfactuals.png", dpi=150)
     if image is None:
         provenance = next(iter(answers.values())).provenance
         save_synthetic(films[0], output / "synthetic_patient.png", {**provenance, "do": {}})
@@ -68,6 +74,23 @@ def demo(
     )
     changed = table[table["role"] != "invariant"]
     typer.echo(changed.to_string(index=False))
+
+
+def _check(model: CounterfactualModel, known: dict[str, str | float]) -> None:
+    """Refuses a model that cannot be asked, and what would be known of nothing."""
+    variables = model.graph.variables
+    absent = [name for name in _ASKS if name not in variables]
+    if absent:
+        raise GraphError(
+            f"the demo asks about {summarise(_ASKS)}; graph {model.graph.name!r} has no "
+            f"{summarise(absent)}. Ask your own questions with `cxrcausal counterfactual`"
+        )
+    for name in known:
+        if name not in variables:
+            raise TableError(
+                f"--metadata {name!r} is not a variable of graph {model.graph.name!r}"
+                f"{nearest(name, variables) or '.'} It has: {summarise(variables, 30)}"
+            )
 
 
 def _questions(model: CounterfactualModel, row: pd.Series) -> dict[str, dict[str, Any]]:
@@ -107,7 +130,7 @@ def _table(answers: dict[str, Counterfactual]) -> pd.DataFrame:
     )
 
 
-def _draw(answers: dict[str, Counterfactual], source: str) -> Any:  # noqa: ANN401
+def _draw(answers: dict[str, Counterfactual], source: str) -> "Figure":
     panels = []
     for title, answer in answers.items():
         assert answer.images is not None
@@ -124,7 +147,7 @@ def _draw(answers: dict[str, Counterfactual], source: str) -> Any:  # noqa: ANN4
     assert isinstance(first.factual_images, torch.Tensor)
     assert isinstance(first.reconstruction, torch.Tensor)
     patient = first.factual.iloc[0]
-    known = [str(patient[k]) for k in ("sex", "view") if pd.notna(patient[k])]
+    known = [str(patient[k]) for k in ("sex", "view") if pd.notna(patient.get(k))]
     if pd.notna(patient["age"]):
         known.insert(0, f"{patient['age']:g} years")
     positive = [k for k in first.intervened.columns if patient[k] == "positive"]

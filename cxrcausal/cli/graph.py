@@ -11,6 +11,9 @@ from cxrcausal.graph import list_graphs, load_graph
 
 __all__ = ["graph"]
 
+_FORMATS = ("png", "pdf", "svg")
+_ALLOWED = ", ".join(f".{kind}" for kind in _FORMATS)
+
 
 @app.command()
 def graph(
@@ -21,7 +24,9 @@ def graph(
     """Shows who causes whom, as a list, as Mermaid, or as a figure."""
     loaded = load_graph(name)
     if output is not None:
-        kind = output.suffix.lstrip(".") or "png"
+        kind = output.suffix.lstrip(".").lower() or "png"
+        if kind not in _FORMATS:
+            raise typer.BadParameter(f"--output ends in {output.suffix!r}; allowed: {_ALLOWED}")
         with atomic_path(output) as beside:
             loaded.draw().savefig(beside, dpi=150, format=kind)
         typer.echo(f"wrote {output}")

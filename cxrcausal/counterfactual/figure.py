@@ -12,6 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 __all__ = ["draw_counterfactuals", "draw_questions"]
 
@@ -66,14 +67,18 @@ def draw_questions(
         answers: For each question its title, its counterfactual radiograph, and what else changed.
         heading: Who the patient is, and whether the radiograph is real or synthetic.
     """
-    figure, axes = _grid(2, 2 + len(answers), extra_height=0.9)
+    figure, axes = _grid(2, 2 + len(answers), extra_height=0.4)
     _film(axes[0][0], original, "original")
     _film(axes[0][1], reconstruction, "reconstruction")
     axes[1][0].axis("off")
-    _difference(axes[1][1], reconstruction - original, "reconstruction − original")
+    shown = _difference(axes[1][1], reconstruction - original, "− original")
+    scale = figure.colorbar(shown, cax=axes[1][0].inset_axes((0.6, 0.1, 0.07, 0.8)))
+    scale.set_label("darker, brighter", fontsize=8)
+    scale.ax.yaxis.set_label_position("left")
+    scale.ax.tick_params(labelsize=7)
     for column, (title, image, changed) in enumerate(answers, start=2):
         _film(axes[0][column], image, title)
-        _difference(axes[1][column], image - reconstruction, "difference")
+        _difference(axes[1][column], image - reconstruction, "− reconstruction")
         also = "also changed:\n" + "\n".join(changed[:6]) if changed else "nothing else changed"
         axes[1][column].set_xlabel(also, fontsize=7)
     figure.suptitle(heading, fontsize=10)
@@ -83,10 +88,10 @@ def draw_questions(
 def _grid(
     rows: int, columns: int, *, extra_width: float = 0.0, extra_height: float = 0.0
 ) -> tuple["Figure", list[list["Axes"]]]:
-    from matplotlib.figure import Figure
+    from cxrcausal.counterfactual.synthetic import SyntheticFigure
 
     size = (2.2 * columns + extra_width, 2.35 * rows + 0.4 + extra_height)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = SyntheticFigure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, [list(row) for row in axes]
 
@@ -98,9 +103,10 @@ def _film(axis: "Axes", image: Tensor, title: str = "") -> None:
     axis.set_yticks([])
 
 
-def _difference(axis: "Axes", difference: Tensor, title: str = "") -> None:
+def _difference(axis: "Axes", difference: Tensor, title: str = "") -> "AxesImage":
     picture = difference.float().mean(0).cpu().numpy()
-    axis.imshow(picture, cmap="RdBu_r", vmin=-_SPAN, vmax=_SPAN)
+    shown = axis.imshow(picture, cmap="RdBu_r", vmin=-_SPAN, vmax=_SPAN)
     axis.set_title(title, fontsize=9)
     axis.set_xticks([])
     axis.set_yticks([])
+    return shown

@@ -5,11 +5,10 @@ parents, unguided; the SCM answers for the parents; the radiograph is then predi
 under the counterfactual parents, guided where a parent changed.
 """
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cxrcausal.counterfactual.painter import ImageMechanism
-from cxrcausal.counterfactual.result import Counterfactual, changed_cells, guidance_record
+from cxrcausal.counterfactual.query import (
+    as_images,
+    check_count,
+    complete_rows,
+    guidance_record,
+    plain_value,
+)
+from cxrcausal.counterfactual.result import Counterfactual, changed_cells
+from cxrcausal.device import resolve_device
 from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summarise
 from cxrcausal.graph import CausalGraph
 from cxrcausal.randomness import fresh_seed, label_words
@@ -65,22 +72,32 @@ class CounterfactualModel:
         return self.scm.graph
 
     def to(self, device: str | torch.device) -> "CounterfactualModel":
-        """Moves the image mechanism to a device, and returns the model; the SCM stays on the CPU."""
+        """Moves the image mechanism to a device, and returns the model; the SCM stays on the CPU.
+
+        Arguments:
+            device: `auto` (a GPU if there is one), `cpu`, `cuda:0`, …
+
+        Raises:
+            CxrCausalError: If there is no such device here.
+        """
+        found = resolve_device(device)
         if self.image is not None:
-            self.image.to(device)
+            self.image.to(found)
         return self
 
     def counterfactual(
         self,
-        images: Tensor | None,
+        images: Tensor | np.ndarray | None,
         rows: pd.DataFrame,
-        do: Mapping[str, Any],
+        do: Mapping[str, Any] | None = None,
         *,
         guidance: "Guidance | None" = None,
         num_steps: int | None = None,
         num_samples: int = 1,
         seed: int | None = None,
         impute: bool = False,
+        clip: bool = False,
+        unobserved: Literal["ignore", "error"] = "ignore",
         metadata_only: bool = False,
         batch_size: int = 64,
         progress: bool = False,
@@ -88,49 +105,69 @@ class CounterfactualModel:
         """Returns what would have been seen of these patients under the intervention.
 
         Arguments:
-            images: Their radiographs in [0, 1], (batch, channel, height, width), lungs dark; may be
-                None with `metadata_only`.
-            rows: Their metadata; unknown cells are NaN, absent columns unknown throughout.
-            do: The intervention, as `FlowSCM.counterfactual` takes it.
+            images: Their radiographs in [0, 1], (batch, channel, height, width), lungs dark, as a tensor
+                or an array of floats; may be None with `metadata_only`.
+            rows: Their metadata; unknown cells are NaN, absent columns unknown throughout. Further
+                columns are left alone, but one that seems to be an absent variable, mistyped.
+            do: The intervention, as `FlowSCM.counterfactual` takes it; None is the null intervention.
             guidance: How strongly changed parents are imposed on the image; unguided if left out.
             num_steps: Steps of the flow in each direction; the recipe's if left out.
             num_samples: Counterfactuals per patient (of what the data leave undecided).
             seed: Makes the answer a function of (seed, row label).
-            impute: Whether unknown cells that the answer needed are given in it, as drawn.
+            impute: Whether unknown cells are given in the answer's table, as drawn. The radiograph is
+                painted with them unknown all the same: what was drawn was not seen in it.
+            clip: Whether to stop at a variable's bounds instead of refusing to leave them; the table's
+                ``attrs["clipped"]`` counts the rows by variable.
+            unobserved: Whether metadata that the fit never saw are ignored or an error.
             metadata_only: Whether to leave the radiographs out.
             batch_size: Radiographs at a time.
             progress: Whether to show a progress bar.
 
         Raises:
-            ImageError: If images are absent, of the wrong shape or range, or as many as rows are not.
-            InterventionError: If `do` is malformed.
+            ImageError: If images are absent, of the wrong shape or range, or as many as rows are not, or
+                `batch_size` is no positive whole number.
+            TableError: If rows hold a value that is not allowed, or a mistyped column.
+            InterventionError: If `do` or the guidance is malformed.
+            RecipeError: If `num_steps` is no positive whole number.
             UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
         """
-        rows = check_table(self._complete(rows), self.graph)
+        check_count(batch_size, "batch_size")
+        guided = guidance_record(guidance)
+        do = {} if do is None else do
+        rows = check_table(complete_rows(rows, self.graph), self.graph)
+        solved: dict[str, Any] = {}
         if not metadata_only:
-            self._check_images(images, rows)
-        exogenous = self.scm.abduct(rows, num_samples=num_samples, seed=seed)
-        table = self.scm.predict(exogenous, do, impute=impute)
+            images = as_images(images)
+            painter = self._check_images(images, rows)
+            solved["image"] = painter.describe(num_steps)
+        exogenous = self.scm.abduct(
+            rows, num_samples=num_samples, seed=seed, unobserved=unobserved
+        )
+        # Painted from `table`: of a cell that is unknown on both sides nothing may change in the image.
+        table = self.scm.predict(exogenous, do, clip=clip)
+        shown = self.scm.predict(exogenous, do, impute=True, clip=clip) if impute else table
         repeated = rows.iloc[np.repeat(np.arange(len(rows)), num_samples)].set_axis(table.index)
         intervened, descendants = self._changes(repeated, table, do)
-        blocked = self._blocked(repeated, intervened | descendants, do)
+        # An imputed table follows every path; the radiograph, painted without it, does not.
+        complete = impute and metadata_only
+        blocked = {} if complete else self._blocked(repeated, intervened | descendants, do)
         provenance = {
             "synthetic": True,
-            "do": {name: _plain(value) for name, value in do.items()},
-            "guidance": guidance_record(guidance),
+            "do": {name: plain_value(value, rows.index) for name, value in do.items()},
+            "clip": clip,
+            "guidance": guided,
             "seed": exogenous.seed,
             "model": self.name,
             "graph": self.graph.name,
             "graph_fingerprint": self.graph.fingerprint,
             "cxrcausal": __version__,
+            **solved,
         }
-        if self.image is not None and not metadata_only:
-            provenance["image"] = self.image.describe(num_steps)
         pictures: tuple[Tensor | None, ...] = (None, None, None)
         unseen: dict[str, tuple] = {}
         if not metadata_only:
-            assert images is not None
-            unseen = self._unseen(rows, table, do)
+            advice = "Ask with metadata_only=True for the metadata alone"
+            unseen = self._unseen(rows, table, do, advice)
             pictures = self._paint(
                 images, rows, repeated, table, intervened, descendants,
                 guidance, num_steps, batch_size, progress=progress,
@@ -138,7 +175,7 @@ class CounterfactualModel:
         columns, index = list(self.graph.variables), table.index
         return Counterfactual(
             factual=rows,
-            table=table,
+            table=shown,
             images=pictures[2],
             factual_images=None if metadata_only else images,
             reconstruction=pictures[1],
@@ -154,7 +191,7 @@ class CounterfactualModel:
 
     def sample(
         self, n: int, do: Mapping[str, Any] | None = None, *, seed: int | None = None,
-        num_steps: int | None = None, batch_size: int = 64,
+        num_steps: int | None = None, clip: bool = False, batch_size: int = 64,
     ) -> tuple[Tensor, pd.DataFrame]:  # fmt: skip
         """Returns `n` synthetic patients: radiographs (n, channel, height, width) and metadata.
 
@@ -163,15 +200,28 @@ class CounterfactualModel:
             do: An intervention under which they are drawn.
             seed: Makes them a function of (seed, 0 … n-1).
             num_steps: Steps of the flow; the recipe's if left out.
+            clip: Whether to stop at a variable's bounds instead of refusing to leave them.
             batch_size: Radiographs at a time.
 
         Raises:
-            ImageError: If the model has no image mechanism.
+            ImageError: If the model has no image mechanism, or `batch_size` is no positive whole number.
+            InterventionError: If `do` is malformed.
+            RecipeError: If `num_steps` is no positive whole number.
+            UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
         """
         if self.image is None:
             raise ImageError(f"model {self.name!r} is of metadata alone; use model.scm.sample")
+        check_count(batch_size, "batch_size")
+        self.image.describe(num_steps)  # refuses what is no number of steps, before any work
         seed = fresh_seed() if seed is None else seed
-        table = self.scm.sample(n, do, seed=seed)
+        table = self.scm.sample(n, do, seed=seed, clip=clip)
+        unseen = self._unseen(
+            table, table, do or {}, "Use model.scm.sample for the metadata alone"
+        )
+        if unseen:
+            logger.warning("painted as unknown, never seen by the image mechanism: %s", unseen)
+        if n == 0:
+            return torch.empty(0, *self.image.image_shape), table
         parents, _ = self.image.encode(table)
         noise = self.image.prior(label_words(table.index), seed)
         images = [
@@ -185,6 +235,8 @@ class CounterfactualModel:
     def save(self, folder: str | Path, **image_options: Any) -> Path:  # noqa: ANN401
         """Writes both parts into one folder, and returns it; `load_pretrained(folder)` reads them.
 
+        What an earlier save left there is replaced; its image mechanism goes if this model has none.
+
         Arguments:
             folder: Made if absent.
             image_options: What the image mechanism's `save` takes.
@@ -193,6 +245,9 @@ class CounterfactualModel:
         self.scm.save(folder)
         if self.image is not None:
             self.image.save(folder, **image_options)
+        else:
+            (folder / "image.json").unlink(missing_ok=True)  # without it there is no image model
+            (folder / "image.safetensors").unlink(missing_ok=True)
         return folder
 
     def __repr__(self) -> str:
@@ -200,14 +255,8 @@ class CounterfactualModel:
         image = "metadata alone" if self.image is None else f"images {self.image.image_shape}"
         return f"CounterfactualModel({self.name!r}, graph={self.graph.name!r}, {image})"
 
-    def _complete(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Returns the rows with a column of unknowns for every variable that has none."""
-        if not isinstance(rows, pd.DataFrame):
-            return rows  # check_table says what is wrong with it
-        absent = [name for name in self.graph.variables if name not in rows.columns]
-        return rows.assign(**dict.fromkeys(absent, np.nan))
-
-    def _check_images(self, images: Tensor | None, rows: pd.DataFrame) -> None:
+    def _check_images(self, images: Tensor | None, rows: pd.DataFrame) -> ImageMechanism:
+        """Returns the mechanism that paints; refuses images that are not its own or not the rows'."""
         if self.image is None:
             raise ImageError(
                 f"model {self.name!r} is of metadata alone; ask with metadata_only=True, images=None"
@@ -217,6 +266,7 @@ class CounterfactualModel:
         self.image.check_images(images)
         if len(images) != len(rows):
             raise ImageError(f"{len(images)} images stand beside {len(rows)} rows of metadata")
+        return self.image
 
     def _changes(
         self, factual: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any]
@@ -245,9 +295,9 @@ class CounterfactualModel:
         return blocked
 
     def _unseen(
-        self, rows: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any]
+        self, rows: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any], advice: str
     ) -> dict[str, tuple]:
-        """Returns levels that the image mechanism never saw; refuses to set one.
+        """Returns levels that the image mechanism never saw; refuses to set one, and adds `advice`.
 
         Raises:
             UnobservedError: If the intervention sets such a level.
@@ -259,7 +309,7 @@ class CounterfactualModel:
                 raise UnobservedError(
                     f"do sets {name!r} to {summarise(levels)}, which the image mechanism of "
                     f"{self.name!r} never saw; seen: {summarise(self.image.seen.get(name, ()))}. "
-                    f"Ask with metadata_only=True for the metadata alone"
+                    f"{advice}"
                 )
             unseen[name] = tuple(dict.fromkeys((*unseen.get(name, ()), *levels)))
         self._warn_outside(table, do)
@@ -296,6 +346,8 @@ class CounterfactualModel:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns noise and reconstruction of each radiograph, and the counterfactual ones."""
         assert self.image is not None
+        if rows.empty:
+            return images, images, images  # none of each
         painter = self.image
         place = [list(self.graph.variables).index(v.name) for v in painter.attributes]
         was_set = torch.from_numpy(intervened[:, place]).to(painter.device)
@@ -332,14 +384,3 @@ def _part(
 ) -> tuple[Tensor, Tensor, Tensor]:
     intervened, descendants, invariant = (group[start : start + size] for group in groups)
     return intervened, descendants, invariant
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401
-    """Returns an intervention's value as JSON can hold it."""
-    if isinstance(value, np.ndarray | pd.Series | Sequence) and not isinstance(value, str):
-        return [_plain(v) for v in np.asarray(value).tolist()]
-    try:
-        json.dumps(value)
-    except TypeError:
-        return str(value)
-    return value

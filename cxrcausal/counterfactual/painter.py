@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 
 from cxrcausal.graph import CausalGraph, Variable
+
+if TYPE_CHECKING:
+    from cxrcausal.image.guidance import Guidance
+    from cxrcausal.image.solver import Solver
 
 __all__ = ["ImageMechanism"]
 
@@ -39,7 +43,7 @@ class ImageMechanism(Protocol):
         """Where noise and parents live."""
         ...
 
-    def to(self, device: str | torch.device) -> Any:  # noqa: ANN401
+    def to(self, device: torch.device, /) -> object:
         """Moves the mechanism."""
         ...
 
@@ -51,8 +55,10 @@ class ImageMechanism(Protocol):
         """Returns parents, and the levels that occur but were never seen in training."""
         ...
 
-    def abduct(self, images: Tensor, parents: Tensor, *, solver: Any = None) -> Tensor:  # noqa: ANN401
-        """Returns the noise of these images."""
+    def abduct(
+        self, images: Tensor, parents: Tensor, *, solver: "Solver | int | None" = None
+    ) -> Tensor:
+        """Returns the noise of these images; `solver` may be a number of steps, None is the own way."""
         ...
 
     def predict(
@@ -60,9 +66,9 @@ class ImageMechanism(Protocol):
         noise: Tensor,
         parents: Tensor,
         *,
-        guidance: Any = None,  # noqa: ANN401
+        guidance: "Guidance | None" = None,
         groups: tuple[Tensor, Tensor, Tensor] | None = None,
-        solver: Any = None,  # noqa: ANN401
+        solver: "Solver | int | None" = None,
     ) -> Tensor:
         """Returns the images of this noise under these parents; `groups` are (batch, attributes) masks."""
         ...
@@ -71,8 +77,8 @@ class ImageMechanism(Protocol):
         """Returns fresh noise for each row label."""
         ...
 
-    def describe(self, solver: Any = None) -> Mapping[str, Any]:  # noqa: ANN401
-        """Returns what provenance is to say of an answer computed with that solver."""
+    def describe(self, solver: "Solver | int | None" = None) -> Mapping[str, Any]:
+        """Returns what provenance is to say of an answer computed with that solver, as JSON holds it."""
         ...
 
     def save(self, folder: str | Path, **options: Any) -> Path:  # noqa: ANN401

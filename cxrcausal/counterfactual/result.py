@@ -14,13 +14,13 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from cxrcausal.counterfactual.figure import draw_counterfactuals
+from cxrcausal.counterfactual.query import check_count
+from cxrcausal.errors import CxrCausalError, ImageError
 from cxrcausal.files import atomic_path
 from cxrcausal.scm.exogenous import Exogenous
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from cxrcausal.image.guidance import Guidance
 
 __all__ = ["Counterfactual", "changed_cells"]
 
@@ -47,10 +47,12 @@ class Counterfactual:
         exogenous: The abducted noise of the metadata.
         intervened: Which cells (rows × variables) were set to another value than was seen.
         descendants: Which cells changed because they descend from those.
-        invariant: Which cells stayed as they were.
+        invariant: Which cells stayed as they were. A cell that was unknown counts as one, also where
+            `impute` gives a value drawn for it: nobody saw it change.
         unseen: Levels that the image mechanism never saw, by variable; they entered as unknown.
         blocked: Changes that end in an unknown cell: (cause, unknown variable) to the row labels. What
-            this path would have done to the image is not in it.
+            this path would have done to the image is not in it, and so it is with `impute`, which gives
+            the cell in the table alone. Of metadata alone, imputed, nothing is blocked.
         provenance: Intervention, guidance, solver, seed, model and graph, as JSON would hold them.
     """
 
@@ -87,17 +89,22 @@ class Counterfactual:
         """Draws original, reconstruction, counterfactual and difference of the first rows.
 
         Arguments:
-            path: Where to write the figure, if anywhere.
+            path: Where to write the figure, if anywhere: PNG, PDF or SVG by its ending. The file says
+                that the figure is synthetic.
             most: The largest number of rows to draw.
 
         Returns:
             The matplotlib Figure.
 
         Raises:
-            ValueError: If there are no images (`metadata_only`).
+            ImageError: If there are no images (`metadata_only`), no rows, or none asked for, or the
+                file's ending is of another format.
         """
+        check_count(most, "most")
         if self.images is None or self.factual_images is None or self.reconstruction is None:
-            raise ValueError("this answer holds metadata alone; there is no image to draw")
+            raise ImageError("this answer holds metadata alone; there is no image to draw")
+        if not len(self.images):
+            raise ImageError("this answer has no rows; there is no image to draw")
         count = min(most, len(self.images))
         changes = self.changes()
         captions = []
@@ -114,21 +121,29 @@ class Counterfactual:
             captions,
         )
         if path is not None:
-            with atomic_path(Path(path)) as beside:
-                figure.savefig(beside, dpi=150, format=Path(path).suffix.lstrip(".") or "png")
+            figure.savefig(path, dpi=150)
         return figure
 
     def save(self, folder: str | Path) -> Path:
         """Writes `factual.csv`, `counterfactual.csv`, `changes.csv`, `provenance.json` and one PNG a row.
 
-        Every PNG says in its metadata that it is synthetic, and from which model and question. Each
-        file is complete or absent.
+        Every PNG says in its metadata that it is synthetic, from which model, and what was asked of its
+        own patient. Each file is complete or absent; what a larger answer left in the folder goes.
+        `provenance.json` is taken away first and written last, so where it stands the rest is its own.
 
         Returns:
             The folder.
+
+        Raises:
+            CxrCausalError: If there is a file in the folder's place.
         """
         folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise CxrCausalError(f"{str(folder)!r} is a file; give a folder")
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "provenance.json").unlink(missing_ok=True)
+        for stale in folder.glob(f"counterfactual_{'[0-9]' * 6}.png"):
+            stale.unlink()
         tables = {
             "factual": self.factual,
             "counterfactual": self.table,
@@ -140,11 +155,20 @@ class Counterfactual:
         if self.images is not None:
             for position, image in enumerate(self.images):
                 save_synthetic(
-                    image, folder / f"counterfactual_{position:06d}.png", self.provenance
+                    image,
+                    folder / f"counterfactual_{position:06d}.png",
+                    self._provenance_of(position),
                 )
         with atomic_path(folder / "provenance.json") as beside:
             beside.write_text(json.dumps(self.provenance, indent=1) + "\n", encoding="utf-8")
         return folder
+
+    def _provenance_of(self, position: int) -> dict[str, Any]:
+        """Returns the provenance of one image: of one value per row its own, no other patient's."""
+        row = position // self._samples
+        do = self.provenance["do"]
+        own = {k: v[row] if isinstance(v, list) else v for k, v in do.items()}
+        return {**self.provenance, "do": own}
 
     def __repr__(self) -> str:
         """Says the question and the size of the answer."""
@@ -176,8 +200,3 @@ def changed_cells(
             a, b = before.to_numpy(np.float64), after.to_numpy(np.float64)
             columns.append(~((a == b) | (np.isnan(a) & np.isnan(b))))
     return np.stack(columns, axis=1)
-
-
-def guidance_record(guidance: "Guidance | None") -> dict[str, Any]:
-    """Returns a guidance as plain values, for provenance."""
-    return {"form": "none"} if guidance is None else dict(vars(guidance))

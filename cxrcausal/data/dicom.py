@@ -7,8 +7,7 @@ the second step is the identity over the values that the stored bits can hold, s
 film gives the same pixels as its PNG.
 
 `PresentationLUTShape` is not applied on top: for a MONOCHROME1 film INVERSE says the same thing
-    once
-more (C.11.6.1.2), and inverting twice is the classical mistake.
+once more (C.11.6.1.2), and inverting twice is the classical mistake.
 """
 
 import logging
@@ -35,12 +34,12 @@ DARK = 0.25  # a film that uses less than this share of its range was probably m
 logger = logging.getLogger("cxrcausal")
 
 
-def read_dicom(path: Path, allow_modalities: Sequence[str], max_pixels: int) -> np.ndarray:
+def read_dicom(path: Path, allow_modalities: str | Sequence[str], max_pixels: int) -> np.ndarray:
     """Returns a DICOM radiograph as float32 (height, width) in [0, 1], lungs dark.
 
     Arguments:
         path: A DICOM file (PS3.10).
-        allow_modalities: Modalities to accept beside `MODALITIES`.
+        allow_modalities: Modalities to accept beside `MODALITIES`, one or several.
         max_pixels: The most pixels that are decoded.
 
     Raises:
@@ -52,7 +51,8 @@ def read_dicom(path: Path, allow_modalities: Sequence[str], max_pixels: int) -> 
     import pydicom
 
     dataset = pydicom.dcmread(path)
-    _check(dataset, path, allow_modalities, max_pixels)
+    allow = (allow_modalities,) if isinstance(allow_modalities, str) else allow_modalities
+    _check(dataset, path, allow, max_pixels)
     stored = _stored(dataset, path)
     values, low, high = _modality(stored, dataset, path)
     shown = _voi(values, low, high, dataset, path)
@@ -66,6 +66,11 @@ def _check(dataset: "Dataset", path: Path, allow: Sequence[str], max_pixels: int
     """Refuses, before anything is decoded, what is not one grey frame of a radiograph."""
     modality = str(dataset.get("Modality", "") or "")
     allowed = (*MODALITIES, *allow)
+    if not modality:
+        raise ImageError(
+            f"{str(path)!r} names no Modality (0008,0060), so nothing says that it is a radiograph; "
+            f"allowed: {summarise(allowed, most=20)}; write it into the file if you know it"
+        )
     if modality not in allowed:
         raise ImageError(
             f"{str(path)!r} has Modality {modality!r}; allowed: {summarise(allowed, most=20)}; "

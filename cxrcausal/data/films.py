@@ -1,9 +1,10 @@
 """Image lists in CheXpert's vocabulary: one row per film, findings as 1, 0 or empty.
 
 This is the layout of a set of films that stands beside its images: `image` (relative to the list),
-`source`, `patient_id` (prefix of the source included), `age` in years, `sex` (F, M), `view` (PA,
-AP, LATERAL, unknown) and the 14 findings under CheXpert's names. Whoever made the list has mapped
-the labels already, so no policy applies: 1 is positive, 0 negative, empty unknown.
+`source` (one of `DATASETS`, or a collection that the graph does not name), `patient_id` (prefix of
+the source included), `age` in years, `sex` (F, M), `view` (PA, AP, LATERAL, unknown) and the 14
+findings under CheXpert's names. Whoever made the list has mapped the labels already, so no policy
+applies: 1 is positive, 0 negative, empty unknown.
 """
 
 import pandas as pd
@@ -21,7 +22,18 @@ from cxrcausal.data.label import (
 
 __all__ = ["read_films"]
 
-DATASETS = {"nih-chestxray14": "NIH"}
+DATASETS = {
+    "mimic-cxr": "MIMIC-CXR",
+    "chexpert": "CheXpert-Plus",
+    "chexpert-plus": "CheXpert-Plus",
+    "padchest": "PadChest",
+    "brax": "BRAX",
+    "nih": "NIH",
+    "nih-chestxray14": "NIH",
+    "vindr-cxr": "VinDr-CXR",
+    "rexgradient": "ReXGradient",
+}
+"""From a list's `source`, in any case, to the graph's level."""
 SEXES = {"F": "Female", "M": "Male", "Female": "Female", "Male": "Male"}
 VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "LATERAL", "unknown": None}
 FINDING_LEVELS = {1.0: "positive", 0.0: "negative"}
@@ -30,7 +42,8 @@ FINDING_LEVELS = {1.0: "positive", 0.0: "negative"}
 def read_films(frame: pd.DataFrame, policies: Policies, notes: dict[str, int]) -> Columns:
     """Returns the columns of an image list under the graph's names.
 
-    A source that is not one of the graph's data sets (a case collection, say) is unknown there.
+    A source that is not one of the graph's data sets (a case collection, say) is unknown there, and
+    counted in `notes`.
 
     Arguments:
         frame: The list.
@@ -42,7 +55,10 @@ def read_films(frame: pd.DataFrame, policies: Policies, notes: dict[str, int]) -
     """
     columns: Columns = {"image": text(column(frame, "image", "films"))}
     columns["patient_id"] = text(column(frame, "patient_id", "films"))
-    columns["dataset"] = column(frame, "source", "films").map(DATASETS)
+    source = text(column(frame, "source", "films"))
+    columns["dataset"] = source.str.strip().str.lower().map(DATASETS)
+    strange = source.notna() & columns["dataset"].isna()
+    notes["source is none of the graph's data sets"] = int(strange.sum())
     columns["age"] = numbers(column(frame, "age", "films"))
     columns["sex"] = translate(column(frame, "sex", "films"), SEXES)
     columns["view"] = translate(column(frame, "view", "films"), VIEWS)

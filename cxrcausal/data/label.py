@@ -77,8 +77,8 @@ class Policies:
             found = getattr(self, name)
             if found not in get_args(allowed):
                 raise TableError(
-                    f"policy {name}={found!r} is not known{nearest(found, get_args(allowed))}; "
-                    f"allowed: {summarise(get_args(allowed))}"
+                    f"policy {name}={found!r} is not known{nearest(found, get_args(allowed)) or '.'} "
+                    f"Allowed: {summarise(get_args(allowed))}"
                 )
         if self.uncertain == "likelihood" and self.not_mentioned != "negative":
             raise TableError(
@@ -106,7 +106,7 @@ def column(frame: pd.DataFrame, names: str | tuple[str, ...], source: str) -> pd
             raise TableError(f"column {name!r} stands {found.shape[1]} times in the table")
     raise TableError(
         f"a table of source {source!r} needs the column {' or '.join(map(repr, names))}"
-        f"{nearest(names[0], frame.columns)}; it has: {summarise(frame.columns, most=30)}"
+        f"{nearest(names[0], frame.columns) or '.'} It has: {summarise(frame.columns, most=30)}"
     )
 
 
@@ -150,8 +150,8 @@ def translate(
         if value not in words:
             row = values.index[int(np.argmax(codes == i))]
             raise TableError(
-                f"column {values.name!r}, row {row!r}: found {value!r}{nearest(value, words)}; "
-                f"allowed: {summarise(words, most=20)}, or an empty cell"
+                f"column {values.name!r}, row {row!r}: found {value!r}{nearest(value, words) or '.'} "
+                f"Allowed: {summarise(words, most=20)}, or an empty cell"
             )
     found = [*(words[value] for value in unique), empty]  # the last is what code -1 finds
     return levels(codes, found, values)

@@ -97,20 +97,21 @@ def _years(ages: pd.Series) -> pd.Series:
         return numbers(ages)
     parts = text(ages).str.strip().str.extract(r"^(\d+)([YMD])$")
     years = parts[0].astype(np.float64) / parts[1].map(PER_YEAR).astype(np.float64)
-    return np.floor(years).where(parts[0].notna(), numbers(ages.mask(parts[0].notna())))
+    whole = np.floor(years).where(parts[0].notna(), numbers(ages.mask(parts[0].notna())))
+    return whole.rename(ages.name)  # which an error has to say
 
 
 def _findings(labels: pd.Series, policies: Policies) -> Columns:
     """Returns the graph's findings: each of the few hundred distinct lists is read once."""
     codes, distinct = pd.factorize(labels)
-    lists = [frozenset(part.strip() for part in str(text).split("|")) for text in distinct]
+    lists = [frozenset(part.strip() for part in str(cell).split("|")) for cell in distinct]
     known = set(LABELS)
     for i, found in enumerate(lists):
         if wrong := sorted(found - known):
             row = labels.index[int(np.argmax(codes == i))]
             raise TableError(
                 f"column {labels.name!r}, row {row!r}: {wrong[0]!r} is not a finding of "
-                f"ChestX-ray14{nearest(wrong[0], LABELS)}; allowed: {summarise(LABELS, most=20)}"
+                f"ChestX-ray14{nearest(wrong[0], LABELS) or '.'} Allowed: {summarise(LABELS, most=20)}"
             )
     found_levels: dict[str, list[str | None]] = {
         name: [_finding(found, theirs, policies) for found in lists]

@@ -1,17 +1,18 @@
 """A film as a tensor: pixels in [0, 1], lungs dark, whatever the file was.
 
 PNG and JPEG are taken as they are displayed: 8 bits over 255, 16 bits over 65,535. DICOM goes
-    through
-its own grey-scale transformations in `dicom`. A file that cannot be a radiograph (in colour,
-several frames, another modality, no image at all) is refused by name and never guessed at.
+through its own grey-scale transformations in `dicom`. A file that cannot be a radiograph (in
+colour, several frames, another modality, no image at all) is refused by name and never guessed at.
 
 To make a square, the short side is brought to the asked size by Lanczos resampling, which filters
 before it thins out, and the middle of the long side is kept: a thorax fills its film.
 """
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ __all__ = ["MAX_PIXELS", "read_image", "read_images"]
 
 MAX_PIXELS = 2**26
 """Larger files are refused before they are decoded: some four times the finest detector,
-and what a small malicious file may claim costs memory."""
+and what a small malicious file may claim costs memory. No larger image is made either."""
 
 PNG, JPEG, DICM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"DICM"
 PREAMBLE = 128  # bytes before DICM, PS3.10 7.1
@@ -36,25 +37,30 @@ GREY_TOLERANCE = 4  # of 255: JPEG's colour transform leaves grey films a roundi
 def read_image(
     path: str | os.PathLike,
     size: int | None = None,
-    allow_modalities: Sequence[str] = (),
+    allow_modalities: str | Sequence[str] = (),
 ) -> Tensor:
     """Reads a PNG, JPEG or DICOM radiograph.
 
     Arguments:
         path: The file; what it is follows from its first bytes, not from its name.
         size: The side in pixels of the square to return; as stored if left out.
-        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG.
+        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG, one or several.
 
     Returns:
         A float32 tensor (1, 1, height, width) in [0, 1], lungs dark (MONOCHROME2).
 
     Raises:
-        ImageError: If the file is missing, damaged, too large, not an image or not a radiograph.
+        ImageError: If the file is missing, damaged, too large, not an image or not a radiograph, or
+            `size` is no side of a square.
         MissingExtraError: If a compressed DICOM needs a decoder that is not installed.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ImageError(f"path is {path!r}; give the path of a PNG, JPEG or DICOM file")
+    if size is not None:
+        _check_size(size)
     pixels = _read(Path(path), allow_modalities)
     if size is not None:
-        pixels = _square(pixels, size)
+        pixels = _square(pixels, size, Path(path))
     return torch.from_numpy(np.ascontiguousarray(pixels, np.float32))[None, None]
 
 
@@ -62,7 +68,7 @@ def read_images(
     paths: Iterable[str | os.PathLike],
     size: int,
     workers: int = 1,
-    allow_modalities: Sequence[str] = (),
+    allow_modalities: str | Sequence[str] = (),
 ) -> Tensor:
     """Reads radiographs as one batch of squares.
 
@@ -70,7 +76,7 @@ def read_images(
         paths: The files, in the order of the batch.
         size: The side of the squares in pixels.
         workers: How many threads read; decoding releases the interpreter's lock.
-        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG.
+        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG, one or several.
 
     Returns:
         A float32 tensor (files, 1, size, size) in [0, 1].
@@ -81,6 +87,7 @@ def read_images(
     """
     if isinstance(paths, str | os.PathLike):
         raise ImageError(f"paths must be several files; found one, {os.fspath(paths)!r}")
+    _check_size(size)
     files = list(paths)
     batch = torch.empty(len(files), 1, size, size)
 
@@ -96,7 +103,7 @@ def read_images(
     return batch
 
 
-def _read(path: Path, allow_modalities: Sequence[str]) -> np.ndarray:
+def _read(path: Path, allow_modalities: str | Sequence[str]) -> np.ndarray:
     """Returns pixels (height, width) in [0, 1]; anything that a decoder raises names the file."""
     try:
         with path.open("rb") as file:
@@ -131,8 +138,7 @@ def _display(
 ) -> np.ndarray:
     """Returns a PNG or JPEG as displayed, in [0, 1].
 
-    The decoder is called by its own name: `Image.open` would also try every other format, and
-        warns
+    The decoder is called by its own name: `Image.open` would also try every other format, and warns
     about large files through a filter that is global, where we count pixels ourselves.
     """
     with decoder(path) as image:
@@ -171,14 +177,26 @@ def _grey(image: Image.Image, path: Path) -> np.ndarray:
     )
 
 
-def _square(pixels: np.ndarray, size: int) -> np.ndarray:
+def _check_size(size: object) -> None:
+    """Refuses what is not the side in pixels of a square that fits into memory."""
+    allowed = range(1, math.isqrt(MAX_PIXELS) + 1)
+    if not isinstance(size, Integral) or isinstance(size, bool) or int(size) not in allowed:
+        raise ImageError(
+            f"the asked size is {size!r} pixels; it must be a whole number from 1 to {allowed[-1]:,}"
+        )
+
+
+def _square(pixels: np.ndarray, size: int, path: Path) -> np.ndarray:
     """Returns the middle square with sides of `size` pixels, the short side resampled to it."""
-    if size < 1:
-        raise ImageError(f"the asked size is {size} pixels; it must be at least 1")
     height, width = pixels.shape
     short = min(height, width)
     if short != size:
         shape = (max(size, round(width * size / short)), max(size, round(height * size / short)))
+        if shape[0] * shape[1] > MAX_PIXELS:
+            raise ImageError(
+                f"{str(path)!r} has {width} x {height} pixels and would have {shape[0]} x {shape[1]} "
+                f"before its middle {size} x {size} are kept; at most {MAX_PIXELS:,} are made"
+            )
         film = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
         # Lanczos overshoots at edges, by design; the range is the tensor convention's
         pixels = np.clip(np.asarray(film.resize(shape, Image.Resampling.LANCZOS)), 0.0, 1.0)

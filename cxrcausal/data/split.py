@@ -74,8 +74,8 @@ def split_by_patient(
         raise TableError(f"the test range {test} and the validation range {validation} overlap")
     if column not in table.columns:
         raise TableError(
-            f"no column {column!r} to split by{nearest(column, table.columns)}; "
-            f"the table has: {summarise(table.columns)}"
+            f"no column {column!r} to split by{nearest(column, table.columns) or '.'} "
+            f"The table has: {summarise(table.columns)}"
         )
     fraction = patient_fraction(table[column])
     part = np.full(len(table), "train", object)

@@ -8,6 +8,7 @@ together with the count of every cell that could not be taken as written.
 
 import logging
 import os
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_table(
     not_mentioned: Literal["negative", "unknown"] = "negative",
     uncertain: Uncertain = "unknown",
     images: str | os.PathLike | None = None,
-    keep: Sequence[str] = (),
+    keep: str | Sequence[str] = (),
 ) -> pd.DataFrame:
     """Reads a metadata table of a public source as the graph's columns, `patient_id` and `image`.
 
@@ -57,16 +58,15 @@ def read_table(
             read as unknown, nearly all that is left of CheXpert's support devices is positive.
         uncertain: What a finding that the report calls uncertain is (CheXpert; NIH has none). Both
             policies are for report labels: `films` and `graph` come with the labels already
-                decided. Under `likelihood` it is unknown, and further columns hold what the word
-                says all the same, see `soft_evidence`.
+            decided. Under `likelihood` it is unknown, and further columns hold what the word
+            says all the same, see `soft_evidence`.
         images: The folder that image names are relative to; for `films` the list's own if left
             out.
-        keep: Further columns of the source to carry along under their own names.
+        keep: Further columns of the source, one or several, to carry along under their own names.
 
     Returns:
         A new table: one column per variable of the graph (categoricals with its levels, floats in
-            its
-        unit, NaN for unknown), `patient_id` and `image` (strings), then `keep`. With `graph`,
+        its unit, NaN for unknown), `patient_id` and `image` (strings), then `keep`. With `graph`,
         `patient_id` and `image` only where the table has them. ``attrs["cxrcausal"]`` records
         source, graph, policies, `never_labelled` (variables for which the source has no label) and
         `notes` (how many cells could not be taken as written, by reason).
@@ -77,8 +77,8 @@ def read_table(
     """
     if source not in get_args(Source):
         raise TableError(
-            f"source {source!r} is not known{nearest(source, get_args(Source))}; "
-            f"allowed: {summarise(get_args(Source))}"
+            f"source {source!r} is not known{nearest(source, get_args(Source)) or '.'} "
+            f"Allowed: {summarise(get_args(Source))}"
         )
     policies = Policies(not_mentioned=not_mentioned, uncertain=uncertain)
     graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)
@@ -93,7 +93,7 @@ def read_table(
     if folder is not None and "image" in columns:
         columns["image"] = _inside(folder, columns["image"])
     never = [v for v in graph.variables if v not in columns or columns[v].isna().all()]
-    table = _assemble(columns, graph, frame, keep)
+    table = _assemble(columns, graph, frame, (keep,) if isinstance(keep, str) else keep)
     table.attrs["cxrcausal"] = {
         "source": source,
         "graph": graph.name,
@@ -107,13 +107,31 @@ def read_table(
 
 
 def _read_csv(path: str | os.PathLike) -> pd.DataFrame:
-    """Returns the file's rows, with the sentence a user needs where it cannot be read."""
+    """Returns the file's rows, with the sentence a user needs where it cannot be read.
+
+    A comma at the end of every line is no field: NIH writes one in its header, others after the rows.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TableError(f"path is {path!r}; give a CSV file or a pandas DataFrame")
     if not Path(path).is_file():
         raise TableError(f"no table at {os.fspath(path)!r}; give a CSV file or a DataFrame")
     try:
-        return pd.read_csv(path, low_memory=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Else pandas takes the first fields of rows that are too long for labels, and all others shift.
+            frame = pd.read_csv(path, low_memory=False, index_col=False)
+    except pd.errors.ParserWarning as error:
+        raise TableError(
+            f"{os.fspath(path)!r} has rows with more fields than its header; give each column a name, "
+            f"and put texts that hold a comma into quotation marks"
+        ) from error
     except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: pandas' own
         raise TableError(f"{os.fspath(path)!r} cannot be read as a CSV table: {error}") from error
+    if len(frame.columns) == 1 and any(mark in frame.columns[0] for mark in ";\t|"):
+        raise TableError(
+            f"{os.fspath(path)!r} has one column, {frame.columns[0]!r}; separate its fields by commas"
+        )
+    return frame
 
 
 def _own_columns(frame: pd.DataFrame, graph: CausalGraph) -> Columns:
@@ -158,8 +176,12 @@ def _assemble(
 ) -> pd.DataFrame:
     """Returns the canonical table: the graph's columns in its order, the ids, what was kept."""
     unknown = pd.Series(float("nan"), index=frame.index)
-    data = {name: columns.get(name, unknown) for name in graph.variables}
-    table = check_table(pd.DataFrame(data, index=frame.index), graph)
+    data = {}
+    for name in graph.variables:
+        values = columns.get(name, unknown)  # named as in the source, which is where to look
+        what = "rows" if values.name in (None, name) else f"the source's column {values.name!r}"
+        data[name] = check_table(values.to_frame(name), graph, (name,), what)[name]
+    table = pd.DataFrame(data, index=frame.index)
     for name in ("patient_id", "image"):
         if name in columns:
             table[name] = columns[name]

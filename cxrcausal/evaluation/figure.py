@@ -1,4 +1,7 @@
-"""Figures that a person can read: films, their counterfactuals, and what changed, side by side."""
+"""Figures that a person can read: films, their counterfactuals, and what changed, side by side.
+
+Their files say that they are synthetic, see `SyntheticFigure`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -22,14 +25,17 @@ def counterfactual_grid(
     rows: Sequence[str] = (),
     captions: Mapping[str, Sequence[str]] | None = None,
     title: str = "",
-    span: float = 0.3,
+    span: float = 0.35,
 ) -> "Figure":
     """Draws one row per film: original, reconstruction, then each counterfactual above its difference.
+
+    Differences are taken from the reconstruction (its own from the film), so that the round trip's
+    error is not mistaken for an effect.
 
     Arguments:
         images: Films in [0, 1], (films, 1, height, width).
         reconstruction: What the mechanism gives back under unchanged parents.
-        worlds: Counterfactuals by the label of their column; NaN images are left blank.
+        worlds: Counterfactuals by the label of their column; NaN where the question was not asked.
         rows: What stands beside each film.
         captions: What stands below each counterfactual, by column.
         title: Above all.
@@ -41,7 +47,7 @@ def counterfactual_grid(
     Raises:
         ImageError: If the parts do not have one shape.
     """
-    from matplotlib.figure import Figure
+    from cxrcausal.counterfactual.synthetic import SyntheticFigure
 
     for label, world in {"reconstruction": reconstruction, **worlds}.items():
         if world.shape != images.shape:
@@ -50,7 +56,9 @@ def counterfactual_grid(
             )
     columns = {"film": images, "reconstruction": reconstruction, **worlds}
     count = len(images)
-    figure = Figure(figsize=(1.5 * len(columns) + 0.9, 3.3 * count + 0.9), layout="constrained")
+    figure = SyntheticFigure(
+        figsize=(1.5 * len(columns) + 0.9, 3.3 * count + 0.9), layout="constrained"
+    )
     axes = figure.subplots(2 * count, len(columns), squeeze=False)
     for axis in axes.flat:
         axis.set_xticks([])
@@ -59,23 +67,31 @@ def counterfactual_grid(
             side.set_visible(False)
     shown = None
     for j, (label, world) in enumerate(columns.items()):
-        axes[0, j].set_title(label, fontsize=9)
+        axes[0, j].set_title(label, fontsize=10)
         for i in range(count):
             picture = world[i, 0].detach().cpu().numpy()
             if np.isnan(picture).any():
+                axes[2 * i, j].text(
+                    0.5, 0.5, "not asked", fontsize=9, color="0.4",
+                    ha="center", va="center", transform=axes[2 * i, j].transAxes,
+                )  # fmt: skip
                 continue
             axes[2 * i, j].imshow(picture, cmap="gray", vmin=0, vmax=1)
             if captions and label in captions:
-                axes[2 * i, j].set_xlabel(captions[label][i], fontsize=7)
+                axes[2 * i, j].set_xlabel(captions[label][i], fontsize=9)
             if j:
-                change = picture - images[i, 0].detach().cpu().numpy()
+                other = images if j == 1 else reconstruction
+                change = picture - other[i, 0].detach().cpu().numpy()
                 below = axes[2 * i + 1, j]
                 shown = below.imshow(change, cmap="RdBu_r", vmin=-span, vmax=span)
     for i, label in enumerate(rows):
-        axes[2 * i, 0].set_ylabel(label, fontsize=8)
+        axes[2 * i, 0].set_ylabel(label, fontsize=9)
     if shown is not None:
         bar = figure.colorbar(shown, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.01)
-        bar.set_label("change of brightness against the film, on [0, 1]", fontsize=8)
+        bar.set_label(
+            "reconstruction − film; counterfactuals − reconstruction; brightness on [0, 1]",
+            fontsize=9,
+        )
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -94,10 +110,12 @@ def image_grid(
         title: Above all.
         captions: What stands below each image, by row.
     """
-    from matplotlib.figure import Figure
+    from cxrcausal.counterfactual.synthetic import SyntheticFigure
 
     count = max(len(images) for images in rows.values())
-    figure = Figure(figsize=(1.25 * count + 0.8, 1.5 * len(rows) + 0.5), layout="constrained")
+    figure = SyntheticFigure(
+        figsize=(1.25 * count + 0.8, 1.5 * len(rows) + 0.5), layout="constrained"
+    )
     axes = figure.subplots(len(rows), count, squeeze=False)
     for i, (label, images) in enumerate(rows.items()):
         axes[i, 0].set_ylabel(label, fontsize=8)
@@ -108,7 +126,7 @@ def image_grid(
             if j < len(images):
                 axis.imshow(images[j, 0].detach().cpu().numpy(), cmap="gray", vmin=0, vmax=1)
                 if captions and label in captions:
-                    axis.set_xlabel(captions[label][j], fontsize=7)
+                    axis.set_xlabel(captions[label][j], fontsize=8)
             else:
                 axis.set_visible(False)
     if title:

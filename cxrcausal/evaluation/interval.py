@@ -108,9 +108,18 @@ class PatientBootstrap:
         if isinstance(seed, np.random.Generator):
             seed = int(seed.integers(2**63))
         self._seed = seed
+        self._held: list[np.ndarray] | None = None
 
     def weights(self) -> Iterator[np.ndarray]:
         """Yields how often each resample drew each row's patient, (some resamples, rows)."""
+        if self.resamples * len(self.codes) > _CELLS:
+            yield from self._draw()
+            return
+        if self._held is None:  # a study asks for hundreds of intervals of the same films
+            self._held = [*self._draw()]
+        yield from self._held
+
+    def _draw(self) -> Iterator[np.ndarray]:
         rng = np.random.default_rng(self._seed)
         share = np.full(self.patients, 1 / self.patients)
         at_once = max(1, _CELLS // max(self.patients, len(self.codes)))

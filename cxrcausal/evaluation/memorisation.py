@@ -109,7 +109,9 @@ def nearest_neighbours(points: Tensor, among: Tensor) -> Neighbours:
     """Returns the nearest of `among` (n, features) for each of `points` (m, features)."""
     distance, index = [], []
     for part in points.float().split(256):
-        found = torch.cdist(part, among.float()).topk(2, dim=1, largest=False)
+        # By differences: the product of matrices loses the small distances that matter here.
+        far = torch.cdist(part, among.float(), compute_mode="donot_use_mm_for_euclid_dist")
+        found = far.topk(2, dim=1, largest=False)
         distance.append(found.values)
         index.append(found.indices[:, 0])
     d = torch.cat(distance).double().numpy()

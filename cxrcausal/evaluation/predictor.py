@@ -117,7 +117,7 @@ class Predictor(nn.Module):
             if name not in self.graph.variables:
                 raise GraphError(
                     f"target {name!r} is not in graph {self.graph.name!r}"
-                    f"{nearest(name, self.graph.variables)}; it has: "
+                    f"{nearest(name, self.graph.variables) or '.'} It has: "
                     f"{summarise(self.graph.variables, 20)}"
                 )
         if size % 16 or width % 8:
@@ -142,10 +142,12 @@ class Predictor(nn.Module):
             )
             self.norm = nn.GroupNorm(8, 8 * width)
             self.head = nn.Linear(8 * width, outputs)
+        self.to(memory_format=torch.channels_last)  # the faster one on a CPU
 
     def features(self, images: Image) -> Tensor:
         """Returns what the heads read, (batch, 8 width): a distance there is one in content."""
-        x = self.blocks(self.stem((images - self.mean) / self.std))
+        x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = self.blocks(self.stem(x))
         return F.silu(self.norm(x)).mean(dim=(2, 3))
 
     def forward(self, images: Image) -> Tensor:
@@ -167,7 +169,8 @@ class Predictor(nn.Module):
     ) -> "Predictor":
         """Trains on films, stopping by the loss on patients left out; returns itself.
 
-        A predictor is fitted once: a second call would start from the first one's weights.
+        A predictor is fitted once: a second call would start from the first one's weights, and is
+        refused.
 
         Arguments:
             images: (films, channel, height, width); films in [0, 1], or anything else (noise, say) if
@@ -183,9 +186,11 @@ class Predictor(nn.Module):
             augmentation: How films are changed in training; None for not at all.
 
         Raises:
-            ImageError: If the images do not match the table or the network.
+            ImageError: If the images do not match the table or the network, or it is fitted already.
             TableError: If a target shows only one level, or nobody is left to validate on.
         """
+        if self.history:
+            raise ImageError("this predictor is fitted; make another to fit it again")
         self._check(images)
         if len(images) != len(table):
             raise ImageError(f"{len(images)} images stand beside {len(table)} rows of metadata")

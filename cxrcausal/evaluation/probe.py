@@ -19,7 +19,7 @@ from typing import Literal, final
 import numpy as np
 import pandas as pd
 import torch
-from scipy import special
+from scipy import special, stats
 from torch import Tensor
 
 from cxrcausal.errors import TableError
@@ -44,7 +44,7 @@ __all__ = [
     "ridge_probe",
 ]
 
-Features = Literal["pixels", "power"]
+Features = Literal["pixels", "blocks"]
 
 _PENALTIES = np.logspace(-3, 4, 15)  # in units of the kernel's mean eigenvalue
 
@@ -96,7 +96,7 @@ def noise_statistics(noise: Noise, rings: int = 16) -> NoiseStatistics:
     return NoiseStatistics(
         mean=float(flat.mean()),
         std=float(flat.std()),
-        ks=_ks(flat.numpy()),
+        ks=float(stats.kstest(flat.numpy(), special.ndtr, method="asymp").statistic),
         film_std=tuple(of_films),
         pixel_std=tuple(of_pixels),
         spectrum=tuple(spectrum.tolist()),
@@ -123,13 +123,6 @@ def radial_spectrum(noise: Noise, rings: int = 16) -> Tensor:
         0, ring, torch.ones_like(ring, dtype=torch.float64)
     )
     return (total / count)[count > 0]
-
-
-def _ks(values: np.ndarray) -> float:
-    """Returns the Kolmogorov-Smirnov statistic against N(0, 1)."""
-    cdf = special.ndtr(np.sort(values))
-    grid = np.arange(len(values) + 1) / len(values)
-    return float(max((grid[1:] - cdf).max(), (cdf - grid[:-1]).max()))
 
 
 def patient_folds(groups: Iterable[object], folds: int, seed: int = 0) -> np.ndarray:
@@ -169,7 +162,7 @@ def ridge_probe(
         variables: What to look for: binary ones, nominal ones with two levels present, continuous ones.
         groups: The column of patients.
         judged: Films on which the probe is judged, (films,) bool; the others only train it.
-        features: `pixels`, or `power`: the logarithm of the local variance and the local mean in blocks of
+        features: `pixels`, or `blocks`: the logarithm of the local variance and the local mean in blocks of
             one eighth of the side, which shows what leaks through the variance.
         folds: Parts of the cross-validation.
         permutations: How many permutations say what chance is.
@@ -218,7 +211,8 @@ def conv_probe(
 ) -> pd.DataFrame:
     """Tries to read variables from noise by the convolutional `Predictor`, cross-validated by patient.
 
-    The network reads what the linear probe cannot. It is too slow to permute, so chance is the
+    The network may read what a linear probe cannot, if there are films enough to train it: on a few
+    hundred it is the weaker of the two, and says little by finding nothing. It is too slow to permute, so chance is the
     value that knows nothing (AUC one half, correlation zero), and the interval by patient says how
     far the figure is from it. Within each training part a tenth of the patients decides when to stop.
 
@@ -277,7 +271,7 @@ def conv_probe(
 def _features(noise: Noise, kind: Features) -> np.ndarray:
     """Returns (films, features), float64, standardised over films."""
     noise = noise.double().cpu()
-    if kind == "power":
+    if kind == "blocks":
         block = max(1, noise.shape[-1] // 8)
         mean = torch.nn.functional.avg_pool2d(noise, block)
         square = torch.nn.functional.avg_pool2d(noise.square(), block)

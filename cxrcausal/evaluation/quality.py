@@ -31,7 +31,7 @@ def predictor_quality(
 
     Returns:
         One row per scored column: `metric` (AUC, or MAE in the variable's unit), `value`, `low`,
-        `high` (95 % by patient), `films` (known ones) and `positives`.
+        `high` (95 % by patient), `films` (known ones) and `positives` (NaN where continuous).
     """
     score, truth = predictor.score(images, table.index), predictor.truth(table)
     bootstrap = PatientBootstrap(table[groups], resamples=resamples, seed=seed)
@@ -49,6 +49,6 @@ def predictor_quality(
             "low": interval.low,
             "high": interval.high,
             "films": int((~np.isnan(y)).sum()),
-            "positives": int(np.nansum(y)) if variable.is_discrete else -1,
+            "positives": int(np.nansum(y)) if variable.is_discrete else np.nan,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("target")

@@ -4,6 +4,7 @@ The interventions here are on the image alone: the attribute changes and its des
 what is measured is the mechanism that paints and not the metadata.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import final
 
@@ -28,17 +29,18 @@ class Question:
         table: The films' metadata with that column changed.
         asked: The change, (films,): ±1 from the first to the second of two levels or back, years for a
             continuous variable; NaN where it cannot be asked.
+        levels: The two levels that are exchanged; None for a continuous variable.
     """
 
     label: str
     variable: str
     table: pd.DataFrame
     asked: np.ndarray
+    levels: tuple[str, str] | None = None
 
     def of(self, rows: np.ndarray) -> "Question":
         """Returns the same question, asked of these rows (films,) bool alone."""
-        asked = np.where(rows, self.asked, np.nan)
-        return Question(self.label, self.variable, self.table, asked)
+        return dataclasses.replace(self, asked=np.where(rows, self.asked, np.nan))
 
 
 def flip(table: pd.DataFrame, graph: CausalGraph, variable: str) -> Question:
@@ -69,7 +71,7 @@ def flip(table: pd.DataFrame, graph: CausalGraph, variable: str) -> Question:
         new, categories=rows[variable].cat.categories, ordered=rows[variable].cat.ordered
     )
     asked = np.where(known, np.where(was_first, 1.0, -1.0), np.nan)
-    return Question(variable, variable, rows, asked)
+    return Question(variable, variable, rows, asked, (first, second))
 
 
 def move(
@@ -107,7 +109,7 @@ def move(
 def _known(graph: CausalGraph, variable: str) -> Variable:
     if variable not in graph.variables:
         raise InterventionError(
-            f"{variable!r} is not in graph {graph.name!r}{nearest(variable, graph.variables)}; "
-            f"it has: {summarise(graph.variables, 20)}"
+            f"{variable!r} is not in graph {graph.name!r}{nearest(variable, graph.variables) or '.'} "
+            f"It has: {summarise(graph.variables, 20)}"
         )
     return graph.variables[variable]

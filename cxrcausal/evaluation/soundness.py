@@ -25,7 +25,15 @@ from cxrcausal.image.guidance import Groups, Guidance
 from cxrcausal.image.solver import Solver
 from cxrcausal.shapes import Attributes, Image, Noise
 
-__all__ = ["Effect", "RoundTrip", "effectiveness", "groups_of", "paint", "round_trip"]
+__all__ = [
+    "Effect",
+    "RoundTrip",
+    "effectiveness",
+    "groups_of",
+    "paint",
+    "relative_shift",
+    "round_trip",
+]
 
 _BATCH = 32  # small batches stay in cache: on a CPU they are the fastest
 
@@ -171,22 +179,37 @@ def effectiveness(
         threshold: The score that separates two levels; None for a continuous variable.
     """
     sign = np.sign(asked)
-    size = float(np.nanmean(np.abs(asked)))
     change = np.where(np.isnan(asked), np.nan, sign * (after - before))
-    mean = weighted_mean(change)
     if threshold is None:
-        ends = change / (size * gap(np.ones((1, len(asked))))) >= 0.5
+        whole = np.nanmean(np.abs(asked)) * gap(np.ones((1, len(asked))))
+        ends = change / whole >= 0.5
         began = np.ones(len(asked), bool)
     else:
         ends = sign * (after - threshold) > 0
         began = sign * (before - threshold) <= 0
     known = ~np.isnan(asked)
     return Effect(
-        shift=bootstrap.interval(lambda weights: mean(weights) / (size * gap(weights))),
+        shift=bootstrap.interval(relative_shift(before, after, asked, gap)),
         moved=_share(change > 0, known, bootstrap),
         reached=_share(ends, known, bootstrap),
         crossed=_share(ends, known & began, bootstrap),
     )
+
+
+def relative_shift(
+    before: np.ndarray, after: np.ndarray, asked: np.ndarray, gap: Statistic
+) -> Statistic:
+    """Returns the statistic: the mean change in the asked direction over the real gap of that size.
+
+    Arguments:
+        before: The score of the films, (films,).
+        after: The score of the counterfactuals.
+        asked: The asked change; NaN where it was not asked.
+        gap: The change of the score that real films show per unit of `asked`.
+    """
+    mean = weighted_mean(np.where(np.isnan(asked), np.nan, np.sign(asked) * (after - before)))
+    size = float(np.nanmean(np.abs(asked)))
+    return lambda weights: mean(weights) / (size * gap(weights))
 
 
 class _Evaluations:

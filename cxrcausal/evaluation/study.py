@@ -25,7 +25,7 @@ from cxrcausal.evaluation.interval import (
 )
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.question import Question
-from cxrcausal.evaluation.soundness import effectiveness, groups_of, paint
+from cxrcausal.evaluation.soundness import effectiveness, groups_of, paint, relative_shift
 from cxrcausal.image.guidance import Guidance
 from cxrcausal.image.solver import Solver
 from cxrcausal.scm.table import check_table
@@ -84,6 +84,8 @@ def soundness(
         the same direction; `change` and `reversibility`, mean absolute differences in [0, 1].
     """
     study = _Study(painter, predictor, table, noise, solver, batch_size)
+    for question in questions:
+        study.scored(question)  # refuses before anything is painted
     before, truth = predictor.score(images, table.index), predictor.truth(table)
     gaps = {k: weighted_slope(before[k].to_numpy(), truth[k].to_numpy()) for k in before}
     bootstrap = PatientBootstrap(table[groups], resamples=resamples, seed=seed)
@@ -93,21 +95,23 @@ def soundness(
     rows: list[dict[str, Any]] = []
     for question in questions:
         known = ~np.isnan(question.asked)
+        some = known & (np.cumsum(known) <= reversed_films)
+        null = study.measure(question, plain, before, images, gaps, bootstrap)
+        if reversed_films:
+            error = _image_error(study.back_from_null(plain, some), images, some)
+            null["reversibility"] = bootstrap.interval(weighted_mean(error))
         for label, guidance in guidances.items():
             changed = study.changed(question, guidance, known)
-            imposed = study.imposed(question, guidance, known)
-            found = [
-                study.measure(question, world, before, images, gaps, bootstrap)
-                for world in (changed, plain, imposed)
-            ]
+            found = [study.measure(question, changed, before, images, gaps, bootstrap), null]
+            if guidance.form == "none":  # imposes nothing
+                found.append({k: v for k, v in null.items() if k != "reversibility"})
+            else:
+                imposed = study.imposed(question, guidance, known)
+                found.append(study.measure(question, imposed, before, images, gaps, bootstrap))
             if reversed_films:
-                some = known & (np.cumsum(known) <= reversed_films)
                 back = study.back(question, guidance, changed, some)
-                twice = study.back_from_null(plain, some)
-                for measures, again in zip(found, (back, twice, None), strict=True):
-                    if again is not None:
-                        error = _image_error(again, images, some)
-                        measures["reversibility"] = bootstrap.interval(weighted_mean(error))
+                error = _image_error(back, images, some)
+                found[0]["reversibility"] = bootstrap.interval(weighted_mean(error))
             patients = table[groups].to_numpy(object)[known]
             rows += [
                 {
@@ -145,6 +149,30 @@ class _Study:
         self.names = [v.name for v in painter.attributes]
         self.factual = painter.encode(check_table(table, painter.graph, ()))[0]
         self._cache: dict[bytes, Image] = {}
+        self._abducted: dict[bytes, Noise] = {}
+
+    def scored(self, question: Question) -> str | None:
+        """Returns the score by which the answer is judged; None if the predictor does not read it.
+
+        Of a variable of which the predictor saw more than two levels, that is the score of the
+        level to which `asked` = +1 leads.
+        """
+        if question.variable not in self.predictor.seen:
+            return None
+        levels = self.predictor.seen[question.variable]
+        if question.levels is None or len(levels) == 2:
+            if question.levels is not None and tuple(levels) != question.levels:
+                raise InterventionError(
+                    f"the question exchanges {summarise(question.levels)} of "
+                    f"{question.variable!r}; the predictor tells apart {summarise(levels)}"
+                )
+            return question.variable
+        if not set(question.levels) <= set(levels):
+            raise InterventionError(
+                f"the question exchanges {summarise(question.levels)} of {question.variable!r}; "
+                f"the predictor saw {summarise(levels)}"
+            )
+        return f"{question.variable}={question.levels[1]}"
 
     def parents(self, question: Question) -> Attributes:
         return self.painter.encode(question.table)[0]
@@ -153,8 +181,8 @@ class _Study:
         """Returns which attributes an intervention on the variable sets, (films, attributes)."""
         if variable not in self.names:
             raise InterventionError(
-                f"{variable!r} is not a parent of the image{nearest(variable, self.names)}; "
-                f"its parents are: {summarise(self.names, 20)}"
+                f"{variable!r} is not a parent of the image{nearest(variable, self.names) or '.'} "
+                f"Its parents are: {summarise(self.names, 20)}"
             )
         mask = torch.zeros(self.factual.shape, dtype=torch.bool, device=self.factual.device)
         mask[:, self.names.index(variable)] = True
@@ -189,10 +217,15 @@ class _Study:
 
     def _abduct(self, images: Image, parents: Attributes, rows: np.ndarray) -> Noise:
         at = torch.from_numpy(np.flatnonzero(rows))
+        key = _digest(images[at], parents[at])
+        if key not in self._abducted:
+            parts = [
+                self.painter.abduct(images[part], parents[part], solver=self.solver).cpu()
+                for part in at.split(self.batch_size)
+            ]
+            self._abducted[key] = torch.cat(parts)
         out = torch.full_like(self.noise, torch.nan)
-        for part in at.split(self.batch_size):
-            noise = self.painter.abduct(images[part], parents[part], solver=self.solver)
-            out[part] = noise.cpu()
+        out[at] = self._abducted[key]
         return out
 
     def _paint(
@@ -251,29 +284,20 @@ class _Study:
         after = pd.DataFrame(np.nan, index=before.index, columns=before.columns)
         after.iloc[at.numpy()] = self.predictor.score(world[at]).to_numpy()
         out: dict[str, Interval] = {}
+        scored = self.scored(question)
         for name in before:
+            scores = before[name].to_numpy(), after[name].to_numpy()
             variable = str(name).split("=")[0]
-            target = variable == question.variable
-            continuous = not self.predictor.graph.variables[variable].is_discrete
-            # An off-target score is followed in the direction and over the gap of its own variable.
-            change = asked if target else np.sign(asked) * (_scale(self.predictor, str(name)))
-            effect = effectiveness(
-                before[name].to_numpy(),
-                after[name].to_numpy(),
-                change,
-                gaps[name],
-                bootstrap,
-                None if continuous else self.predictor.threshold[str(name)],
-            )
-            if target:
-                out |= {
-                    "shift": effect.shift,
-                    "moved": effect.moved,
-                    "reached": effect.reached,
-                    "crossed": effect.crossed,
-                }
-            else:
-                out[f"shift of {name}"] = effect.shift
+            if name == scored:
+                continuous = not self.predictor.graph.variables[variable].is_discrete
+                threshold = None if continuous else self.predictor.threshold[str(name)]
+                effect = effectiveness(*scores, asked, gaps[name], bootstrap, threshold)
+                out |= vars(effect)
+            elif variable != question.variable:
+                # Followed in the direction of the question, over the gap of its own variable.
+                change = np.sign(asked) * _scale(self.predictor, str(name))
+                shift = relative_shift(*scores, change, gaps[name])
+                out[f"shift of {name}"] = bootstrap.interval(shift)
         out["change"] = bootstrap.interval(weighted_mean(_image_error(world, images, rows)))
         return out
 

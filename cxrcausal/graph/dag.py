@@ -9,8 +9,7 @@ References:
     | (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
 """
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, final
@@ -29,10 +28,14 @@ from cxrcausal.graph.variable import Variable
 
 if TYPE_CHECKING:
     import networkx as nx
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cxrcausal.graph.adjustment import AdjustmentSets
     from cxrcausal.graph.diff import GraphDiff
+    from cxrcausal.graph.falsify import Falsification
+    from cxrcausal.graph.identify import Identification
 
 __all__ = ["CausalGraph", "Names"]
 
@@ -304,6 +307,36 @@ class CausalGraph:
         held = self._selected() if selection else ()
         return local_markov(self._all_parents(), self._order, held)
 
+    def adjustment_sets(
+        self, x: Names, y: Names, *, selection: bool = True, most: int = 100
+    ) -> "AdjustmentSets":
+        """Returns the minimal back-door and front-door sets, see `adjustment.adjustment_sets`."""
+        from cxrcausal.graph.adjustment import adjustment_sets
+
+        names = self._names(x), self._names(y)
+        return adjustment_sets(self, *names, selection=selection, most=most)
+
+    def identifiable(self, x: Names, y: Names, *, selection: bool = True) -> "Identification":
+        """Returns whether data can answer for the effect of `x` on `y`; see `identify.identify`."""
+        from cxrcausal.graph.identify import identify
+
+        return identify(self, self._names(x), self._names(y), selection=selection)
+
+    def falsify(
+        self,
+        table: "pd.DataFrame",
+        groups: "str | Sequence[Hashable] | None" = None,
+        *,
+        compare: "CausalGraph | Sequence[CausalGraph]" = (),
+        alpha: float = 0.05,
+        tolerance: float = 1e-4,
+    ) -> "Falsification":
+        """Returns what data say of every independence and edge, see `falsify.falsify`."""
+        from cxrcausal.graph.falsify import falsify
+
+        bars = {"alpha": alpha, "tolerance": tolerance}
+        return falsify(self, table, groups, compare=compare, **bars)
+
     # --- changing ------------------------------------------------------------------------------
 
     def do(self, *names: Names | Mapping[str, Any]) -> "CausalGraph":
@@ -313,21 +346,9 @@ class CausalGraph:
             names: Variables (or `image`), or a mapping as in `do={"sex": "Male"}`, of which only
                 the names count here.
         """
-        cut = {n for group in names for n in self._names(group)}
-        variables = [
-            dataclasses.replace(v, mechanism=None) if v.name in cut else v
-            for v in self._variables.values()
-        ]
-        hidden = (
-            dataclasses.replace(h, touches=tuple(n for n in h.touches if n not in cut))
-            for h in self._hidden
-        )
-        return self._replace(
-            variables=variables,
-            edges=[e for e in self.edges if e.target not in cut],
-            hidden=[h for h in hidden if len(h.touches) > 1],
-            image_parents=() if IMAGE in cut else self._image_parents,
-        )
+        from cxrcausal.graph.edit import mutilate
+
+        return mutilate(self, {n for group in names for n in self._names(group)})
 
     def with_edge(
         self,
@@ -338,20 +359,21 @@ class CausalGraph:
         rationale: str | None = None,
         source_ref: str | None = None,
     ) -> "CausalGraph":
-        """Returns the graph with one more arrow; into `image` as well."""
-        self._check(source, target)
-        if target == IMAGE:
-            return self._replace(image_parents=[*self.image_parents, source])
-        return self._replace(
-            edges=[*self.edges, Edge(source, target, kind, source_ref, rationale)]
-        )
+        """Returns the graph with one more arrow; one into `image` adds its rationale to the others'.
+
+        Raises:
+            GraphError: If an arrow into `image` is given a kind or a source of its own, since its parents
+                are a mere list.
+        """
+        from cxrcausal.graph.edit import with_edge
+
+        return with_edge(self, Edge(source, target, kind, source_ref, rationale))
 
     def without_edge(self, source: str, target: str) -> "CausalGraph":
         """Returns the graph without one of its arrows; those into `image` as well."""
-        gone = self.edge(source, target)
-        if target == IMAGE:
-            return self._replace(image_parents=[v for v in self.image_parents if v != source])
-        return self._replace(edges=[e for e in self.edges if e != gone])
+        from cxrcausal.graph.edit import without_edge
+
+        return without_edge(self, source, target)
 
     def project(self, observed: Names) -> "CausalGraph":
         """Returns the latent projection onto `observed`, see `project.latent_projection`."""

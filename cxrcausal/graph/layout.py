@@ -18,6 +18,7 @@ from typing import final
 
 import networkx as nx
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 __all__ = ["Layout", "layered"]
 
@@ -176,21 +177,8 @@ def _placed(
                 float(np.mean([across[n] for n in near[item]])) if item in near else across[item]
                 for item in layers[y]
             ]
-            found = _isotonic(np.array(wish) - offsets[y]) + offsets[y]
+            found = isotonic_regression(np.array(wish) - offsets[y]).x + offsets[y]
             across |= dict(zip(layers[y], found.tolist(), strict=True))
         middle = (min(across.values()) + max(across.values())) / 2
         across = {item: x - middle for item, x in across.items()}
     return across
-
-
-def _isotonic(wish: np.ndarray) -> np.ndarray:
-    """Returns the non-decreasing sequence nearest to `wish`, by pooling adjacent violators."""
-    blocks: list[tuple[float, int]] = []
-    for value in wish.tolist():
-        mean, count = value, 1
-        while blocks and blocks[-1][0] > mean:
-            before, size = blocks.pop()
-            mean = (mean * count + before * size) / (count + size)
-            count += size
-        blocks.append((mean, count))
-    return np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])

@@ -89,6 +89,10 @@ def from_yaml(text: str) -> CausalGraph:
     Raises:
         GraphError: If it is malformed; the words name the line.
     """
+    if not isinstance(text, str):
+        raise GraphError(
+            f"the text of a graph file is a str; found {type(text).__name__}; load_graph reads files"
+        )
     return _Reader("graph text").graph(text, default_name="graph")
 
 
@@ -98,6 +102,7 @@ class _Reader:
     def __init__(self, where: str) -> None:
         self.where = where
         self.lines: dict[tuple[str, int | str], int] = {}
+        self.lending: list[yaml.Node] = []
 
     def graph(self, text: str, default_name: str) -> CausalGraph:
         try:
@@ -109,6 +114,10 @@ class _Reader:
             raise GraphError(f"{self.where}{line}: not valid YAML: {said}") from error
         except yaml.YAMLError as error:
             raise GraphError(f"{self.where}: not valid YAML: {error}") from error
+        except RecursionError as error:
+            raise GraphError(
+                f"{self.where}: lists or mappings lie too deep in each other"
+            ) from error
         if root is None:
             raise GraphError(f"{self.where} is empty; a graph file declares: {', '.join(TOP)}")
         top = self.mapping(root, "a graph file", TOP, required=("variables",))
@@ -249,7 +258,11 @@ class _Reader:
         for key, value in node.value:  # YAML's merge key lends what the entry does not say itself
             if key.value == "<<":
                 for lent in self.items(value, f"{what}: <<"):
+                    if any(lent is lender for lender in (node, *self.lending)):
+                        self.fail(key, f"{what}: << merges what it stands in")
+                    self.lending.append(node)
                     entries = self.mapping(lent, f"{what}: <<", None) | entries
+                    self.lending.pop()
         if allowed is not None:
             for key, _ in own:
                 if key.value not in allowed:

@@ -47,6 +47,12 @@ class Variable:
                 f"{nearest(self.kind, get_args(Kind)) or '.'} "
                 f"Allowed: {', '.join(get_args(Kind))}."
             )
+        # A graph file knows words alone, and a graph is compared by what its levels are.
+        if not isinstance(self.levels, tuple) or not all(isinstance(w, str) for w in self.levels):
+            raise GraphError(
+                f"{self.kind} variable {self.name!r} has levels {self.levels!r}; levels are a tuple of "
+                f"words, as in ('negative', 'positive')"
+            )
         if self.kind == "continuous":
             self._check_continuous()
             # Whole numbers too are held as floats: 1 and 1.0 must not give two fingerprints.
@@ -125,6 +131,19 @@ class Variable:
         low, high = self.bounds
         steps = math.floor((high - low) / self.resolution + 1e-9)
         return tuple(low + i * self.resolution for i in range(steps + 1))
+
+    def has_part(self, part: object) -> bool:
+        """Whether `part` is what can have been seen of it: levels, none twice, or (lowest, highest)."""
+        if not isinstance(part, list | tuple):
+            return False
+        if self.is_discrete:
+            return len(part) == sum(level in part for level in self.levels)
+        numbers = [isinstance(x, int | float) and not isinstance(x, bool) for x in part]
+        return len(part) == 2 and all(numbers) and part[0] <= part[1]
+
+    def describe_part(self) -> str:
+        """Returns in words what `has_part` allows."""
+        return f"some of {summarise(self.levels, 10)}" if self.is_discrete else "(lowest, highest)"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the YAML file declares, without the name."""

@@ -12,6 +12,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from cxrcausal.errors import GraphError
 from cxrcausal.graph import Variable
 from cxrcausal.shapes import Attributes, Embedding, Keep, Time
 
@@ -86,7 +87,7 @@ class Condition(nn.Module):
         self.register_buffer("offset", torch.tensor(offset[:-1]), persistent=False)
         self.table = nn.Embedding(offset[-1], embedding)
         nn.init.normal_(self.table.weight, std=0.5)
-        bounds = [attributes[i].bounds or (0.0, 1.0) for i in self.continuous]
+        bounds = [_bounds(attributes[i]) for i in self.continuous]
         self.register_buffer("low", torch.tensor([b[0] for b in bounds]), persistent=False)
         self.register_buffer(
             "extent", torch.tensor([b[1] - b[0] for b in bounds]), persistent=False
@@ -132,3 +133,17 @@ class Condition(nn.Module):
     def extra_repr(self) -> str:
         """Says which attributes."""
         return ", ".join(v.name for v in self.attributes)
+
+
+def _bounds(variable: Variable) -> tuple[float, float]:
+    """Returns the bounds of a continuous attribute: its sinusoids need a unit interval.
+
+    Raises:
+        GraphError: If the graph gives none.
+    """
+    if variable.bounds is None:
+        raise GraphError(
+            f"{variable.name!r} is a continuous parent of the image without bounds, so its values have "
+            f"no scale; add `bounds: [low, high]` to it in the graph"
+        )
+    return variable.bounds

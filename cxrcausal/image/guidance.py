@@ -25,6 +25,7 @@ References:
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, NamedTuple, final, get_args
 
 import torch
@@ -93,14 +94,16 @@ class Guidance:
     def __post_init__(self) -> None:
         if self.form not in get_args(Form):
             raise InterventionError(
-                f"guidance form {self.form!r} is unknown{nearest(self.form, get_args(Form))} "
+                f"guidance form {self.form!r} is unknown{nearest(self.form, get_args(Form)) or '.'} "
                 f"Allowed: {summarise(get_args(Form), 9)}"
             )
         for name in ("intervened", "descendants", "invariant"):
-            if not math.isfinite(getattr(self, name)):
+            weight = getattr(self, name)
+            if not isinstance(weight, Real) or not math.isfinite(weight):
                 raise InterventionError(
-                    f"guidance weight {name} is {getattr(self, name)}; it must be finite"
+                    f"guidance weight {name} is {weight!r}; it must be a finite number"
                 )
+            object.__setattr__(self, name, float(weight))  # provenance is JSON: no numpy numbers
 
     def coefficients(self) -> dict[tuple[str, ...], float]:
         """Returns each needed branch, by the groups that it tells, and its coefficient."""

@@ -58,6 +58,15 @@ class RectifiedPath:
         t = _column(t)
         return (1 - t) * noise + t * image
 
+    def target(self, noise: Noise, image: Image, t: Time) -> Velocity:
+        """Returns the velocity to learn: of a network that gives the image, what the image itself means.
+
+        Both sides hold t below .98 then, so that an exact network has no loss.
+        """
+        if self.prediction == "v":
+            return image - noise
+        return self.velocity(image, self.between(noise, image, t), t)
+
     def velocity(self, output: Tensor, x_t: Image, t: Time) -> Velocity:
         """Returns the velocity that the network's output means at `x_t`.
 

@@ -16,7 +16,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cxrcausal.errors import ImageError
+from cxrcausal.errors import (
+    GraphError,
+    ImageError,
+    InterventionError,
+    NotFittedError,
+    RecipeError,
+    nearest,
+)
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.image.guidance import Branches, Groups, Guidance
 from cxrcausal.image.recipe import ImageRecipe
@@ -32,6 +39,9 @@ Seen = Mapping[str, Any]
 """What training saw of each attribute: the tuple of its levels, or a continuous one's (low, high)."""
 
 
+_COLOURS = 3
+
+
 @final
 class RectifiedFlow(nn.Module):
     """A rectified flow from Gaussian noise to the radiograph, given its parents in the graph.
@@ -40,16 +50,29 @@ class RectifiedFlow(nn.Module):
         graph: The causal graph; its `image_parents` are the attributes, in that order.
         recipe: Network, path and solver.
         seen: What training saw of each attribute; filled in by training.
+
+    Raises:
+        ImageError: If the graph has no image.
+        GraphError: If a continuous parent of the image has no bounds, or `seen` holds what is no level
+            and no range of an attribute.
+        RecipeError: If the recipe is of latents: this version has no Rad-VAE to make and decode them.
     """
 
     def __init__(self, graph: CausalGraph, recipe: ImageRecipe, seen: Seen | None = None) -> None:
         super().__init__()
         if not graph.image_parents:
             raise ImageError(f"graph {graph.name!r} declares no image, so nothing paints one")
+        if recipe.network.channels > _COLOURS:
+            raise RecipeError(
+                f"recipe {recipe.name!r} has {recipe.network.channels} channels: it is of Rad-VAE "
+                f"latents, and the Rad-VAE is not in this version; a mechanism paints pixels, with 1 "
+                f"or {_COLOURS} channels, as 'radit-tiny' does"
+            )
         self.graph = graph
         self.recipe = recipe
         self.path = recipe.path
         self.seen: dict[str, Any] = dict(seen or {})
+        _check_seen(self.seen, self.attributes)
         self.network = RadiT(self.attributes, **vars(recipe.network))
 
     @property
@@ -78,7 +101,16 @@ class RectifiedFlow(nn.Module):
 
         Returns:
             The attributes (batch, attributes), and per variable the unseen levels that occurred.
+
+        Raises:
+            NotFittedError: If it is not known what training saw.
+            TableError: If the table holds a value that the graph does not allow.
         """
+        if not self.seen:
+            raise NotFittedError(
+                "the image mechanism does not know what training saw, so every level would enter as "
+                "unknown; train it with Trainer, load it with load_image_mechanism, or give `seen`"
+            )
         values = encode(table, self.graph)
         parents = torch.stack([values[v.name] for v in self.attributes], dim=1).float()
         unseen: dict[str, tuple] = {}
@@ -123,6 +155,7 @@ class RectifiedFlow(nn.Module):
 
         Raises:
             ImageError: If the images have another shape or range.
+            RecipeError: If the number of steps is no positive whole number.
         """
         self.check_images(images)
         x = self.path.scale(images.to(self.device, self.dtype))
@@ -147,7 +180,15 @@ class RectifiedFlow(nn.Module):
             guidance: How strongly each group of parents is imposed; needs `groups`.
             groups: Which parents were set, changed, or stayed, as `Groups`.
             solver: How to integrate: the recipe's way if left out, with that many steps if a number.
+
+        Raises:
+            InterventionError: If the guidance is none.
+            RecipeError: If the number of steps is no positive whole number.
         """
+        if not isinstance(guidance, Guidance | None):
+            raise InterventionError(
+                f"guidance is {guidance!r}; give a Guidance, as Guidance('nested', intervened=2.0)"
+            )
         branches = None
         if guidance is not None and groups is not None and guidance.form != "none":
             branches = guidance.branches(Groups(*groups))
@@ -173,7 +214,7 @@ class RectifiedFlow(nn.Module):
         """Returns the training loss per patient (batch,): mean squared error of the velocity."""
         x = self.path.scale(images)
         x_t = self.path.between(noise, x, t)
-        error = self.velocity(x_t, t, parents, keep) - (x - noise)
+        error = self.velocity(x_t, t, parents, keep) - self.path.target(noise, x, t)
         return error.square().flatten(1).mean(dim=1)
 
     def check_images(self, images: Tensor) -> None:
@@ -183,6 +224,11 @@ class RectifiedFlow(nn.Module):
             ImageError: Says what was found and what is allowed.
         """
         allowed = "(batch, " + ", ".join(map(str, self.image_shape)) + ")"
+        if not isinstance(images, Tensor):
+            raise ImageError(
+                f"images are a {type(images).__name__}; give a tensor {allowed}, as "
+                f"read_images(paths, size={self.image_shape[-1]}) does"
+            )
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             raise ImageError(
                 f"images have shape {tuple(images.shape)}; this model reads {allowed}, "
@@ -191,7 +237,7 @@ class RectifiedFlow(nn.Module):
         if not images.is_floating_point():
             raise ImageError(f"images are {images.dtype}; they must be floats in [0, 1]")
         if images.numel():
-            low, high = float(images.min()), float(images.max())
+            low, high = float(images.detach().min()), float(images.detach().max())
             if not (low >= -1e-4 and high <= 1 + 1e-4):  # also refuses NaN
                 raise ImageError(
                     f"image values span [{low:g}, {high:g}]; they must lie in [0, 1], lungs dark"
@@ -231,3 +277,22 @@ class RectifiedFlow(nn.Module):
         from cxrcausal.image.checkpoint import save_image_mechanism  # it reads this module
 
         return save_image_mechanism(self, folder, **options)
+
+
+def _check_seen(seen: Seen, attributes: tuple[Variable, ...]) -> None:
+    """Refuses what training cannot have seen: a level that enters as known must have an embedding.
+
+    Raises:
+        GraphError: Names the attribute, what was found and what is allowed.
+    """
+    by_name = {variable.name: variable for variable in attributes}
+    for name, values in seen.items():
+        if name not in by_name:
+            raise GraphError(
+                f"seen names {name!r}, which is no parent of the image{nearest(name, by_name) or '.'} "
+                f"It has: {', '.join(by_name)}"
+            )
+        if not by_name[name].has_part(values):
+            raise GraphError(
+                f"what training saw of {name!r} is {values!r}; allowed: {by_name[name].describe_part()}"
+            )

@@ -143,7 +143,7 @@ def load_recipe(name: str | Path) -> ImageRecipe:
         path = shipped_folder("generative") / f"{name}.yaml"
     if not path.is_file():
         raise RecipeError(
-            f"there is no recipe {str(name)!r}{nearest(name, list_recipes())} "
+            f"there is no recipe {str(name)!r}{nearest(name, list_recipes()) or '.'} "
             f"Shipped: {summarise(list_recipes(), 20)}; or give the path of a .yaml file"
         )
     try:
@@ -164,7 +164,8 @@ def _build(cls: type, raw: object, where: str) -> Any:  # noqa: ANN401
     for key, value in raw.items():
         if key not in fields:
             raise RecipeError(
-                f"{where}: unknown key {key!r}{nearest(key, fields)} Allowed: {summarise(fields, 20)}"
+                f"{where}: unknown key {key!r}{nearest(key, fields) or '.'} "
+                f"Allowed: {summarise(fields, 20)}"
             )
         values[key] = _convert(fields[key].type, value, f"{where}: {key}")
     missing = [
@@ -185,7 +186,7 @@ def _convert(kind: Any, value: object, where: str) -> object:  # noqa: ANN401
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise RecipeError(
-                f"{where} is {value!r}{nearest(value, get_args(kind))} "
+                f"{where} is {value!r}{nearest(value, get_args(kind)) or '.'} "
                 f"Allowed: {summarise(get_args(kind), 9)}"
             )
         return value

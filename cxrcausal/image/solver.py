@@ -10,8 +10,10 @@ References:
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal, final, get_args
 
 import torch
@@ -41,6 +43,9 @@ class Solver:
         num_steps: The number of steps of a fixed-step method.
         density: The exponent γ of the grid; 1 is uniform, above 1 is dense near the image.
         tolerance: The relative and absolute tolerance of `dopri5`.
+
+    Raises:
+        RecipeError: If the method is unknown, or a number is not one or not positive.
     """
 
     method: Method = "heun"
@@ -51,14 +56,18 @@ class Solver:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise RecipeError(
-                f"solver method {self.method!r} is unknown{nearest(self.method, get_args(Method))} "
+                f"solver method {self.method!r} is unknown{nearest(self.method, get_args(Method)) or '.'} "
                 f"Allowed: {summarise(get_args(Method), 9)}"
             )
-        if self.num_steps < 1 or self.density <= 0 or self.tolerance <= 0:
-            raise RecipeError(
-                f"num_steps {self.num_steps}, density {self.density} and tolerance "
-                f"{self.tolerance} must all be positive"
-            )
+        steps = self.num_steps
+        if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:
+            raise RecipeError(f"num_steps {steps!r} must be a whole number, at least 1")
+        for name in ("density", "tolerance"):
+            number = getattr(self, name)
+            if not isinstance(number, Real) or not 0 < number < math.inf:
+                raise RecipeError(f"{name} {number!r} must be a positive, finite number")
+            object.__setattr__(self, name, float(number))
+        object.__setattr__(self, "num_steps", int(steps))  # provenance is JSON: no numpy numbers
 
     @property
     def evaluations(self) -> int | None:

@@ -25,7 +25,7 @@ from cxrcausal.image.recipe import Augmentation, TrainingRecipe
 from cxrcausal.image.subsets import descent
 from cxrcausal.shapes import Attributes, Image, Keep
 
-__all__ = ["Trainer", "augment", "data_fingerprint", "held_out_loss"]
+__all__ = ["Trainer", "augment", "films_fingerprint", "held_out_loss"]
 
 logger = logging.getLogger("cxrcausal")
 
@@ -51,10 +51,11 @@ def augment(images: Image, recipe: Augmentation, generator: Generator) -> Image:
     return ((moved - mean) * gain + mean).clamp(0, 1)
 
 
-def data_fingerprint(images: Tensor, table: pd.DataFrame) -> str:
-    """Returns the start of the SHA-256 of pixels and metadata, to say what a model was made from.
+def films_fingerprint(images: Tensor, table: pd.DataFrame) -> str:
+    """Returns 16 hex digits of a SHA-256 of films and metadata in their order, all columns of the table.
 
-    Where the files lay does not count: the column `image` is left out.
+    It says what a network was made from. Where the files lay does not count: the column `image` is left
+    out. (An SCM's `data_fingerprint` is of the graph's columns alone, whatever the rows' order.)
     """
     digest = hashlib.sha256(images.cpu().contiguous().numpy().tobytes())
     digest.update(table.drop(columns="image", errors="ignore").to_csv(index=False).encode())
@@ -134,7 +135,7 @@ class Trainer:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.images = images
-        self.fingerprint = data_fingerprint(images, table)
+        self.fingerprint = films_fingerprint(images, table)
         mechanism.seen = _seen(mechanism, table)
         self.parents = mechanism.encode(table)[0].cpu()
         self.held_out = held_out
@@ -189,11 +190,14 @@ class Trainer:
             step stay in the saved state.
 
         Raises:
-            CheckpointError: If the folder's state belongs to other data or another recipe.
-            FloatingPointError: If the loss is no longer finite; the last saved state stays.
+            CheckpointError: If the folder's state belongs to other data, another graph or another
+                recipe.
+            FloatingPointError: If a loss or gradient is no longer finite; the last saved state stays.
         """
         if self.state_file.exists():
             self._resume()
+        for name in ("loss.csv", "held_out.csv"):
+            _forget(self.folder / name, self.step)
         last = self.recipe.num_steps
         last = last if num_steps is None else min(last, self.step + num_steps)
         self.mechanism.train()
@@ -205,13 +209,15 @@ class Trainer:
             while self.step < last:
                 window.add(*self._one_step())
                 bar.update()
-                if self.step % log_every == 0 or self.step == last:
+                log = self.step % log_every == 0 or self.step == last
+                save = self.step % save_every == 0 or self.step == last
+                if log or save:
+                    window.check(self.step)
+                if log:
                     row = window.close(self.step, self.recipe.batch_size, self._rate)
-                    if not math.isfinite(row["loss"]):
-                        raise FloatingPointError(f"the loss is {row['loss']} at step {self.step}")
                     _append(self.folder / "loss.csv", row)
                     bar.set_postfix(loss=f"{row['loss']:.4f}", img_s=f"{row['images_per_s']:.0f}")
-                if self.step % save_every == 0 or self.step == last:
+                if save:
                     self._save()
         self.mechanism.load_state_dict(self.average)
         return self.mechanism.eval()
@@ -262,6 +268,7 @@ class Trainer:
         state = {
             "step": self.step,
             "fingerprint": self.fingerprint,
+            "graph_fingerprint": self.mechanism.graph.fingerprint,
             "recipe": self.mechanism.recipe.to_dict(),
             "model": self.mechanism.state_dict(),
             "average": self.average,
@@ -290,11 +297,17 @@ class Trainer:
 
     def _resume(self) -> None:
         """Loads the folder's state; the number of images may have grown, all else must be the same."""
-        state = torch.load(self.state_file, weights_only=True)
+        state = torch.load(self.state_file, map_location=self.mechanism.device, weights_only=True)
         if state["fingerprint"] != self.fingerprint:
             raise CheckpointError(
                 f"{self.state_file} was trained on data {state['fingerprint']}, not on "
                 f"{self.fingerprint}; give another folder"
+            )
+        graph = self.mechanism.graph
+        if state.get("graph_fingerprint") != graph.fingerprint:
+            raise CheckpointError(
+                f"{self.state_file} was trained under the graph {state.get('graph_fingerprint')}, not "
+                f"under {graph.name!r} ({graph.fingerprint}); give another folder"
             )
         now, then = self.mechanism.recipe.to_dict(), state["recipe"]
         for recipe in (now, then):
@@ -334,6 +347,14 @@ class _Window:
         self.times.append(t)
         self.norms.append(norm)
 
+    def check(self, step: int) -> None:
+        """Raises if a loss or a gradient since the last line was not finite: the weights are spoilt."""
+        loss, norm = torch.cat(self.losses).mean(), torch.stack(self.norms).mean()
+        if not (loss.isfinite() and norm.isfinite()):
+            raise FloatingPointError(
+                f"the loss is {float(loss)}, the gradient's norm {float(norm)} up to step {step}"
+            )
+
     def close(self, step: int, batch_size: int, rate: float) -> dict[str, Any]:
         loss, t = torch.cat(self.losses).cpu(), torch.cat(self.times)
         seconds = time.perf_counter() - self.since
@@ -360,6 +381,23 @@ def _append(path: Path, row: dict[str, Any]) -> None:
         if new:
             writer.writeheader()
         writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def _forget(path: Path, step: int) -> None:
+    """Takes the lines of later steps out of a log: a resumed run takes those steps again."""
+    if not path.exists():
+        return
+    with path.open(newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle)
+        rows = list(reader)
+        names = list(reader.fieldnames or ())
+    kept = [row for row in rows if int(row["step"]) <= step]
+    if len(kept) == len(rows):
+        return
+    with atomic_path(path) as beside, beside.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, fieldnames=names)
+        writer.writeheader()
+        writer.writerows(kept)
 
 
 def _seen(mechanism: RectifiedFlow, table: pd.DataFrame) -> dict[str, Any]:

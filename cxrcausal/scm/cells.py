@@ -75,9 +75,8 @@ class Cells:
         patient = patient[usable.numpy()]
         present = np.unique(patient)
         drawn = np.random.default_rng(seed & 0xFFFF_FFFF_FFFF_FFFF).random(patient.max() + 1)
-        held = (
-            drawn[patient] < validation if len(present) >= _FEWEST_GROUPS else drawn[patient] < 0
-        )
+        enough = len(present) >= _FEWEST_GROUPS
+        held = drawn[patient] < validation if enough else np.zeros(len(patient), bool)
         cells = len(first)
         distinct = [torch.from_numpy(np.ascontiguousarray(column[first])) for column in columns]
         return cls(

@@ -3,45 +3,47 @@
 The folder holds `scm.safetensors` (the mechanisms' parameters and buffers, named
 `variable/parameter`) and `scm.json` (format, graph with its fingerprint, fingerprint of the data,
 how the table was read, what was observed, each mechanism's class and configuration, package
-versions).
+versions, and the SHA-256 of the tensors' file). Each file is written whole or not at all; files of
+two different saves are refused.
 """
 
-import contextlib
 import json
-import os
-import platform
-import shutil
-import tempfile
-from collections.abc import Iterator
-from importlib import metadata
 from os import PathLike
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 import safetensors
 from safetensors.torch import load_file, save_file
 
-import cxrcausal
-from cxrcausal.errors import CheckpointError, CxrCausalError, nearest
+from cxrcausal.errors import (
+    CheckpointError,
+    CxrCausalError,
+    GraphError,
+    OptionError,
+    nearest,
+)
+from cxrcausal.files import sha256_of, written_folder
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
 from cxrcausal.scm.learn import Fitted
 from cxrcausal.scm.mechanism import Mechanism
+from cxrcausal.version import __version__, package_versions
 
 if TYPE_CHECKING:
     from cxrcausal.scm.model import FlowSCM
 
-__all__ = ["load_scm", "package_versions", "read_json", "save_scm", "written_folder"]
+__all__ = ["load_scm", "read_json", "read_tensors", "save_scm"]
 
 FORMAT = 1
 TENSORS, DESCRIPTION = "scm.safetensors", "scm.json"
-PACKAGES = ("torch", "zuko", "torchdiffeq", "numpy", "pandas", "safetensors")
 
 
 def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
-    """Writes a fitted SCM to a folder, beside and then renamed, so that it is whole or absent.
+    """Writes a fitted SCM to a folder: each file beside its place, and then renamed.
 
-    An older folder of that name is replaced; other files in it are kept.
+    Older files of the same names are replaced, others in the folder are kept. A writer that dies
+    between the two renames leaves files of two saves, which `load_scm` refuses.
 
     Raises:
         NotFittedError: If the SCM is not fitted.
@@ -79,13 +81,15 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
         "versions": package_versions(),
     }
     try:
-        text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+        json.dumps(description, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{DESCRIPTION}: a setting of the SCM cannot be written as JSON: {error}"
         ) from error
     with written_folder(folder) as beside:
         save_file(tensors, beside / TENSORS, metadata={"format": "pt"})
+        description["tensors_sha256"] = sha256_of(beside / TENSORS)
+        text = json.dumps(description, indent=1, ensure_ascii=False)
         (beside / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
@@ -99,7 +103,7 @@ def load_scm(
         graph: A graph, its name or its file, whose fingerprint the saved one must have.
 
     Raises:
-        CheckpointError: Naming the file and the key at fault.
+        CheckpointError: Naming the file and the key at fault, or that the files are of two saves.
     """
     from cxrcausal.scm.model import FlowSCM
 
@@ -116,29 +120,33 @@ def load_scm(
                 f"fitted to another graph: load it without `graph`, or fit anew"
             )
         saved = wanted
-    tensors = _tensors(folder / TENSORS)
+    tensors = read_tensors(folder / TENSORS, description)
     mechanisms = {}
-    for name, entry in _key(file, description, "mechanisms").items():
+    for name, entry in _key(file, description, "mechanisms", dict).items():
         mechanisms[name] = _mechanism(file, folder / TENSORS, saved, name, entry, tensors)
     left = [key for key in tensors if key.split("/", 1)[0] not in mechanisms]
     if left:
         raise CheckpointError(f"{folder / TENSORS}: key {left[0]!r} belongs to no mechanism")
-    scm = FlowSCM(
-        saved,
-        family=_key(file, description, "family"),
-        coupling=_key(file, description, "coupling"),
-        hidden=tuple(_key(file, description, "hidden")),
-    )
     try:
-        scm._fitted = Fitted.of(
+        scm = FlowSCM(
             saved,
-            mechanisms,
-            _key(file, description, "observed"),
-            _key(file, description, "policies"),
-            _key(file, description, "data_fingerprint"),
-            description.get("observed_by"),  # not in folders written before it was recorded
+            family=_key(file, description, "family", str),
+            coupling=_key(file, description, "coupling", str),
+            hidden=tuple(_key(file, description, "hidden", list)),
         )
-    except (CxrCausalError, KeyError) as error:
+    except OptionError as error:
+        raise CheckpointError(f"{file}: a setting of the SCM is not allowed: {error}") from error
+    observed = _key(file, description, "observed", dict)
+    left = [name for name in observed if name not in mechanisms]
+    if left:
+        raise CheckpointError(f"{file}: key 'observed.{left[0]}' belongs to no mechanism")
+    policies = _key(file, description, "policies", dict)
+    fingerprint = _key(file, description, "data_fingerprint", str | None)
+    description.setdefault("observed_by", {})  # folders from before it was recorded have none
+    seen_by = _key(file, description, "observed_by", dict)
+    try:
+        scm._fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint, seen_by)
+    except GraphError as error:
         raise CheckpointError(f"{file}: the mechanisms do not fit the graph: {error}") from error
     return scm
 
@@ -153,7 +161,7 @@ def read_json(file: Path, format_version: int) -> dict[str, Any]:
         raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file}: not readable as JSON: {error}") from error
     if not isinstance(description, dict):
         raise CheckpointError(f"{file}: found a {type(description).__name__}; expected an object")
@@ -161,42 +169,33 @@ def read_json(file: Path, format_version: int) -> dict[str, Any]:
     if found != format_version:
         raise CheckpointError(
             f"{file}: key 'format_version' is {found!r}; this version of cxrcausal "
-            f"({cxrcausal.__version__}) reads {format_version}"
+            f"({__version__}) reads {format_version}"
         )
     return description
 
 
-@contextlib.contextmanager
-def written_folder(folder: str | PathLike[str]) -> Iterator[Path]:
-    """Gives an empty folder beside the wanted one, whose files move there if all went well.
+def read_tensors(file: Path, description: dict[str, Any]) -> dict[str, Any]:
+    """Returns the tensors of a checkpoint, if they are those that its description was written with.
 
     Raises:
-        CheckpointError: If the path cannot be written.
+        CheckpointError: If the file is missing, belongs to another description, or is damaged.
     """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder}: is a file; give a folder")
+    if not file.is_file():
+        raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
+    wanted = _key(file.with_suffix(".json"), description, "tensors_sha256")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written: {error}") from error
-    try:
-        yield beside
-        folder.mkdir(exist_ok=True)
-        for file in sorted(beside.iterdir()):
-            os.replace(file, folder / file.name)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def package_versions() -> dict[str, str]:
-    """Returns the versions of Python, of cxrcausal and of the packages that the numbers rest on."""
-    versions = {"python": platform.python_version(), "cxrcausal": cxrcausal.__version__}
-    for package in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
+        found = sha256_of(file)
+        if found != wanted:
+            raise CheckpointError(
+                f"{file}: its SHA-256 is {found[:16]}…, but key 'tensors_sha256' of "
+                f"{file.with_suffix('.json').name} is {str(wanted)[:16]}…: the file was changed, or "
+                f"the two are of different saves. Save again"
+            )
+        return load_file(file)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{file}: not readable as safetensors: {error}") from error
 
 
 def _config(mechanism: Mechanism) -> dict[str, Any]:
@@ -215,8 +214,9 @@ def _config(mechanism: Mechanism) -> dict[str, Any]:
 def _saved_graph(file: Path, description: dict[str, Any]) -> CausalGraph:
     """Returns the graph in a description, its fingerprint checked."""
     fingerprint = _key(file, description, "graph_fingerprint")
+    text = _key(file, description, "graph", str)
     try:
-        graph = CausalGraph.from_yaml(_key(file, description, "graph"))
+        graph = CausalGraph.from_yaml(text)
     except CxrCausalError as error:
         raise CheckpointError(f"{file}: key 'graph' is not a causal graph: {error}") from error
     if graph.fingerprint != fingerprint:
@@ -225,16 +225,6 @@ def _saved_graph(file: Path, description: dict[str, Any]) -> CausalGraph:
             f"{graph.fingerprint!r}: one of them was changed"
         )
     return graph
-
-
-def _tensors(file: Path) -> dict[str, Any]:
-    """Returns the saved tensors."""
-    if not file.is_file():
-        raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
-    try:
-        return load_file(file)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{file}: not readable as safetensors: {error}") from error
 
 
 def _mechanism(
@@ -248,23 +238,24 @@ def _mechanism(
     """Returns one mechanism with its parameters."""
     from cxrcausal.scm.fit import MECHANISMS
 
-    kind = _key(file, entry, "class", f"mechanisms.{name}.")
+    path = f"mechanisms.{name}."
+    if name not in graph.variables:
+        raise CheckpointError(
+            f"{file}: key 'mechanisms.{name}' is of no variable of the graph beside it"
+            f"{nearest(name, graph.variables)}"
+        )
+    kind = _key(file, entry, "class", str, path)
+    names = _key(file, entry, "parents", list, path)
+    config = _key(file, entry, "config", dict, path)
     if kind not in MECHANISMS:
         raise CheckpointError(
-            f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS)} "
+            f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS) or '.'} "
             f"Known: {', '.join(MECHANISMS)}"
         )
     try:
-        variable = graph.variables[name]
-        parents = tuple(
-            graph.variables[p] for p in _key(file, entry, "parents", f"mechanisms.{name}.")
-        )
-        mechanism = MECHANISMS[kind].from_config(
-            variable, parents, _key(file, entry, "config", f"mechanisms.{name}.")
-        )
-    except (CxrCausalError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+        parents = tuple(graph.variables[p] for p in names)
+        mechanism = MECHANISMS[kind].from_config(graph.variables[name], parents, config)
+    except (CxrCausalError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{file}: key 'mechanisms.{name}' does not describe a {kind}: {error}"
         ) from error
@@ -291,8 +282,18 @@ def _mechanism(
     return mechanism.eval().requires_grad_(False)
 
 
-def _key(file: Path, entry: dict[str, Any], key: str, path: str = "") -> Any:  # noqa: ANN401
-    """Returns one entry of a description."""
+def _key(
+    file: Path,
+    entry: object,
+    key: str,
+    kind: type | UnionType = object,
+    path: str = "",
+) -> Any:  # noqa: ANN401
+    """Returns one entry of a description, of the type that the reader expects."""
     if not isinstance(entry, dict) or key not in entry:
         raise CheckpointError(f"{file}: key {path + key!r} is missing")
-    return entry[key]
+    found = entry[key]
+    if not isinstance(found, kind):
+        name = kind.__name__ if isinstance(kind, type) else str(kind)
+        raise CheckpointError(f"{file}: key {path + key!r} is {found!r:.60}; expected {name}")
+    return found

@@ -22,7 +22,7 @@ from cxrcausal.scm.features import Conditioner
 from cxrcausal.scm.flow import MonotoneFlow
 from cxrcausal.scm.lookup import Configurations, TableCache
 from cxrcausal.scm.mechanism import Mechanism, Parents
-from cxrcausal.scm.normal import FAR
+from cxrcausal.scm.normal import normal_noise
 from cxrcausal.scm.spline import flow_from_config
 
 __all__ = ["FlowMechanism"]
@@ -107,7 +107,7 @@ class FlowMechanism(Mechanism):
 
     def prior(self, uniform: Tensor) -> Tensor:
         """Returns standard normal noise (*batch, 1) from uniforms of that shape."""
-        return torch.special.ndtri(uniform).clamp(-FAR, FAR)
+        return normal_noise(uniform)
 
     def predict(self, u: Tensor, pa: Parents) -> Tensor:
         """Returns the value (*batch) that the noise (*batch, 1) stands for."""

@@ -41,8 +41,14 @@ class EdgeSource(nn.Module, abc.ABC):
         """Returns edges (rows, levels − 1), strictly ascending, of coefficients (rows, outputs)."""
 
     @abc.abstractmethod
-    def start_at(self, counts: Tensor) -> None:
-        """Makes all-zero coefficients mean the marginal (levels,) of the fit."""
+    def start_at(self, counts: Tensor, possible: Tensor | None = None) -> None:
+        """Makes all-zero coefficients mean the marginal (levels,) of the fit.
+
+        Arguments:
+            counts: How often each level (levels,) occurs; half a row is added to those that may.
+            possible: Which levels (levels,) may occur at all; every one if None. What the fit never
+                saw is not to be drawn.
+        """
 
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
@@ -101,9 +107,14 @@ class DirectEdges(EdgeSource):
         """Returns what builds it again, as JSON."""
         return {"source": "direct", "hidden": list(self.conditioner.hidden)}
 
-    def start_at(self, counts: Tensor) -> None:
-        """Makes all-zero coefficients mean the marginal (levels,), half a row added to each level."""
+    def start_at(self, counts: Tensor, possible: Tensor | None = None) -> None:
+        """Makes all-zero coefficients mean the marginal (levels,), half a row added to each level.
+
+        An impossible level gets as little as edges can hold: e^-600 of two, 1e-10 of more.
+        """
         share = (counts + 0.5).log()
+        if possible is not None:
+            share = torch.where(possible, share, share.max() - 2 * _MOST_LOGIT)
         self.offset.copy_(share.diff() if self.levels == 2 else share - share.logsumexp(0))
 
     def log_masses(self, theta: Tensor) -> Tensor:
@@ -164,10 +175,13 @@ class FlowEdges(EdgeSource):
         hidden = list(self.conditioner.hidden)
         return {"source": "flow", "hidden": hidden, "flow": self.flow.config()}
 
-    def start_at(self, counts: Tensor) -> None:
-        """Puts the cuts at the marginal (levels,), half a row added to each level."""
+    def start_at(self, counts: Tensor, possible: Tensor | None = None) -> None:
+        """Puts the cuts at the marginal (levels,), half a row added to each level, 1e-10 if impossible."""
         share = counts + 0.5
         share = share / share.sum()
+        if possible is not None:
+            share = torch.where(possible, share, 0.0)
+            share = _LEAST_SHARE + (1 - self.levels * _LEAST_SHARE) * share / share.sum()
         below, above = share.cumsum(0)[:-1], share.flip(0).cumsum(0).flip(0)[1:]
         nearer = torch.special.ndtri(torch.minimum(below, above))
         self.cuts.copy_(torch.where(below < above, nearer, -nearer))
@@ -185,8 +199,7 @@ class FlowEdges(EdgeSource):
 
     def log_mass(self, level: Tensor, theta: Tensor) -> Tensor:
         """Returns log-probabilities (rows,) of one level (rows,) each: what training calls."""
-        few = 3
-        if self.levels <= few:
+        if self.levels <= 3:
             return super().log_mass(level, theta)
         return log_interval(*self.ends(level, theta))
 

@@ -139,4 +139,4 @@ def _maximise(
     expected = step.expect(mechanisms)
     for name in names:
         x, pa, weight = expected.cells(name)
-        improve_mechanism(mechanisms[name], x, pa, weight, STEPS)
+        improve_mechanism(mechanisms[name], x, pa, weight, step.supports[name], STEPS)

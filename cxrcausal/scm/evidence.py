@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cxrcausal.graph.dag import CausalGraph
-from cxrcausal.randomness import fresh_seed, label_words
+from cxrcausal.randomness import as_count, as_seed, fresh_seed, label_words
 from cxrcausal.scm.learn import Fitted
 from cxrcausal.scm.likelihood import Likelihood, read_likelihood
 from cxrcausal.scm.network import Mechanisms, Supports
@@ -112,13 +112,13 @@ def draws_of(index: pd.Index, seed: int | None, num_samples: int) -> Draws:
     """Returns the random numbers of some rows: by label under a seed, by position without.
 
     Raises:
+        OptionError: If the seed or the number of draws is not a whole number, or it is below 1.
         TableError: If a seed is given and a row label repeats.
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples is at least 1; found {num_samples}")
+    num_samples = as_count(num_samples, "num_samples", least=1)
     if seed is None:
         return Draws(fresh_seed(), label_words(pd.RangeIndex(len(index))), num_samples)
-    return Draws(seed, label_words(index), num_samples)
+    return Draws(as_seed(seed), label_words(index), num_samples)
 
 
 def chunks(

@@ -1,29 +1,29 @@
 """What abduction finds: every variable's exogenous noise, kept so that a world can be replayed.
 
-The noise belongs to the factual rows and to the graph; carried along, it makes prediction
-deterministic and reversible. Where cells were unknown it also holds the values that were drawn for
+The noise belongs to the factual rows, to the graph and to the very fit that it was abducted with;
+carried along, it makes prediction deterministic and reversible. Where cells were unknown it also holds the values that were drawn for
 them, since the noise of their effects depends on them.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import StringIO
 from os import PathLike
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from cxrcausal.errors import CheckpointError
+from cxrcausal.files import sha256_of, written_folder
+from cxrcausal.scm.packed import pack, unpack
 
 __all__ = ["Exogenous"]
 
-FORMAT = 1
+FORMAT = 2
 TENSORS, DESCRIPTION = "noise.safetensors", "noise.json"
 
 
@@ -34,6 +34,7 @@ class Exogenous:
 
     Arguments:
         fingerprint: Of the graph that the noise belongs to.
+        fit: The fingerprint of the mechanisms that it was abducted with, `Fitted.fingerprint`.
         rows: The factual rows, canonical, unknown cells being NaN.
         noise: By variable (rows * num_samples, numbers) in float64, by row and then by draw.
         values: By variable (rows * num_samples,): what is known, and what was drawn for the rest.
@@ -43,6 +44,7 @@ class Exogenous:
     """
 
     fingerprint: str
+    fit: str
     rows: pd.DataFrame = field(repr=False)
     noise: Mapping[str, Tensor] = field(repr=False)
     values: Mapping[str, Tensor] = field(repr=False)
@@ -59,12 +61,12 @@ class Exogenous:
         return sample_index(self.rows.index, self.num_samples)
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Writes the noise to a folder as safetensors and JSON, beside and then renamed.
+        """Writes the noise to a folder as safetensors and JSON, from which it comes back exactly.
 
-        Row labels and further columns are kept as JSON keeps them: text, numbers and booleans.
+        Raises:
+            CheckpointError: If row labels or a further column are of a type that cannot be written,
+                or the path cannot be.
         """
-        from cxrcausal.scm.checkpoint import written_folder
-
         tensors = {
             f"{kind}/{name}": tensor.contiguous().cpu()
             for kind, part in (
@@ -77,42 +79,45 @@ class Exogenous:
         description = {
             "format_version": FORMAT,
             "graph_fingerprint": self.fingerprint,
+            "fit_fingerprint": self.fit,
             "seed": self.seed,
             "num_samples": self.num_samples,
-            "index_names": list(self.rows.index.names),
-            "rows": self.rows.reset_index(drop=True).to_json(orient="split", index=False),
-            "index": [list(i) if isinstance(i, tuple) else _json(i) for i in self.rows.index],
+            "rows": pack(self.rows),
+            "attrs": self.rows.attrs,
         }
+        try:
+            json.dumps(description, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"attrs of the rows cannot be written as JSON: {error}"
+            ) from error
         with written_folder(folder) as beside:
             save_file(tensors, beside / TENSORS)
-            (beside / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+            description["tensors_sha256"] = sha256_of(beside / TENSORS)
+            (beside / DESCRIPTION).write_text(json.dumps(description), "utf-8")
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> "Exogenous":
         """Reads what `save` wrote; no code is run.
 
         Raises:
-            CheckpointError: If a file is missing or damaged, or of another format.
+            CheckpointError: If a file is missing or damaged, of another format or of another save.
         """
-        from cxrcausal.scm.checkpoint import read_json
+        from cxrcausal.scm.checkpoint import read_json, read_tensors
 
         folder = Path(folder)
         description = read_json(folder / DESCRIPTION, FORMAT)
+        tensors = read_tensors(folder / TENSORS, description)
         try:
-            tensors = load_file(folder / TENSORS)
-            rows = pd.read_json(StringIO(description["rows"]), orient="split", dtype=False)
-            labels, names = description["index"], description["index_names"]
-            rows.index = (
-                pd.Index(labels, name=names[0])
-                if len(names) == 1
-                else pd.MultiIndex.from_tuples([tuple(i) for i in labels], names=names)
-            )
+            rows = unpack(description["rows"])
+            rows.attrs = description["attrs"]
             parts: dict[str, dict[str, Tensor]] = {"noise": {}, "values": {}, "known": {}}
             for key, tensor in tensors.items():
                 kind, name = key.split("/", 1)
                 parts[kind][name] = tensor
             return cls(
                 description["graph_fingerprint"],
+                description["fit_fingerprint"],
                 rows,
                 parts["noise"],
                 parts["values"],
@@ -120,7 +125,7 @@ class Exogenous:
                 description["seed"],
                 description["num_samples"],
             )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder}: the saved noise is damaged: {error!r}") from error
 
 
@@ -132,8 +137,3 @@ def sample_index(index: pd.Index, samples: int) -> pd.Index:
     names = [*(n if n is not None else "row" for n in index.names), "sample"]
     draws = np.tile(np.arange(samples), len(index))
     return pd.MultiIndex.from_arrays([*levels, draws], names=names)
-
-
-def _json(label: object) -> object:
-    """Returns a row label as JSON can hold it."""
-    return label.item() if isinstance(label, np.generic) else label

@@ -22,6 +22,7 @@ References:
 """
 
 import abc
+import logging
 import math
 from collections.abc import Callable
 from typing import Any, cast, final
@@ -30,6 +31,8 @@ import torch
 from torch import Tensor, nn
 
 __all__ = ["ContinuousFlow", "MonotoneFlow", "solve_increasing"]
+
+logger = logging.getLogger("cxrcausal")
 
 _SAFE_STEP = 0.5  # slope bound times step; the 3/8-rule map provably ascends up to 0.59
 
@@ -171,7 +174,8 @@ def solve_increasing(
         most: The most evaluations.
 
     Returns:
-        The solution (*batch).
+        The solution (*batch): where f is within the tolerance, or as near as rounding lets it
+        come. A warning says how many are neither after `most` evaluations.
     """
     y = guess
     low, high = torch.full_like(y, -torch.inf), torch.full_like(y, torch.inf)
@@ -193,6 +197,17 @@ def solve_increasing(
         if torch.equal(following, y):
             break
         y = following
+    else:
+        missed = ~(least <= tolerance * (1 + target.abs()))
+        if bool(missed.any()):
+            logger.warning(
+                "a monotone map was not solved in %d of %d places after %d evaluations; the "
+                "largest error left is %.1e",
+                int(missed.sum()),
+                missed.numel(),
+                most,
+                float(least[missed].max()),
+            )
     return best
 
 

@@ -89,7 +89,8 @@ class WeightedDraws:
         """
         if name not in self.values:
             raise TableError(
-                f"{name!r} is not among the drawn variables{nearest(name, self.values)}. They are: "
+                f"{name!r} is not among the drawn variables{nearest(name, self.values) or '.'} "
+                f"They are: "
                 f"{', '.join(self.values)}"
             )
         value, weight = function(self.values[name]).to(torch.float64), self.weights

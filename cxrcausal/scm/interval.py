@@ -31,7 +31,7 @@ from cxrcausal.scm.edges import EdgeSource, edges_from_config
 from cxrcausal.scm.features import Conditioner
 from cxrcausal.scm.lookup import Configurations, TableCache, level_count
 from cxrcausal.scm.mechanism import Mechanism, Parents
-from cxrcausal.scm.normal import FAR, draw_inside, log_interval, overlap
+from cxrcausal.scm.normal import draw_inside, log_interval, normal_noise, overlap
 
 __all__ = ["IntervalMechanism"]
 
@@ -124,7 +124,7 @@ class IntervalMechanism(Mechanism):
 
     def prior(self, uniform: Tensor) -> Tensor:
         """Returns standard normal noise (*batch, 1) from uniforms of that shape."""
-        return torch.special.ndtri(uniform).clamp(-FAR, FAR)
+        return normal_noise(uniform)
 
     def predict(self, u: Tensor, pa: Parents) -> Tensor:
         """Returns the level (*batch) between whose edges the noise (*batch, 1) lies."""
@@ -191,8 +191,7 @@ def _locate(noise: Tensor, padded: Tensor, place: Tensor) -> Tensor:
     """Returns how many edges lie strictly below the noise, by bisection in each row's own edges."""
     levels = padded.shape[-1] - 1
     flat, start = padded.flatten(), place * (levels + 1)
-    two = 2
-    if levels == two:
+    if levels == 2:
         return (noise > flat[start + 1]).to(torch.int64)
     noise, start = torch.broadcast_tensors(noise, start)
     low, high = torch.zeros_like(start), torch.full_like(start, levels)

@@ -29,7 +29,7 @@ from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.network import Mechanisms
 from cxrcausal.scm.posterior import Draws
 from cxrcausal.scm.replacement import Replace, check_replacement, world_of
-from cxrcausal.scm.table import allowed_values, normalise, plain
+from cxrcausal.scm.table import allowed_values, as_numbers, normalise, plain
 
 __all__ = [
     "Do",
@@ -207,14 +207,14 @@ def resolve(
         graph: The graph of the variables.
         observed: What the fit has seen.
         clip: Whether a continuous value that leaves the bounds stops there instead of being
-            refused.
+            refused; needed to move an unknown value, some of whose draws would leave them.
         draws: The random numbers of what is set by chance; one draw by position if None.
         mechanisms: The fitted mechanisms, which a replaced one must fit; none can be if None.
 
     Raises:
         InterventionError: On an unknown variable or level, a definition, a value that leaves the
-            bounds, an unknown value (NaN), values that do not fit the rows, a law that is none, or
-            a mechanism that does not fit the graph.
+            bounds or, moved from an unknown one, may leave them, an unknown value (NaN), values
+            that do not fit the rows, a law that is none, or a mechanism that does not fit the graph.
         UnobservedError: On a variable or level that the fit never saw.
     """
     if do is None:
@@ -238,6 +238,14 @@ def resolve(
                 (wanted.factor, 0.0) if isinstance(wanted, Scale) else (1.0, wanted.amount)
             )
             settings[name] = Setting(variable, None, factor, offset, clip)
+            unknown = rows.index[rows[name].isna()]
+            if len(unknown) and not clip and _may_leave(settings[name]):
+                raise InterventionError(
+                    f"do moves {name!r} by {wanted} from a value that is unknown in "
+                    f"{len(unknown)} row(s), {summarise(unknown)}, so that it may leave what is "
+                    f"allowed, {allowed_values(variable)}. Give clip=True to stop at the bounds, "
+                    f"make the value known, or leave these rows out"
+                )
         elif isinstance(wanted, Replace):
             check_replacement(variable, wanted.mechanism, graph, mechanisms or {})
             settings[name] = Setting(variable, mechanism=wanted.mechanism)
@@ -250,13 +258,22 @@ def resolve(
     return settings
 
 
+def _may_leave(setting: Setting) -> bool:
+    """Whether a relative setting takes some value within the bounds out of them."""
+    bounds = setting.variable.bounds
+    if bounds is None:
+        return False
+    ends = setting.wanted(torch.tensor(bounds, dtype=torch.float64))
+    return bool((ends < bounds[0]).any() or (ends > bounds[1]).any())
+
+
 def _settable(name: object, graph: CausalGraph, observed: Observed) -> Variable:
     """Returns the variable of that name, if it may be set."""
     if name not in graph.variables:
         what = "is the radiograph" if name == "image" else "is not a variable"
         raise InterventionError(
             f"do sets {name!r}, which {what} of graph {graph.name!r}"
-            f"{nearest(name, graph.variables)}. It has: {', '.join(graph.variables)}"
+            f"{nearest(name, graph.variables) or '.'} It has: {', '.join(graph.variables)}"
         )
     variable = graph.variables[str(name)]
     if variable.is_definition:
@@ -283,7 +300,7 @@ def _fixed(
     """Returns the setting of given values, one for all rows or one for each."""
     series = _series(variable.name, wanted, rows)
     if clip and variable.bounds is not None:
-        numbers = pd.to_numeric(series, errors="coerce")
+        numbers = pd.Series(as_numbers(series), index=series.index)
         held = numbers.clip(*variable.bounds)
         clipped = int((held != numbers).sum() - numbers.isna().sum())
         series = held.where(numbers.notna(), series)
@@ -372,7 +389,10 @@ def _series(name: str, wanted: object, rows: pd.DataFrame) -> pd.Series:
     if isinstance(wanted, pd.Categorical | pd.Index | np.ndarray | list | tuple) or hasattr(
         wanted, "__array__"
     ):
-        shape = np.shape(wanted)
+        try:
+            shape = np.shape(wanted)
+        except ValueError:  # lists of unequal length, refused cell by cell
+            shape = (len(wanted),)  # type: ignore[arg-type]
         if shape != (len(rows),):
             raise InterventionError(
                 f"do[{name!r}] has shape {tuple(shape)}; one value per row is ({len(rows)},)"
@@ -383,7 +403,12 @@ def _series(name: str, wanted: object, rows: pd.DataFrame) -> pd.Series:
 
 def _ask(name: str, function: Callable[[pd.DataFrame], object], rows: pd.DataFrame) -> object:
     """Returns what a function says of the rows; an answer that is again a function is refused."""
-    answer = function(rows.copy())
+    try:
+        answer = function(rows.copy())
+    except Exception as error:
+        raise InterventionError(
+            f"do[{name!r}] is a function that failed on the rows: {type(error).__name__}: {error}"
+        ) from error
     if callable(answer) or isinstance(answer, Shift | Scale | Replace) or is_law(answer):
         raise InterventionError(
             f"do[{name!r}] is a function that returned {answer!r}; it returns values, one for all "
@@ -395,7 +420,7 @@ def _ask(name: str, function: Callable[[pd.DataFrame], object], rows: pd.DataFra
 def _refused(variable: Variable, bad: pd.Series) -> InterventionError:
     """Returns the error for values that cannot be set, naming the first row."""
     found = plain(bad.iloc[0])
-    if pd.isna(found):
+    if pd.api.types.is_scalar(found) and pd.isna(found):
         return InterventionError(
             f"do[{variable.name!r}] is unknown (NaN) in the rows {summarise(bad.index)}; an "
             f"intervention sets a value: leave these rows out, or give one. "

@@ -6,6 +6,7 @@ left out as parents.
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.errors import GraphError, TableError, nearest, summarise
+from cxrcausal.errors import GraphError, OptionError, TableError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
 from cxrcausal.randomness import label_words, uniform
@@ -72,7 +73,9 @@ class Fitted:
 
         Raises:
             GraphError: If a mechanism is of no variable of the graph, or reads what the graph does
-                not call its parent.
+                not call its parent; or if `observed` does not say of each mechanism's variable
+                which of its levels, or which range, was seen, or `observed_by` says of a context
+                what it cannot have.
         """
         for name, mechanism in mechanisms.items():
             allowed = set(graph.parents(name)) & set(mechanisms)
@@ -84,11 +87,28 @@ class Fitted:
                     f"the parents of {name!r} that have a mechanism are: {summarise(allowed)}"
                 )
         ordered = {v: mechanisms[v] for v in graph.topological_order if v in mechanisms}
-        seen = {
-            name: tuple(observed[name]) if observed is not None else _everything(m.variable)
-            for name, m in ordered.items()
-        }
-        return cls(ordered, seen, dict(policies or {}), data_fingerprint, dict(observed_by or {}))
+        if observed is None:
+            observed = {name: _everything(m.variable) for name, m in ordered.items()}
+        seen = {name: _checked(ordered[name].variable, observed.get(name)) for name in ordered}
+        by = {name: _checked_by(graph, name, part) for name, part in (observed_by or {}).items()}
+        return cls(ordered, seen, dict(policies or {}), data_fingerprint, by)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of a SHA-256 of what the mechanisms are and of all their numbers.
+
+        Noise means the same world only under the very mechanisms that it was abducted with.
+        """
+        digest = hashlib.sha256()
+        for name, mechanism in sorted(self.mechanisms.items()):
+            config: dict[str, Any] = getattr(mechanism, "config", dict)()
+            what = (type(mechanism).__name__, [p.name for p in mechanism.parents], config)
+            digest.update(json.dumps((name, *what), sort_keys=True).encode())
+            for key, tensor in sorted(mechanism.state_dict().items()):
+                numbers = tensor.detach().cpu().contiguous()
+                digest.update(f"{key} {numbers.dtype} {tuple(numbers.shape)}".encode())
+                digest.update(numbers.numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def supports(self) -> dict[str, Tensor | None]:
@@ -120,9 +140,9 @@ def learn(
     from cxrcausal.scm.em import maximise_evidence, set_aside
 
     if missing not in get_args(Missing):
-        raise TableError(
-            f"missing={missing!r} is not known{nearest(missing, get_args(Missing))}; allowed: "
-            f"{summarise(get_args(Missing))}"
+        raise OptionError(
+            f"missing={missing!r} is not known{nearest(missing, get_args(Missing)) or '.'} "
+            f"Allowed: {summarise(get_args(Missing))}"
         )
     table = check_table(table, graph, what="the table to fit")
     if not len(table):
@@ -138,7 +158,7 @@ def learn(
     if never:
         logger.info("never observed, so without a mechanism: %s", ", ".join(never))
     if likelihood and missing != "em":
-        raise TableError(
+        raise OptionError(
             f"likelihood speaks of unknown cells, which a fit with missing={missing!r} leaves out; "
             f"give missing='em'"
         )
@@ -157,14 +177,16 @@ def learn(
     if missing == "available":
         return fitted(_fit_known(graph, values, patients, observed, how, progress))
     held = set_aside(patients, len(table), seed)
+    if any(bool(values[name].isnan()[torch.from_numpy(~held)].all()) for name in observed):
+        held[:] = False  # too little is known of a variable to spare some of it
     rows = torch.from_numpy(~held)
     start = fitted(
         _fit_known(
             graph,
-            {name: x[rows] for name, x in _startable(graph, values, observed, seed).items()},
-            None if patients is None else patients[~held],
+            _startable(graph, values, observed, rows, seed),
+            patients,
             observed,
-            how,
+            how | {"weights": (~held).astype(np.float64)},
             progress,
             warn=False,
         )
@@ -218,9 +240,13 @@ def _fit_known(
 
 
 def _startable(
-    graph: CausalGraph, values: Mapping[str, Tensor], observed: Observed, seed: int
+    graph: CausalGraph,
+    values: Mapping[str, Tensor],
+    observed: Observed,
+    rows: Tensor,
+    seed: int,
 ) -> dict[str, Tensor]:
-    """Returns values from which every mechanism can be started.
+    """Returns values from which every mechanism can be started on the wanted `rows` (mask).
 
     Where a variable is never known beside all of its parents (two sources that record different
     columns), unknown parents are filled at random with known values of their own: EM then learns
@@ -230,7 +256,7 @@ def _startable(
     for name in observed:
         parents = [p for p in graph.parents(name) if p in observed]
         together = ~torch.stack([filled[v].isnan() for v in (name, *parents)]).any(0)
-        if bool(together.any()):
+        if bool((together & rows).any()):
             continue
         for parent in parents:
             x = filled[parent]
@@ -299,6 +325,45 @@ def _seen_by_context(
                 if not bool(x.isnan().all())
             }
     return seen
+
+
+def _checked(variable: Variable, seen: object) -> tuple:
+    """Returns what was seen of a variable, if it is some of its levels, or a range.
+
+    Raises:
+        GraphError: If it is neither.
+    """
+    if isinstance(seen, list | tuple) and seen and variable.has_part(seen):
+        return tuple(seen)
+    raise GraphError(
+        f"what was observed of {variable.name!r} is {seen!r}; allowed: {variable.describe_part()}"
+    )
+
+
+def _checked_by(graph: CausalGraph, context: str, seen: object) -> dict[str, dict[str, tuple]]:
+    """Returns what was seen of each variable under each level of a context, if it can have been.
+
+    Raises:
+        GraphError: If the context or a variable is not in the graph, or has no such levels or range.
+    """
+    levels = graph.variables[context].levels if context in graph.variables else ()
+    if not levels or not isinstance(seen, Mapping) or not set(seen) <= set(levels):
+        raise GraphError(
+            f"what was observed by {context!r} is {seen!r:.60}; allowed: a mapping from some of its "
+            f"levels ({summarise(levels, 10) or 'it has none'}) to what was seen of each variable"
+        )
+    checked = {}
+    for level, part in seen.items():
+        strange = (
+            [v for v in part if v not in graph.variables] if isinstance(part, Mapping) else part
+        )
+        if strange or not isinstance(part, Mapping):
+            raise GraphError(
+                f"what was observed by {context!r} = {level!r} is of {strange!r:.60}, which is no "
+                f"variable of graph {graph.name!r}"
+            )
+        checked[level] = {v: _checked(graph.variables[v], x) for v, x in part.items()}
+    return checked
 
 
 def _everything(variable: Variable) -> tuple:

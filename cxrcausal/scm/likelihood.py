@@ -109,7 +109,7 @@ def read_likelihood(
         if name not in variables:
             raise TableError(
                 f"likelihood is given for {name!r}, which is not a variable of the graph"
-                f"{nearest(name, variables)}. It has: {', '.join(variables)}"
+                f"{nearest(name, variables) or '.'} It has: {', '.join(variables)}"
             )
         variable = variables[name]
         if name not in observed:

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from cxrcausal.errors import GraphError
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.interval import draw_inside, overlap
 from cxrcausal.scm.mechanism import Mechanism, Parents
+from cxrcausal.scm.normal import draw_inside, normal_noise, overlap
 
 __all__ = ["LogicMechanism", "definition_parts"]
 
@@ -84,7 +84,8 @@ class LogicMechanism(Mechanism):
         """Sets the rates from rows (rows,) counted `weights` times; rows that say nothing drop out.
 
         Jeffreys' half row of each kind over all contexts; each context is then smoothed by one row
-        at the overall rate, so that a context without rows takes that rate.
+        at the overall rate, so that a context without rows takes that rate. A level that no row has is
+        impossible.
         """
         anything, context = self._state(pa, x)
         usable = ~(x.isnan() | anything.isnan() | context.isnan())
@@ -97,6 +98,9 @@ class LogicMechanism(Mechanism):
         overall = (ones.sum(0) + 0.5) / (rows.sum(0) + 1.0)
         smoothed = (ones + overall) / (rows + 1.0)
         self.rates.copy_(smoothed if self.context else overall[None])
+        seen = x[~x.isnan() & (weights > 0)].unique()
+        if len(seen) == 1:
+            self.rates.fill_(seen.item())
 
     @property
     def noise_size(self) -> int:
@@ -120,7 +124,7 @@ class LogicMechanism(Mechanism):
 
     def prior(self, uniform: Tensor) -> Tensor:
         """Returns standard normal noise (*batch, 1) from uniforms of that shape."""
-        return torch.special.ndtri(uniform).clamp(-38.0, 38.0)
+        return normal_noise(uniform)
 
     def predict(self, u: Tensor, pa: Parents) -> Tensor:
         """Returns whether the noise (*batch, 1) exceeds the edge; NaN where that is open."""

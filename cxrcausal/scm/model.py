@@ -25,10 +25,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from cxrcausal.device import resolve_device
 from cxrcausal.errors import GraphError, NotFittedError, UnobservedError, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
-from cxrcausal.randomness import fresh_seed, label_words
+from cxrcausal.randomness import as_count, as_seed, fresh_seed, label_words
 from cxrcausal.scm.answer import counterfactual_table, remark_on, stacked
 from cxrcausal.scm.completion import log_known
 from cxrcausal.scm.evidence import BATCH, Evidence, chunks, draws_of, read_evidence
@@ -62,6 +63,9 @@ class FlowSCM:
             (counterfactual stability) or `ordered` (the order in the graph file is meant).
         hidden: The widths of the network that a mechanism may add to its regression; () for none.
 
+    Raises:
+        OptionError: If there is no such family or coupling, or a width is not a whole number above 0.
+
     Example:
         >>> scm = FlowSCM("cxr19").fit(table, groups="patient_id")  # doctest: +SKIP
         >>> scm.counterfactual(rows, do={"sex": "Male"}, seed=0)  # doctest: +SKIP
@@ -75,10 +79,12 @@ class FlowSCM:
         coupling: "Coupling" = "gumbel",
         hidden: tuple[int, ...] = (32, 32),
     ) -> None:
+        from cxrcausal.scm.fit import check_options
+
         self.graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)
+        self.hidden = check_options(family, coupling, hidden)
         self.family = family
         self.coupling = coupling
-        self.hidden = tuple(hidden)
         self._fitted: Fitted | None = None
         self._said: set[str] = set()
 
@@ -146,11 +152,14 @@ class FlowSCM:
         }
 
     def to(self, device: str | torch.device) -> "FlowSCM":
-        """Moves the mechanisms to a device (`auto`: a GPU if there is one) and returns the SCM."""
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        """Moves the mechanisms to a device (`auto`: a GPU if there is one) and returns the SCM.
+
+        Raises:
+            CxrCausalError: If there is no such device here.
+        """
+        place = resolve_device(device)
         for mechanism in self._state.mechanisms.values():
-            mechanism.to(device)
+            mechanism.to(place)
         return self
 
     def __repr__(self) -> str:
@@ -177,6 +186,8 @@ class FlowSCM:
     ) -> "FlowSCM":
         """Fits every mechanism on the rows where it and its observed parents are known.
 
+        A flow takes at most 20,000 distinct ones of these rows, see `fit.fit_mechanism`.
+
         Arguments:
             table: The rows; as `check_table` accepts them.
             groups: Whose rows they are (a column, or one value per row): validation rows are those
@@ -191,8 +202,10 @@ class FlowSCM:
             This SCM.
 
         Raises:
-            TableError: If the table lacks a column or holds a value that is not allowed, or
-                `missing` is neither word.
+            TableError: If the table lacks a column or holds a value that is not allowed, or soft
+                evidence is malformed.
+            OptionError: If the seed is not a whole number, `missing` is neither word, or soft
+                evidence is given to a fit that leaves unknown cells out.
         """
         self._fitted = learn(
             self.graph,
@@ -201,7 +214,7 @@ class FlowSCM:
             family=self.family,
             coupling=self.coupling,
             hidden=self.hidden,
-            seed=seed,
+            seed=as_seed(seed),
             progress=progress,
             missing=missing,
             likelihood=likelihood,
@@ -224,10 +237,11 @@ class FlowSCM:
         """Returns the log-probability of the known cells of each row, unknown ones summed out.
 
         Ages count as probabilities per whole year; a continuum without a resolution as a density
-        per unit; soft evidence (`likelihood`) as the likelihood that is given.
+        per unit; soft evidence (`likelihood`) as the likelihood that is given. Sums are exact for
+        levels and grids; over quantile cells for an unknown continuum.
 
         Raises:
-            TableError: If rows are not usable, or an exact sum would be too large.
+            TableError: If rows are not usable, or the sum over unknown cells would be too large.
         """
         known = self._read(rows, unobserved, likelihood)
         parts = [
@@ -272,8 +286,11 @@ class FlowSCM:
         """Returns `n` new patients, all cells known, from the observational or interventional law.
 
         Variables that the fit never observed are NaN.
+
+        Raises:
+            OptionError: If `n` or the seed is not a whole number, or `n` is negative.
         """
-        seed = fresh_seed() if seed is None else seed
+        seed, n = fresh_seed() if seed is None else as_seed(seed), as_count(n, "n", least=0)
         index = pd.RangeIndex(n)
         draws = Draws(seed, label_words(index), 1)
         noise, values = draw_world(self.mechanisms, draws, self.device)
@@ -282,7 +299,9 @@ class FlowSCM:
         }
         rows = decode(everything, self.graph, index)
         known = {name: torch.ones(n, dtype=torch.bool, device=self.device) for name in values}
-        patients = Exogenous(self.graph.fingerprint, rows, noise, values, known, seed)
+        patients = Exogenous(
+            self.graph.fingerprint, self._state.fingerprint, rows, noise, values, known, seed
+        )
         return self.predict(patients, do, clip=clip) if do else rows
 
     @torch.no_grad()
@@ -297,7 +316,10 @@ class FlowSCM:
         batch_size: int = BATCH,
         progress: bool | None = None,
     ) -> Exogenous:
-        """Draws every variable's noise from its exact posterior given the known cells of its row.
+        """Draws every variable's noise from its posterior given the known cells of its row.
+
+        The posterior is exact for levels and grids; an unknown continuum without a resolution is
+        drawn by quantile cells of its noise (`network.QUANTILES`) and evenly within them.
 
         Arguments:
             rows: The factual rows; unknown cells are drawn from their joint posterior first.
@@ -310,24 +332,25 @@ class FlowSCM:
             progress: Whether to show a progress bar; on a terminal only if None.
 
         Raises:
-            TableError: If rows are not usable, or unknown cells too many for an exact posterior.
+            TableError: If rows are not usable, or unknown cells too many for their joint posterior.
         """
         known = self._read(rows, unobserved, likelihood)
         table, values = known.table, known.values
         draws = draws_of(table.index, seed, num_samples)
         parts = []
-        for chunk in chunks(len(table), batch_size // num_samples, "abduct", progress):
+        for chunk in chunks(len(table), batch_size // draws.num_samples, "abduct", progress):
             some, (part, index) = draws.part(*chunk), known.part(chunk)
             filled = fill_unknown(known.mechanisms, known.supports, part, some, index)
             parts.append((filled, abduct_noise(self.mechanisms, filled, some, self.mechanisms)))
         return Exogenous(
             self.graph.fingerprint,
+            self._state.fingerprint,
             table,
             {name: _joined([noise[name] for _, noise in parts]) for name in self.mechanisms},
             {name: _joined([filled[name] for filled, _ in parts]) for name in self.mechanisms},
             {name: ~values[name].isnan() for name in self.mechanisms},
             draws.seed,
-            num_samples,
+            draws.num_samples,
         )
 
     @torch.no_grad()
@@ -348,7 +371,8 @@ class FlowSCM:
             noise: From `abduct`.
             do: What is set; {} or None is the null intervention.
             impute: Whether unknown cells are returned as drawn instead of as unknown.
-            clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            clip: Whether to stop at a variable's bounds instead of refusing to leave them. What is
+                moved from an unknown value may leave them, so it is refused too without clipping.
             keep: Whether cells whose parents do not change are taken over instead of predicted.
                 The answer is the same; False shows it.
             batch_size: How many rows times draws are worked on at once.
@@ -360,12 +384,17 @@ class FlowSCM:
 
         Raises:
             InterventionError: If `do` cannot be set, see `intervention.resolve`.
-            GraphError: If the noise belongs to another graph.
+            GraphError: If the noise belongs to another graph, or to another fit.
         """
         if noise.fingerprint != self.graph.fingerprint:
             raise GraphError(
                 f"the noise was abducted under a graph with fingerprint {noise.fingerprint}; this "
                 f"SCM's graph {self.graph.name!r} has {self.graph.fingerprint}"
+            )
+        if noise.fit != self._state.fingerprint:
+            raise GraphError(
+                f"the noise was abducted under another fit, with fingerprint {noise.fit}; this "
+                f"SCM's mechanisms have {self._state.fingerprint}. Abduct the rows with this SCM"
             )
         rows = check_table(noise.rows, self.graph, self.mechanisms, what="the noise's rows")
         samples, n = noise.num_samples, len(rows)
@@ -442,7 +471,9 @@ class FlowSCM:
         needed = None if impute else needed_for(self.mechanisms, affected, world)
         shown = set(self.mechanisms) if impute else {*settings, *affected}
         parts = []
-        for chunk in chunks(len(table), batch_size // num_samples, "counterfactual", progress):
+        for chunk in chunks(
+            len(table), batch_size // draws.num_samples, "counterfactual", progress
+        ):
             some, (part, index) = draws.part(*chunk), seen.part(chunk)
             filled = fill_unknown(seen.mechanisms, seen.supports, part, some, index, needed)
             noise = abduct_noise(self.mechanisms, filled, some, affected)
@@ -452,7 +483,14 @@ class FlowSCM:
             star = {name: star[name] for name in shown}
             parts.append(
                 counterfactual_table(
-                    some_table, self.graph, num_samples, star, known, here, affected, impute=impute
+                    some_table,
+                    self.graph,
+                    draws.num_samples,
+                    star,
+                    known,
+                    here,
+                    affected,
+                    impute=impute,
                 )
             )  # a table is an eighth of its values: the work takes the same memory for any rows
         return _recorded(stacked(parts, table.attrs), stopped)
@@ -472,9 +510,11 @@ class FlowSCM:
     ) -> pd.DataFrame:
         """Returns the law of one variable in the world that is set, for each row.
 
-        Exact, the noise and unknown cells being summed out, unless that would need too large a
-        table; then by `num_samples` draws per row, and `result.attrs["standard_error"]` says the
-        largest standard error of any entry (0.0 where exact).
+        The noise and unknown cells are summed out: exactly for levels and grids, over quantile
+        cells for an unknown continuum without a resolution. Where that would need too large a table
+        it is done by `num_samples` draws per row; `result.attrs["standard_error"]` says the largest
+        standard error of any entry (0.0 without draws), and `result.attrs["exact"]` whether all
+        entries are exact: without draws, and without an unknown continuum.
 
         Arguments:
             rows: The factual rows.
@@ -510,7 +550,7 @@ class FlowSCM:
                 of,
                 summarise(settings),
             )
-        law, error = counterfactual_law(
+        law, error, exact = counterfactual_law(
             seen.mechanisms, seen.supports, values, settings, of, table.index, draws
         )
         result = pd.DataFrame(
@@ -519,6 +559,7 @@ class FlowSCM:
             columns=law_columns(self.mechanisms[of], of),
         )
         result.attrs["standard_error"] = error
+        result.attrs["exact"] = exact
         return result
 
     # --- keeping -------------------------------------------------------------------------------

@@ -8,10 +8,15 @@ space, so that a level of probability 1e-7, or e^-600, is as exact as any other.
 import torch
 from torch import Tensor
 
-__all__ = ["FAR", "draw_inside", "log_interval", "overlap"]
+__all__ = ["FAR", "draw_inside", "log_interval", "normal_noise", "overlap"]
 
 FAR = 38.0
 """Where standard normal noise ends: Φ(−38) is about the last that float64 can hold."""
+
+
+def normal_noise(uniform: Tensor) -> Tensor:
+    """Returns standard normals (*batch) from uniforms of that shape, within ±`FAR`."""
+    return torch.special.ndtri(uniform).clamp(-FAR, FAR)
 
 
 def log_interval(a: Tensor, b: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""Unknown cells: drawn from their exact joint posterior, or summed out of the likelihood.
+"""Unknown cells: drawn from their joint posterior, or summed out of the likelihood.
 
 Rows are grouped by which cells they lack. Cells without a known descendant say nothing about the
 rest and are drawn forward, causes first. The others fall into components that are independent
-given what is known, and each is summed out exactly; rows that agree in what a component reads are
-summed once. Draws of a continuum are spread evenly over the quantile cell that was drawn.
+given what is known, and each is summed out: exactly for levels and grids, over `QUANTILES` cells for
+a continuum, whose draws are spread evenly over the cell that was drawn. Rows that agree in what a
+component reads are summed once.
 
 Posteriors assume that cells are missing at random given the known ones.
 

@@ -1,9 +1,10 @@
-r"""The law of a counterfactual cell, exactly: noise and unknown cells summed out.
+r"""The law of a counterfactual cell: noise and unknown cells summed out.
 
 Given complete rows, a counterfactual world is a Bayesian network over the affected variables whose
 tables are the closed-form transitions :math:`P(x^*_v \mid x_v, \mathrm{pa}_v, \mathrm{pa}^*_v)`.
 Unknown cells join it as axes with their own joint posterior, so that one elimination answers both.
-Only where a table would be too large does a mean over draws stand in, with its standard error.
+That is exact for levels and grids; an unknown continuum is summed over `QUANTILES` cells. Only where
+a table would be too large does a mean over draws stand in, with its standard error.
 
 References:
     | Complete Identification Methods for the Causal Hierarchy, on twin and parallel worlds
@@ -71,7 +72,7 @@ def counterfactual_law(
     of: str,
     index: pd.Index,
     draws: Draws,
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, float, bool]:
     """Returns the law of one variable in the world that is set, for every row.
 
     Arguments:
@@ -84,13 +85,14 @@ def counterfactual_law(
         draws: The random numbers, used only where an exact sum would be too large.
 
     Returns:
-        Probabilities (rows, levels), or quantiles (rows, `LEVELS`) of a continuum, and the largest
-        standard error of any entry, 0.0 where all are exact.
+        Probabilities (rows, levels), or quantiles (rows, `LEVELS`) of a continuum; the largest
+        standard error of any entry, 0.0 where none is a mean over draws; and whether all entries
+        are exact: neither that, nor a sum over the quantile cells of an unknown continuum.
     """
     columns = _column_values(mechanisms[of])
     width = len(LEVELS) if columns is None else len(columns)
     law = torch.zeros(len(index), width, dtype=torch.float64, device=values[of].device)
-    worst = 0.0
+    worst, exact = 0.0, True
     for absence in absences(mechanisms, values):
         query = _Query(mechanisms, supports, settings, of, absence, index)
         rows = torch.from_numpy(absence.rows)
@@ -103,12 +105,14 @@ def counterfactual_law(
                 for start in range(0, len(kinds), step)
             ]
             law[rows] = torch.cat(parts)[place]
+            exact &= query.is_exact
             continue
+        exact = False
         step = max(1, BUDGET // (draws.num_samples * len(mechanisms)))
         for some in rows.split(step):
             law[some], error = query.law_by_draws(values, some, columns, draws)
             worst = max(worst, error)
-    return law, worst
+    return law, worst, exact
 
 
 def cell_scores(mechanisms: Mechanisms, values: Values) -> dict[str, Tensor]:
@@ -160,6 +164,11 @@ class _Query:
         self.cells = cells
         read, self.told = families(mechanisms, cells, absence.unknown)
         self.known = [v for v in mechanisms if v in {*read, *facts} and v not in absence.unknown]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the sum over unknown cells is exact: no continuum in quantile cells is in it."""
+        return all(self.supports[name] is not None for name in self.cells)
 
     def _facts(self) -> set[str]:
         """Returns whose factual values the answer reads."""
@@ -226,7 +235,11 @@ class _Query:
     def law_by_draws(
         self, values: Values, rows: Tensor, columns: Tensor | None, draws: Draws
     ) -> tuple[Tensor, float]:
-        """Returns the law (rows, columns) as a mean over draws, and its largest standard error."""
+        """Returns the law (rows, columns) as a mean over draws, and its largest standard error.
+
+        Draws that all agree leave room for a level that none of them shows, so each level counts
+        one draw of its own, and one against it, in the error (the rule of succession).
+        """
         some = draws._replace(labels=draws.labels[rows.numpy()])
         index = self.index[rows.numpy()]
         here = {name: value[rows] for name, value in values.items()}
@@ -240,7 +253,10 @@ class _Query:
         alike = torch.full_like(value, 1.0 / draws.num_samples)
         law = _collect(value, alike, columns)
         if columns is not None:
-            return law, float((law * (1 - law) / draws.num_samples).clamp(min=0.0).sqrt().max())
+            share = (law * draws.num_samples + 1) / (draws.num_samples + 2)
+            return law, float((share * (1 - share) / draws.num_samples).sqrt().max())
+        if draws.num_samples == 1:
+            return law, math.inf  # one draw of a continuum says nothing of its spread
         level = torch.tensor(LEVELS, dtype=law.dtype, device=law.device)
         spread = (level * (1 - level) / draws.num_samples).sqrt()
         low = value.quantile((level - spread).clamp(min=0.0), dim=1)

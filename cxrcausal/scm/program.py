@@ -168,7 +168,7 @@ def _known(scm: "FlowSCM", rows: pd.DataFrame | Mapping[str, Tensor] | None) -> 
         for name in values:
             if name not in scm.mechanisms:
                 raise TableError(
-                    f"{name!r} is no site of the program{nearest(name, scm.mechanisms)} "
+                    f"{name!r} is no site of the program{nearest(name, scm.mechanisms) or '.'} "
                     f"It has: {', '.join(scm.mechanisms)}"
                 )
     known = {}

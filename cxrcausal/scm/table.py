@@ -17,10 +17,12 @@ from torch import Tensor
 
 from cxrcausal.errors import TableError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.graph.value import allowed_values, as_numbers, normalise, not_allowed, plain
 from cxrcausal.graph.variable import Variable
 
 __all__ = [
     "allowed_values",
+    "as_numbers",
     "categories",
     "check_table",
     "column",
@@ -29,9 +31,6 @@ __all__ = [
     "normalise",
     "plain",
 ]
-
-# By what share of a grain a recorded value may miss its grid: decimal steps such as 0.1 round.
-GRID_TOLERANCE = 1e-6
 
 
 def check_table(
@@ -43,8 +42,8 @@ def check_table(
     """Returns the table with the graph's columns in canonical form; the input is not modified.
 
     Arguments:
-        table: Any index; levels as strings, categoricals, booleans or 0/1 (binary variables only);
-            continuous variables as numbers in the graph's unit; missing values are unknown cells.
+        table: Any index; levels as strings, categoricals or the numbers that they are written as; of a binary
+            variable whose levels are no numbers as booleans or 0/1 too; continuous variables as numbers in the graph's unit; missing values are unknown cells.
             Columns that are not variables of the graph pass through.
         graph: The graph whose variables are looked for.
         columns: The variables that must be present; all of the graph's if None.
@@ -56,8 +55,7 @@ def check_table(
 
     Raises:
         TableError: If a column is missing or repeated, or a value is not allowed; the message
-        names
-            column, row label, value and what is allowed.
+            names column, row label, value and what is allowed.
     """
     if not isinstance(table, pd.DataFrame):
         raise TableError(f"{what}: expected a pandas DataFrame; found {type(table).__name__}")
@@ -84,25 +82,6 @@ def check_table(
     table = table.assign(**canonical)
     table.attrs = dict(attrs)
     return table
-
-
-def normalise(values: pd.Series, variable: Variable) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the values as float64 (rows,), NaN if unknown, and a mask of those not allowed."""
-    if variable.is_discrete:
-        return _level_index(values, variable)
-    return _number(values, variable)
-
-
-def allowed_values(variable: Variable) -> str:
-    """Returns the values a table may hold for a variable, in words."""
-    if variable.is_discrete:
-        return summarise(variable.levels, 10)
-    unit = f" {variable.unit}" if variable.unit else ""
-    if variable.bounds is None:
-        return f"a finite number{' of' + unit if unit else ''}"
-    grain = f" in steps of {variable.resolution:g}" if variable.resolution is not None else ""
-    low, high = variable.bounds
-    return f"{low:g} to {high:g}{unit}{grain}"
 
 
 def categories(variable: Variable) -> pd.CategoricalDtype:
@@ -165,58 +144,6 @@ def _canonical(values: pd.Series, variable: Variable, what: str) -> pd.Series:
         return values
     numbers, bad = normalise(values, variable)
     if bad.any():
-        rows = values.index[bad]
-        found = plain(values[bad].iloc[0])
-        raise TableError(
-            f"{what}: column {variable.name!r}, row {plain(rows[0])!r}: found {found!r}"
-            + (nearest(found, variable.levels) if isinstance(found, str) else "")
-            + f" (allowed: {allowed_values(variable)}, or NaN if unknown)"
-            + (f"; {len(rows) - 1} more row(s) likewise" if len(rows) > 1 else "")
-        )
+        raise not_allowed(values, bad, variable, what)
     data = column(torch.from_numpy(numbers), variable)
     return pd.Series(data, index=values.index, name=values.name)
-
-
-def _level_index(values: pd.Series, variable: Variable) -> tuple[np.ndarray, np.ndarray]:
-    """Returns level indices: each distinct value is understood once, then looked up."""
-    codes, distinct = pd.factorize(values)  # unknown cells get code -1
-    index_of = np.array([_index_of(value, variable) for value in distinct] + [math.nan])
-    found = index_of[codes]
-    return found, np.isnan(found) & (codes >= 0)
-
-
-def _index_of(value: object, variable: Variable) -> float:
-    """Returns the index of one level, NaN if there is no such level."""
-    if isinstance(value, str):
-        return variable.levels.index(value) if value in variable.levels else math.nan
-    if isinstance(value, bool | int | float | np.bool_ | np.number):
-        if variable.kind == "binary" and value in (0, 1):
-            return float(value)
-        name = f"{float(value):g}"  # levels that are written as numbers
-        return variable.levels.index(name) if name in variable.levels else math.nan
-    return math.nan
-
-
-def _number(values: pd.Series, variable: Variable) -> tuple[np.ndarray, np.ndarray]:
-    """Returns numbers snapped to the variable's grid, and a mask of those that are off it."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(values.cat.categories.dtype)
-    unknown = values.isna().to_numpy()
-    if pd.api.types.is_bool_dtype(values.dtype):
-        return np.full(len(values), math.nan), ~unknown
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=math.nan).copy()
-    bad = ~np.isfinite(numbers) & ~unknown
-    if variable.bounds is not None:
-        low, high = variable.bounds
-        bad |= (numbers < low) | (numbers > high)
-        numbers[bad] = math.nan
-        if variable.resolution is not None:
-            steps = (numbers - low) / variable.resolution
-            bad |= np.abs(steps - np.round(steps)) > GRID_TOLERANCE
-            numbers = low + np.round(steps) * variable.resolution
-    return numbers, bad
-
-
-def plain(value: object) -> object:
-    """Returns a numpy number as Python's own, which prints as a person would write it."""
-    return value.item() if isinstance(value, np.generic) else value

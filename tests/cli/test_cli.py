@@ -1,11 +1,18 @@
+import inspect
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+import cxrcausal as cx
+from cxrcausal import cli
 from cxrcausal.cli import main
 from cxrcausal.cli.app import app, read_assignments
+from cxrcausal.errors import CxrCausalError
 from cxrcausal.graph import load_graph
 
 RUN = CliRunner()
@@ -21,6 +28,7 @@ def test_demo_on_a_synthetic_patient(tmp_path):
     assert list(asked["variable"]) == ["sex", "age", "pleural_effusion"]
     with Image.open(tmp_path / "counterfactuals.png") as figure:
         assert figure.width > 1000
+        assert "no patient's radiographs" in figure.info["Synthetic"]
     with Image.open(tmp_path / "synthetic_patient.png") as picture:
         assert "Synthetic" in picture.info
 
@@ -54,10 +62,123 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["film.png"]
 
 
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("no folder")
+    output = tmp_path / "file" / "graph.svg"
+    monkeypatch.setattr("sys.argv", ["cxrcausal", "graph", "--output", str(output)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert str(tmp_path / "file") in shown
+
+
+def test_importing_the_command_line_shadows_no_command():
+    """`cxrcausal.cli.graph` is the file of the command, as its name says."""
+    assert all(inspect.ismodule(module) for module in (cli.graph, cli.demo, cli.counterfactual))
+    assert {command.callback.__name__ for command in app.registered_commands} >= {
+        "graph", "demo", "counterfactual",
+    }  # fmt: skip
+
+
 def test_metadata_without_an_image_is_refused(tmp_path):
     result = RUN.invoke(app, ["demo", "--metadata", "age=4", "--output", str(tmp_path)])
     assert result.exit_code == 2
     assert "give both" in result.output
+
+
+def refused(*arguments):
+    """What is said of a command line that is refused: one sentence, no traceback."""
+    result = RUN.invoke(app, list(map(str, arguments)), env={"COLUMNS": "400"})
+    assert result.exit_code != 0
+    if isinstance(result.exception, SystemExit):
+        return result.output
+    assert isinstance(result.exception, CxrCausalError), result.exception
+    return str(result.exception)
+
+
+@pytest.fixture
+def film(tmp_path):
+    Image.new("L", (64, 64), 90).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+@pytest.fixture
+def table(tmp_path, film):
+    """Three patients with a film each, in the graph's own layout."""
+    rows = {"image": [str(film)] * 3, "age": [50, 60, 70], "sex": ["Male"] * 3}
+    unknown = {name: [None] * 3 for name in load_graph("cxr19").variables if name not in rows}
+    pd.DataFrame(rows | unknown).to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path / "t.csv"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("sexx", "did you mean 'sex'"), ("agee", "did you mean 'age'"), ("weight", "It has: ")],
+)
+def test_metadata_of_no_variable_are_refused(tmp_path, film, key, words):
+    said = refused("demo", "--image", film, "--metadata", f"{key}=5", "--output", tmp_path / "out")
+    assert f"--metadata {key!r} is not a variable of graph 'cxr19'" in said
+    assert words in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_key_has_one_value(tmp_path, film, table):
+    twice = ["--metadata", "sex=Male", "--metadata", "sex=Female"]
+    assert "--metadata gives 'sex' twice" in refused("demo", "--image", film, *twice)
+    twice = ["--do", "sex=Male", "--do", " sex=Female"]
+    said = refused("counterfactual", "--table", table, *twice, "--output", tmp_path / "out")
+    assert "--do gives 'sex' twice" in said
+
+
+def test_a_demo_of_a_graph_without_its_questions_is_refused(tmp_path):
+    graph = cx.CausalGraph([cx.Variable("a", "binary", ("n", "p"))], name="small")
+    scm = cx.FlowSCM(graph).fit(pd.DataFrame({"a": ["n", "p"] * 20}), progress=False)
+    cx.CounterfactualModel(scm).save(tmp_path / "model")
+    said = refused("demo", "--model", tmp_path / "model", "--output", tmp_path / "out")
+    assert "graph 'small' has no 'sex', 'age', 'pleural_effusion'" in said
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_is_a_number_of_rows(tmp_path, table, limit):
+    said = refused(
+        "counterfactual", "--table", table, "--do", "sex=Female", "--limit", limit,
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert "Invalid value for '--limit'" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: rows.drop(columns="image"), "the table has no column 'image'"),
+        (lambda rows: rows.assign(image=[*rows["image"][:2], None]), "'image', row 2: no radiog"),
+        (lambda rows: rows.head(0), "has no rows"),
+    ],
+    ids=["no column", "an empty cell", "no rows"],
+)
+def test_a_table_that_names_no_radiographs_is_refused(tmp_path, table, change, words):
+    change(pd.read_csv(table)).to_csv(table, index=False)
+    said = refused(
+        "counterfactual", "--table", table, "--do", "sex=Female", "--output", tmp_path / "out"
+    )
+    assert words in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_graph_is_drawn_in_a_format_that_is_known(tmp_path):
+    said = refused("graph", "--output", tmp_path / "g.xyz")
+    assert "--output ends in '.xyz'; allowed: .png, .pdf, .svg" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", ["cxrcausal", "cxrcausal.cli"])
+def test_the_package_runs_as_a_module(module):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == cx.__version__
 
 
 def test_graph_in_three_forms(tmp_path):

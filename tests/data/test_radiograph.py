@@ -154,9 +154,35 @@ def test_a_flat_film_stays_flat(tmp_path):
     assert torch.allclose(read_image(path, size=16), torch.full((1, 1, 16, 16), 0.2), atol=1e-6)
 
 
-def test_a_size_below_one_is_refused(tmp_path):
-    with pytest.raises(ImageError, match="asked size is 0 pixels"):
-        read_image(save(tmp_path / "a.png", film()), size=0)
+@pytest.mark.parametrize("size", [0, -1, 2.5, "64", (64, 64), True, 10_000_000])
+def test_what_is_no_side_of_a_square_is_refused(tmp_path, size):
+    path = save(tmp_path / "a.png", film())
+    words = r"asked size is .* pixels; it must be a whole number from 1 to 8,192"
+    with pytest.raises(ImageError, match=words):
+        read_image(path, size=size)
+    with pytest.raises(ImageError, match=words):
+        read_images([path], size=size)
+
+
+def test_a_size_may_be_a_number_of_numpy(tmp_path):
+    path = save(tmp_path / "a.png", film())
+    assert torch.equal(read_image(path, size=np.int64(9)), read_image(path, size=9))
+
+
+def test_a_long_and_narrow_film_is_not_blown_up(tmp_path):
+    path = save(tmp_path / "strip.png", np.zeros((2, 4000), np.uint8))
+    with pytest.raises(
+        ImageError, match=r"strip\.png' has 4000 x 2 pixels and would have 2000000 x 1000"
+    ):
+        read_image(path, size=1000)
+
+
+@pytest.mark.parametrize("path", [None, 3, float("nan")], ids=repr)
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(
+        ImageError, match=r"path is .*; give the path of a PNG, JPEG or DICOM file"
+    ):
+        read_image(path)
 
 
 # --- batches

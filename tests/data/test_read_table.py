@@ -206,9 +206,14 @@ def test_an_empty_list_of_labels_is_unknown():
             {"Finding Labels": "Edema|Pneumonai"},
             "'Finding Labels', row 'b': 'Pneumonai' is not a finding.*did you mean 'Pneumonia'",
         ),
-        ({"Patient Gender": "X"}, "'Patient Gender', row 'b': found 'X'.*allowed: 'F', 'M'"),
-        ({"View Position": "LL"}, "'View Position', row 'b': found 'LL'.*allowed: 'PA', 'AP'"),
+        ({"Patient Gender": "X"}, "'Patient Gender', row 'b': found 'X'.*Allowed: 'F', 'M'"),
+        ({"View Position": "LL"}, "'View Position', row 'b': found 'LL'.*Allowed: 'PA', 'AP'"),
         ({"Patient Age": "old"}, "'Patient Age', row 'b': 'old' is not a number"),
+        (
+            {"Patient Age": 58.5},
+            "column 'Patient Age': column 'age', row 'b': found 58.5.*steps of 1",
+        ),
+        ({"Patient Age": "58.5"}, "column 'Patient Age': column 'age', row 'b': found 58.5"),
         ({"Patient ID": -3}, "'Patient ID', row 'b': a patient id is a whole number"),
     ],
 )
@@ -318,9 +323,9 @@ def test_a_chexpert_path_without_a_patient_is_refused():
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (("Male", 50, "Frontal", "PA", {"Edema": 2}), "'Edema', row 0: found 2.0.*allowed"),
+        (("Male", 50, "Frontal", "PA", {"Edema": 2}), "'Edema', row 0: found 2.0.*Allowed"),
         (("Male", 50, "Oblique", "PA", {}), "'Frontal/Lateral', row 0: found 'Oblique'"),
-        (("Man", 50, "Frontal", "PA", {}), "'Sex', row 0: found 'Man'.*allowed: 'Female', 'Male'"),
+        (("Man", 50, "Frontal", "PA", {}), "'Sex', row 0: found 'Man'.*Allowed: 'Female', 'Male'"),
     ],
 )
 def test_a_value_that_chexpert_does_not_have_is_refused(row, words):
@@ -354,6 +359,30 @@ def test_films_golden(tmp_path):
     assert record["policies"] == {}
     assert {"race", "fracture"} <= set(record["never_labelled"])
     assert "edema" not in record["never_labelled"]
+
+
+def test_every_data_set_of_the_graph_can_be_named_in_a_list():
+    sources = {
+        "mimic-cxr": "MIMIC-CXR",
+        "chexpert": "CheXpert-Plus",
+        "CheXpert-Plus": "CheXpert-Plus",
+        "padchest": "PadChest",
+        "brax": "BRAX",
+        "NIH": "NIH",
+        "vindr-cxr": "VinDr-CXR",
+        "rexgradient": "ReXGradient",
+        "hannover-covid19": None,
+    }
+    assert {s for s in sources.values() if s} == set(
+        load_graph("cxr19").variables["dataset"].levels
+    )
+    rows = [(f"{s}.png", s, s, "50", "F", "PA", {"Edema": 1}) for s in sources]
+    table = read_table(pd.read_csv(StringIO(films_csv(*rows))), source="films")
+    assert table["dataset"].astype(object).where(table["dataset"].notna(), None).tolist() == list(
+        sources.values()
+    )
+    notes = table.attrs["cxrcausal"]["notes"]
+    assert notes == {"source is none of the graph's data sets": 1}
 
 
 def test_images_may_lie_elsewhere(tmp_path):
@@ -426,7 +455,7 @@ def test_both_sources_stack_into_one_table():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"source": "nhi"}, "source 'nhi' is not known; did you mean 'nih'.*allowed: 'nih'"),
+        ({"source": "nhi"}, "source 'nhi' is not known; did you mean 'nih'.*Allowed: 'nih'"),
         ({"uncertain": "maybe"}, "policy uncertain='maybe' is not known.*'unknown', 'negative'"),
         ({"not_mentioned": "negativ"}, "did you mean 'negative'"),
         ({"keep": ["Follow-up"]}, "'Follow-up'; did you mean 'Follow-up #'"),
@@ -470,6 +499,47 @@ def test_unreadable_files_are_named(tmp_path):
     for path in (damaged, empty, binary):
         with pytest.raises(TableError, match=f"{path.name}.*cannot be read as a CSV table"):
             read_table(path)
+
+
+@pytest.mark.parametrize("header", ["", ","], ids=["as in 2020", "ending in a comma"])
+@pytest.mark.parametrize("end", ["", ","], ids=["rows", "rows ending in a comma"])
+def test_a_comma_at_the_end_is_no_field(tmp_path, header, end):
+    """The header of NIH's first edition ends in a comma, and its rows do."""
+    frame = nih(("Edema", 1, 5, "M", "PA"), ("No Finding", 2, 6, "F", "AP"))
+    first, *rest = frame.to_csv(index=False).splitlines()
+    path = tmp_path / "Data_Entry_2017.csv"
+    path.write_text("\n".join([first + header, *(line + end for line in rest)]))
+    pd.testing.assert_frame_equal(read_table(path), read_table(frame))
+
+
+@pytest.mark.parametrize("strange", [[0], [1], [0, 1]])
+def test_rows_with_more_fields_than_the_header_are_refused(tmp_path, strange):
+    """Read as pandas does by itself, every value would stand in its neighbour's column."""
+    frame = nih(("Edema", 1, 5, "M", "PA"), ("No Finding", 2, 6, "F", "AP"))
+    first, *rest = frame.to_csv(index=False).splitlines()
+    rest = [line + ",x" if i in strange else line for i, line in enumerate(rest)]
+    (tmp_path / "long.csv").write_text("\n".join([first, *rest]))
+    with pytest.raises(TableError, match=r"long\.csv'.*(more fields than its header|saw 12)"):
+        read_table(tmp_path / "long.csv")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_file_of_one_column_is_said_to_be_one(tmp_path, separator):
+    path = tmp_path / "entry.csv"
+    nih(("Edema", 1, 5, "M", "PA")).to_csv(path, sep=separator, index=False)
+    with pytest.raises(TableError, match=r"entry\.csv' has one column, 'Image Index.*by commas"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("path", [None, [1], 3])
+def test_what_is_neither_file_nor_table_is_refused(path):
+    with pytest.raises(TableError, match=r"path is .*; give a CSV file or a pandas DataFrame"):
+        read_table(path)
+
+
+def test_one_column_can_be_kept_by_its_name():
+    table = read_table(nih(("Edema", 1, 5, "M", "PA")), keep="Follow-up #")
+    assert table["Follow-up #"].tolist() == [0]
 
 
 # --- the real tables

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PillowImage
 
 from cxrcausal.errors import ImageError
 from cxrcausal.evaluation import counterfactual_grid, image_grid
@@ -22,6 +23,10 @@ def test_a_grid_has_a_film_and_a_difference_per_world(tmp_path):
     assert np.allclose(change, (older[0, 0] - films[0, 0]).numpy())
     figure.savefig(tmp_path / "grid.png", dpi=40)
     assert (tmp_path / "grid.png").stat().st_size > 1000
+    image_grid({"samples": films}).savefig(tmp_path / "rows.png", dpi=40)
+    for name in ("grid.png", "rows.png"):
+        with PillowImage.open(tmp_path / name) as picture:
+            assert "no patient's radiographs" in picture.info["Synthetic"]
 
 
 def test_rows_of_unequal_length_are_drawn():

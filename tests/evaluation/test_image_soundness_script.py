@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "image_soundness.p
 
 @pytest.fixture(scope="module")
 def script():
+    sys.path.insert(0, str(SCRIPT.parent))  # as `python benchmarks/image_soundness.py` has it
     spec = importlib.util.spec_from_file_location("image_soundness", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(SCRIPT.parent))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared
     assert numbers["round_trip"]["mae"] < 1e-6
     assert numbers["noise"]["abducted"]["flatness"] < 0.9
     shifts = [e for e in numbers["effects"] if e["measure"] == "shift"]
-    assert len(shifts) == 6 * 5
+    assert len(shifts) == 6 * 6
     assert all(abs(e["value"]) < 1e-4 for e in shifts)
     assert not any(e["excludes_null"] for e in shifts)
     holds = {row["what"]: row["holds"] for row in numbers["verdict"]}
@@ -67,6 +70,12 @@ def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared
     assert np.isfinite(written["seconds"])
     report = (tmp_path / "report.md").read_text()
     assert "| sex | nested 2.5 |" in report
+    table = (tmp_path / "readme.md").read_text()
+    assert table == script.readme_table(written) + "\n"
+    assert (
+        "| the other sex: crossed the judge's threshold, none; nested 1.5; nested 2.5 | ≥ .79 | 0.00 ["
+        in table
+    )
     for name in ("counterfactuals_nested", "guidance_sex", "samples", "nearest_training_films"):
         assert (tmp_path / f"{name}.png").stat().st_size > 2_000
     assert (tmp_path / "predictor" / "predictor.safetensors").exists()  # a second run loads it

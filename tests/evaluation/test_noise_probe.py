@@ -100,10 +100,10 @@ def test_age_is_read_as_a_correlation(table):
     assert found.loc["age", "value"] > 0.7
 
 
-def test_a_leak_in_the_variance_alone_needs_the_power_features(table):
+def test_a_leak_in_the_variance_alone_needs_the_block_features(table):
     loud = torch.tensor(np.where(table["view"] == "AP", 1.25, 1.0), dtype=torch.float32)
     noise = white() * loud[:, None, None, None]
-    assert probe(noise, table, features="power").loc["view", "value"] > 0.9
+    assert probe(noise, table, features="blocks").loc["view", "value"] > 0.9
     assert probe(noise, table, features="pixels").loc["view", "value"] < 0.7
 
 

@@ -262,3 +262,47 @@ def test_effectiveness_by_hand():
     assert found.moved.value == pytest.approx(2 / 3)
     assert found.reached.value == pytest.approx(1 / 3)
     assert found.crossed.value == pytest.approx(1 / 3)
+
+
+class ViewReader:
+    """Scores each of three views by the film's mean brightness, as log-odds against the rest."""
+
+    def __init__(self) -> None:
+        self.graph = GRAPH
+        self.seen = {"view": ["PA", "AP", "LATERAL"]}
+        self.threshold = dict.fromkeys(("view=PA", "view=AP", "view=LATERAL"), 0.0)
+
+    def score(self, images, index=None):
+        ap = images.mean(dim=(1, 2, 3)).double().numpy()
+        return pd.DataFrame({"view=PA": -ap, "view=AP": ap, "view=LATERAL": 0 * ap}, index=index)
+
+    def truth(self, table):
+        return pd.DataFrame({f"view={v}": (table["view"] == v) * 1.0 for v in self.seen["view"]})
+
+
+def ask_view(world, reader):
+    table = world.table.assign(view=np.resize(["PA", "AP"], FILMS))
+    question = flip(table, GRAPH, "view")
+    rows = table.assign(view=pd.Categorical(table["view"], GRAPH.variables["view"].levels))
+    painter = LinearPainter({"view": 0.5})
+    parents = painter.encode(rows)[0]
+    images = painter.predict(world.noise, parents)
+    none = {"none": Guidance("none")}
+    found = soundness(painter, reader, images, table, world.noise, [question], none, resamples=50)
+    return found.set_index("measure")
+
+
+def test_of_three_levels_the_two_that_are_exchanged_are_judged(world):
+    """PA to AP and back is one whole gap, read by the score of AP, whatever else was seen."""
+    found = ask_view(world, ViewReader())
+    assert found.loc["shift", "value"] == pytest.approx(1, abs=0.02)
+    for measure in ("moved", "reached", "crossed"):
+        assert found.loc[measure, "value"] == 1
+    assert not any(measure.startswith("shift of view") for measure in found.index)
+
+
+def test_a_predictor_that_never_saw_the_level_cannot_judge(world):
+    reader = ViewReader()
+    reader.seen = {"view": ["PA", "LATERAL"]}
+    with pytest.raises(InterventionError, match="the predictor tells apart 'PA', 'LATERAL'"):
+        ask_view(world, reader)

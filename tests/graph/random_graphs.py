@@ -11,6 +11,17 @@ def binary(name: str) -> Variable:
     return Variable(name, "binary", ("negative", "positive"))
 
 
+def graph_of(edges, hidden=(), selection=()):
+    """A graph from arrows, the nodes that each hidden cause touches, and what selects."""
+    names = dict.fromkeys(v for group in (*edges, *hidden, *selection) for v in group)
+    return CausalGraph(
+        [binary(n) for n in names],
+        edges,
+        hidden=[HiddenCause(f"u{i}", tuple(h)) for i, h in enumerate(hidden)],
+        selection=[Selection(f"s{i}", tuple(s)) for i, s in enumerate(selection)],
+    )
+
+
 @st.composite
 def graphs(draw, most: int = 7, unseen: bool = False, image: bool = False) -> CausalGraph:
     size = draw(st.integers(2, most))

@@ -345,3 +345,11 @@ def test_an_empty_graph_is_a_graph():
     assert graph.topological_order == graph.edges == graph.implied_independencies() == ()
     assert not graph.has_image
     assert CausalGraph.from_yaml(graph.to_yaml()) == graph
+
+
+@pytest.mark.parametrize("described", [{"kind": "sign"}, {"source_ref": "s"}])
+def test_an_arrow_into_the_image_takes_no_kind_or_source(minimal, described):
+    graph = minimal.without_edge("sex", "image")
+    assert "sex" in graph.with_edge("sex", "image").parents("image")
+    with pytest.raises(GraphError, match="'sex' into 'image' takes no kind or source_ref"):
+        graph.with_edge("sex", "image", **described)

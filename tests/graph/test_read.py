@@ -233,8 +233,46 @@ def test_variables_are_checked_by_line(entry, words):
 
 
 @pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("variables: &a\n  <<: *a\n  x: {kind: binary, levels: [n, p]}\n", 2),
+        ("variables: &a\n  x: {kind: binary, levels: [n, p]}\n  <<: [*a]\n", 3),
+        ("variables:\n  x: &x\n    kind: binary\n    <<: {levels: [n, p], <<: *x}\n", 4),
+        ("&top\n<<: {<<: {<<: *top}}\nvariables: {}\n", 2),
+    ],
+)
+def test_a_merge_of_itself_is_refused_by_line(body, line):
+    with pytest.raises(
+        GraphError, match=rf"^graph text, line {line}: .* << merges what it stands"
+    ):
+        CausalGraph.from_yaml(body)
+
+
+def test_one_node_may_be_merged_in_many_places():
+    """Only a node that stands in itself is refused, not one that is lent twice."""
+    graph = CausalGraph.from_yaml("""\
+variables:
+  a: &finding {kind: binary, levels: [negative, positive]}
+  b: &device {<<: *finding, role: device}
+  c: {<<: [*finding, *device]}
+  d: {<<: *device}
+""")
+    assert {graph.variables[v].levels for v in "abcd"} == {("negative", "positive")}
+    assert graph.variables["d"].role == "device"
+
+
+@pytest.mark.parametrize("text", [None, 3, Path("cxr19.yaml"), b"variables: {}"], ids=repr)
+def test_what_is_no_text(text):
+    with pytest.raises(
+        GraphError, match=r"the text of a graph file is a str; found \w+; load_graph"
+    ):
+        CausalGraph.from_yaml(text)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("[" * 5000, "graph text: lists or mappings lie too deep in each other"),
         ("", "graph text is empty; a graph file declares: name, version"),
         ("- a\n", "graph text, line 1: a graph file must be a mapping"),
         ("name: x\n", "graph text, line 1: a graph file lacks variables; it has: name"),

@@ -51,6 +51,14 @@ def test_kinds():
             {"kind": "binary", "levels": ("a", "b", "c")},
             "exactly 2 levels; found 3: 'a', 'b', 'c'",
         ),
+        (
+            {"kind": "binary", "levels": ["n", "p"]},
+            "binary variable 'x' has levels ['n', 'p']; levels are a tuple of words",
+        ),
+        ({"kind": "binary", "levels": "np"}, "has levels 'np'; levels are a tuple of words"),
+        ({"kind": "binary", "levels": (0, 1)}, "has levels (0, 1); levels are a tuple of words"),
+        ({"kind": "continuous", "levels": []}, "has levels []; levels are a tuple of words"),
+        ({"kind": "nominal", "levels": None}, "has levels None; levels are a tuple of words"),
         ({"kind": "nominal"}, "nominal variable 'x' needs at least 2 levels; found 0"),
         ({"kind": "ordinal", "levels": ("a", "a")}, "variable 'x' repeats a level: 'a', 'a'"),
         (

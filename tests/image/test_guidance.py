@@ -106,6 +106,12 @@ def test_unknown_form_names_the_nearest():
         Guidance("nestd")
 
 
-def test_weight_must_be_finite():
-    with pytest.raises(InterventionError, match="guidance weight intervened is nan"):
-        Guidance("nested", intervened=math.nan)
+@pytest.mark.parametrize("weight", [math.nan, math.inf, "2", None, torch.tensor(2.0)], ids=repr)
+def test_weight_must_be_a_finite_number(weight):
+    with pytest.raises(InterventionError, match=r"weight descendants is .*; it must be a finite"):
+        Guidance("nested", descendants=weight)
+
+
+def test_unknown_form_says_what_is_allowed():
+    with pytest.raises(InterventionError, match=r"'strong' is unknown\. Allowed: 'none', 'cfg'"):
+        Guidance("strong")

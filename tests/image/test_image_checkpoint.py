@@ -5,7 +5,6 @@ import torch
 
 import cxrcausal as cx
 from cxrcausal.errors import CheckpointError
-from cxrcausal.files import atomic_path
 from cxrcausal.image import load_image_mechanism, save_image_mechanism
 
 
@@ -66,6 +65,63 @@ def test_missing_key_and_file_are_named(flow, tmp_path):
         load_image_mechanism(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("name", ["image.json", "image.safetensors"])
+def test_half_a_model_is_not_one_of_metadata_alone(flow, tmp_path, name):
+    """Whichever file is gone, it is named; only a folder with neither is of metadata alone."""
+    shipped = cx.load_pretrained("cxr19-tiny")
+    shipped.save(tmp_path)
+    (tmp_path / name).unlink()
+    for load in (load_image_mechanism, cx.load_pretrained):
+        with pytest.raises(CheckpointError, match=rf"holds no image model: {name} is absent"):
+            load(tmp_path)
+    for file in tmp_path.glob("image.*"):
+        file.unlink()
+    assert cx.load_pretrained(tmp_path).image is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"graph": 5}, r"image\.json: key 'graph' is 5; expected str"),
+        ({"graph": None}, r"image\.json: key 'graph' is None; expected str"),
+        ({"graph": "variables: ["}, r"image\.json: key 'graph' is not a causal graph: .*YAML"),
+        ({"recipe": "radit-tiny"}, r"image\.json: key 'recipe' is 'radit-tiny'; expected dict"),
+        ({"recipe": {"nam": 1}}, r"image\.json describes no image mechanism: recipe: unknown key"),
+        ({"seen": None}, r"image\.json: key 'seen' is None; expected dict"),
+        ({"seen": ["sex"]}, r"image\.json: key 'seen' is \['sex'\]; expected dict"),
+        ({"seen": {"sexx": ["Male"]}}, r"image\.json .*'sexx', which is no parent.*mean 'sex'\?"),
+        ({"seen": {"sex": ["Fem"]}}, r"of 'sex' is \['Fem'\]; allowed: some of 'Female', 'Male'"),
+        ({"seen": {"sex": ["Male"] * 2}}, r"what training saw of 'sex'"),
+        ({"seen": {"sex": "Male"}}, r"what training saw of 'sex' is 'Male'"),
+        ({"seen": {"sex": None}}, r"what training saw of 'sex' is None"),
+        (
+            {"seen": {"age": [90]}},
+            r"what training saw of 'age' is \[90\]; allowed: \(lowest, high",
+        ),
+        ({"seen": {"age": [90, 2]}}, r"what training saw of 'age'"),
+        ({"seen": {"age": ["a", "b"]}}, r"what training saw of 'age'"),
+    ],
+    ids=repr,
+)
+def test_entries_of_another_type_are_named(flow, tmp_path, changes, words):
+    """By file and key, as an error of the checkpoint, before anything is painted with them."""
+    save_image_mechanism(flow, tmp_path)
+    edit(tmp_path, **changes)
+    with pytest.raises(CheckpointError, match=words):
+        load_image_mechanism(tmp_path)
+
+
+def test_a_mixture_of_two_saves_is_refused(flow, tmp_path):
+    """Equal shapes, other weights: only the digest tells a crash between the two renames."""
+    save_image_mechanism(flow, tmp_path / "first")
+    for parameter in flow.parameters():
+        parameter.add_(0.01)
+    save_image_mechanism(flow, tmp_path / "second")
+    (tmp_path / "second" / "image.safetensors").replace(tmp_path / "first" / "image.safetensors")
+    with pytest.raises(CheckpointError, match="the two are of different saves"):
+        load_image_mechanism(tmp_path / "first")
+
+
 def test_truncated_weights_are_refused(flow, tmp_path):
     save_image_mechanism(flow, tmp_path)
     weights = tmp_path / "image.safetensors"
@@ -83,18 +139,3 @@ def test_weights_of_another_recipe_are_named(flow, tmp_path):
         CheckpointError, match=r"does not fit its recipe; at fault: 'network\.blocks"
     ):
         load_image_mechanism(tmp_path)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    target = tmp_path / "file.txt"
-    target.write_text("old")
-
-    def fail():
-        with atomic_path(target) as beside:
-            beside.write_text("half")
-            raise RuntimeError("power cut")
-
-    with pytest.raises(RuntimeError, match="power cut"):
-        fail()
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]

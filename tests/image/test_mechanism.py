@@ -1,9 +1,18 @@
+import dataclasses
+
 import pandas as pd
 import pytest
 import torch
 
-from cxrcausal.errors import ImageError
-from cxrcausal.image import Groups, Guidance, Solver
+import cxrcausal as cx
+from cxrcausal.errors import (
+    GraphError,
+    ImageError,
+    InterventionError,
+    NotFittedError,
+    RecipeError,
+)
+from cxrcausal.image import Groups, Guidance, RectifiedFlow, RectifiedPath, Solver, load_recipe
 from cxrcausal.randomness import label_words
 
 
@@ -35,6 +44,17 @@ def test_null_intervention_is_unguided(flow, films, patients, form):
     torch.testing.assert_close(guided, flow.predict(noise, parents))
 
 
+def test_guidance_by_its_name_alone_is_refused(flow, films, patients):
+    parents, _ = flow.encode(patients)
+    with pytest.raises(InterventionError, match="guidance is 'cfg'; give a Guidance"):
+        flow.predict(films, parents, guidance="cfg")
+
+
+def test_images_with_a_history_are_read_without_it(flow, films, patients):
+    """A warning of torch's would fail this test."""
+    flow.abduct(films.clone().requires_grad_(), flow.encode(patients)[0], solver=1)
+
+
 def test_guidance_moves_what_is_set_further(flow, films, patients):
     parents, _ = flow.encode(patients)
     noise = flow.abduct(films, parents)
@@ -59,6 +79,54 @@ def test_unseen_levels_enter_as_unknown(flow, patients):
     assert parents[:, flow.graph.image_parents.index("view")].isnan().all()
 
 
+def test_what_training_saw_must_be_known(small_recipe, patients):
+    """Nothing seen would make every known level unknown, and say that it was never seen."""
+    with pytest.raises(NotFittedError, match="give `seen`"):
+        RectifiedFlow(cx.load_graph("cxr19"), small_recipe).encode(patients)
+
+
+def test_a_continuous_parent_needs_bounds(small_recipe):
+    text = cx.load_graph("cxr19").to_yaml()
+    unbounded = text.replace(", bounds: [0, 110], resolution: 1", "")
+    assert unbounded != text
+    with pytest.raises(GraphError, match=r"'age' .* without bounds.*add `bounds"):
+        RectifiedFlow(cx.CausalGraph.from_yaml(unbounded), small_recipe)
+
+
+@pytest.mark.parametrize("name", ["radit-s", "radit-b", "radit-l", "radit-xl"])
+def test_a_recipe_of_latents_says_what_is_missing(name):
+    recipe = load_recipe(name)
+    assert "not in this version" in recipe.description
+    with pytest.raises(RecipeError, match=r"32 channels.*Rad-VAE is not in this version"):
+        RectifiedFlow(cx.load_graph("cxr19"), recipe)
+
+
+def test_a_network_that_gives_the_image_has_no_loss(small_recipe, films):
+    """Also at the image end, where t is held below .98 on both sides."""
+    path = RectifiedPath(prediction="x")
+    noise = torch.randn(films.shape, generator=torch.Generator().manual_seed(0))
+    x = path.scale(films)
+    for time in (0.0, 0.5, 0.97, 0.99, 1.0):
+        t = torch.full((len(films),), time)
+        velocity = path.velocity(x, path.between(noise, x, t), t)
+        torch.testing.assert_close(velocity, path.target(noise, x, t), rtol=0, atol=0)
+        if time < 0.98:
+            torch.testing.assert_close(velocity, x - noise, rtol=0, atol=1e-4)
+
+
+def test_image_prediction_is_trained_on_the_clamped_target(small_recipe, films, patients):
+    """A network of zero output at t = .99 has the loss of the clamped velocity of x, which is known."""
+    recipe = dataclasses.replace(small_recipe, path=RectifiedPath(prediction="x"))
+    flow = RectifiedFlow(cx.load_graph("cxr19"), recipe, {"age": [20.0, 90.0]})
+    parents, _ = flow.encode(patients)
+    keep, t = torch.ones_like(parents, dtype=torch.bool), torch.full((len(films),), 0.99)
+    noise = torch.zeros_like(films)
+    with torch.no_grad():
+        loss = flow(films, parents, keep, t, noise)
+    expected = (flow.path.scale(films) / 0.02).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(loss, expected)
+
+
 def test_prior_is_a_function_of_label_and_seed(flow):
     labels = label_words(pd.Index(["a", "b", "c"]))
     noise = flow.prior(labels, seed=4)
@@ -77,6 +145,7 @@ def test_prior_is_a_function_of_label_and_seed(flow):
         (torch.full((1, 1, 16, 16), 255.0), r"span \[255, 255\]; they must lie in \[0, 1\]"),
         (torch.full((1, 1, 16, 16), torch.nan), "span"),
         (torch.zeros(1, 1, 16, 16, dtype=torch.uint8), "torch.uint8; they must be floats"),
+        ([[0.0]], r"images are a list; give a tensor \(batch, 1, 16, 16\), as read_images"),
     ],
 )
 def test_what_is_no_radiograph_is_refused(flow, patients, images, words):

@@ -69,6 +69,14 @@ def test_unknown_method_names_the_nearest():
         Solver("huen")
 
 
-def test_steps_must_be_positive():
-    with pytest.raises(RecipeError, match="num_steps 0"):
-        Solver(num_steps=0)
+@pytest.mark.parametrize("steps", [0, -1, 1.5, "4", None, True])
+def test_steps_must_be_a_positive_whole_number(steps):
+    with pytest.raises(RecipeError, match=rf"num_steps {steps!r} must be a whole number"):
+        Solver(num_steps=steps)
+
+
+@pytest.mark.parametrize("number", [0, -1.0, math.nan, math.inf, "1e-4"])
+@pytest.mark.parametrize("name", ["density", "tolerance"])
+def test_other_numbers_must_be_positive_and_finite(name, number):
+    with pytest.raises(RecipeError, match=rf"{name} {number!r} must be a positive, finite number"):
+        Solver(**{name: number})

@@ -8,7 +8,7 @@ import cxrcausal as cx
 from cxrcausal.errors import CheckpointError, ImageError
 from cxrcausal.image import RectifiedFlow, Trainer
 from cxrcausal.image.recipe import Augmentation
-from cxrcausal.image.train import augment, held_out_loss
+from cxrcausal.image.train import augment, films_fingerprint, held_out_loss
 
 
 def with_training(recipe, **changes):
@@ -27,12 +27,12 @@ def trainer(recipe, films, patients, folder, **options) -> Trainer:
 
 
 def test_training_lowers_the_held_out_loss(small_recipe, films, patients, tmp_path):
+    """Four films are not shown; what was learnt of the others holds for them."""
     recipe = with_training(small_recipe, num_images=1600)
-    start = fresh(recipe)
-    parents = start.encode(patients)[0]
-    before = held_out_loss(start, films, parents)
-    trained = trainer(recipe, films, patients, tmp_path).run(progress=False)
-    assert held_out_loss(trained, films, parents) < 0.8 * before
+    run = trainer(recipe, films[4:], patients[4:], tmp_path)
+    others = films[:4], run.mechanism.encode(patients[:4])[0]
+    before = held_out_loss(run.mechanism, *others)
+    assert held_out_loss(run.run(progress=False), *others) < 0.8 * before
 
 
 def test_resume_is_exact(small_recipe, films, patients, tmp_path):
@@ -42,6 +42,52 @@ def test_resume_is_exact(small_recipe, films, patients, tmp_path):
     resumed = trainer(small_recipe, films, patients, tmp_path / "parts").run(progress=False)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def steps_of(path) -> list[int]:
+    return [int(row["step"]) for row in csv.DictReader(path.read_text().splitlines())]
+
+
+def test_resume_tells_each_step_once(small_recipe, films, patients, tmp_path):
+    """Steps after the last saved state are taken again; the log keeps the second telling alone."""
+    held_out = films[:4], patients.head(4)
+    first = trainer(small_recipe, films, patients, tmp_path, held_out=held_out)
+    first.run(num_steps=6, log_every=2, save_every=4, progress=False)
+    saved = torch.load(first.state_file, weights_only=True)
+    assert saved["step"] == 6
+    assert steps_of(tmp_path / "held_out.csv") == [4, 6]
+    torch.save(saved | {"step": 4}, first.state_file)  # as if stopped before the last save
+    again = trainer(small_recipe, films, patients, tmp_path, held_out=held_out)
+    again.run(num_steps=4, log_every=2, save_every=4, progress=False)
+    assert steps_of(tmp_path / "loss.csv") == [2, 4, 6, 8]
+    assert steps_of(tmp_path / "held_out.csv") == [4, 8]
+
+
+def test_a_loss_that_is_not_finite_is_never_saved(small_recipe, films, patients, tmp_path):
+    run = trainer(small_recipe, films, patients, tmp_path)
+    run.run(num_steps=2, save_every=2, progress=False)
+    run.loss = lambda *batch: run.mechanism(*batch) * torch.nan
+    with pytest.raises(FloatingPointError, match="the loss is nan"):
+        run.run(log_every=1000, save_every=3, progress=False)
+    state = torch.load(run.state_file, weights_only=True)
+    assert state["step"] == 2
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_another_graph_in_the_folder_is_refused(small_recipe, films, patients, tmp_path):
+    """Even one with as many parents of the image, which fits the weights."""
+    trainer(small_recipe, films, patients, tmp_path).run(num_steps=1, progress=False)
+    with torch.random.fork_rng():
+        graph = cx.load_graph("cxr19").without_edge("race", "edema")
+        other = Trainer(RectifiedFlow(graph, small_recipe), films, patients, tmp_path)
+    with pytest.raises(CheckpointError, match=r"trained under the graph .* give another folder"):
+        other.run(progress=False)
+
+
+def test_fingerprint_is_of_films_and_table_not_of_their_place(films, patients):
+    found = films_fingerprint(films, patients)
+    assert found == films_fingerprint(films, patients.assign(image="/elsewhere"))
+    assert found != films_fingerprint(films.flip(0), patients[::-1])
 
 
 def test_global_random_state_is_untouched(small_recipe, films, patients, tmp_path):

@@ -1,5 +1,6 @@
 """Maximum likelihood node by node: as good as logistic regression, better where there is more."""
 
+import dataclasses
 import logging
 import math
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from mechanisms import AGE, CLEAR, DOSE, EDEMA, FRACTURE, SEX, SOURCE, STAGE, VIEW, uniforms
 
-from cxrcausal.errors import GraphError, TableError
-from cxrcausal.graph.variable import Variable
+from cxrcausal.errors import OptionError, TableError
+from cxrcausal.graph import CausalGraph, Variable
+from cxrcausal.scm import FlowSCM, fit
 from cxrcausal.scm.cells import Cells
 from cxrcausal.scm.fit import MECHANISMS, fit_mechanism, resolve_family
 
@@ -289,9 +291,9 @@ class TestRefusals:
     @pytest.mark.parametrize("word", ["cfn", "spline"])
     def test_an_unknown_family(self, word):
         """The message lists what is allowed, and the nearest."""
-        with pytest.raises(GraphError, match="allowed: 'auto', 'direct', 'cnf', 'nsf'"):
+        with pytest.raises(OptionError, match="Allowed: 'auto', 'direct', 'cnf', 'nsf'"):
             resolve_family(EDEMA, word)
-        with pytest.raises(GraphError, match="did you mean 'ordered'"):
+        with pytest.raises(OptionError, match="did you mean 'ordered'"):
             resolve_family(VIEW, "auto", "orderd")
 
     @pytest.mark.parametrize(
@@ -332,3 +334,93 @@ def test_the_decision_is_logged(caplog):
         fit_mechanism(EDEMA, (SEX, SOURCE), VALUES, PATIENT)
     assert "edema: residual" in caplog.text
     assert "validation gain" in caplog.text
+
+
+def test_a_flow_says_which_rows_it_leaves_out(monkeypatch, caplog):
+    """Once for a mechanism; a family without a flow uses every row."""
+    monkeypatch.setattr(fit, "_FLOW", dataclasses.replace(fit._FLOW, cells=50, linear=1))
+    few = {name: x[:200] for name, x in VALUES.items()}
+    with caplog.at_level(logging.INFO, logger="cxrcausal"):
+        fit_mechanism(DOSE, (SEX,), few, most_rounds=1, hidden=(2,))
+        fit_mechanism(EDEMA, (SEX,), few, hidden=())
+    said = [r.getMessage() for r in caplog.records]
+    assert said == ["dose: its flow is fitted on 50 of 200 distinct rows, drawn at random"]
+
+
+class TestALevelThatTheFitNeverSaw:
+    """Sampling, likelihood and counterfactual law are of one model: it has no such level."""
+
+    @staticmethod
+    def fitted(kind, levels, family, coupling, rows=60, **parts):
+        """A fit where `a` lacks its last level, and causes `b`."""
+        graph = CausalGraph(
+            [Variable("a", kind, levels, **parts), Variable("b", "binary", ("n", "p"))],
+            [("a", "b")],
+        )
+        draw = np.random.default_rng(0)
+        a = draw.choice(levels[:-1], rows)
+        b = np.where(draw.random(rows) < 0.3 + 0.4 * (a == levels[0]), "p", "n")
+        table = pd.DataFrame({"a": a, "b": b})
+        return FlowSCM(graph, family=family, coupling=coupling, hidden=()).fit(
+            table, progress=False
+        )
+
+    @pytest.mark.parametrize("family", ["direct", "cnf"])
+    @pytest.mark.parametrize(
+        ("kind", "levels", "coupling"),
+        [
+            ("binary", ("n", "p"), "gumbel"),
+            ("ordinal", ("0", "1", "2"), "gumbel"),
+            ("ordinal", ("0", "1", "2", "3", "4"), "gumbel"),
+            ("nominal", ("x", "y", "z"), "gumbel"),
+            ("nominal", ("x", "y", "z"), "ordered"),
+        ],
+    )
+    def test_has_no_probability(self, kind, levels, coupling, family):
+        scm = self.fitted(kind, levels, family, coupling)
+        assert scm.observed["a"] == levels[:-1]
+        assert set(scm.sample(20_000, seed=0)["a"]) == set(levels[:-1])
+        every = pd.DataFrame([(a, b) for a in levels[:-1] for b in "np"], columns=["a", "b"])
+        assert np.exp(scm.log_prob(every)).sum() == pytest.approx(1, abs=1e-8)
+        unknown = pd.DataFrame({"a": [None, None], "b": ["n", "p"]})
+        assert np.exp(scm.log_prob(unknown)).sum() == pytest.approx(1, abs=1e-8)
+        law = scm.counterfactual_probability(unknown, {}, of="a")
+        assert law[levels[-1]].tolist() == [0.0, 0.0]
+        rows = pd.DataFrame({"a": [None], "b": [None]})
+        prior = scm.counterfactual_probability(rows, {}, of="a")
+        for level in levels[:-1]:
+            share = np.exp(scm.log_prob(pd.DataFrame({"a": [level], "b": [None]})))[0]
+            assert prior[level][0] == pytest.approx(share, abs=1e-8)
+
+    @pytest.mark.parametrize("lacking", ["negative", "positive"])
+    def test_of_a_definition(self, lacking):
+        graph = CausalGraph(
+            [EDEMA, Variable("clear", "binary", ("negative", "positive"), mechanism="nor")],
+            [("edema", "clear")],
+        )
+        always = {"negative": "positive", "positive": "negative"}[lacking]
+        table = pd.DataFrame({"edema": ["negative", "positive"] * 30, "clear": always})
+        scm = FlowSCM(graph, hidden=()).fit(table, progress=False)
+        assert set(scm.sample(5000, seed=0)["clear"]) == {always}
+        rows = pd.DataFrame(
+            {"edema": ["negative", None, "positive"], "clear": [None, always, None]}
+        )
+        assert np.exp(scm.log_prob(rows)).tolist() == pytest.approx([0.5, 1.0, 0.5])
+        law = scm.counterfactual_probability(rows, {"edema": "positive"}, of="clear")
+        assert law[always].tolist() == pytest.approx([1.0] * 3)
+        same = scm.counterfactual(rows, {}, seed=0, impute=True)
+        assert (same["clear"] == always).all()
+
+    def test_one_row_is_drawn_again_and_again(self):
+        graph = CausalGraph([Variable("a", "binary", ("n", "p"))])
+        scm = FlowSCM(graph).fit(pd.DataFrame({"a": ["n"]}), progress=False)
+        assert set(scm.sample(1000, seed=0)["a"]) == {"n"}
+        assert scm.log_prob(pd.DataFrame({"a": ["n"]}))[0] == pytest.approx(0, abs=1e-12)
+
+    def test_but_one_seen_only_where_a_parent_is_unknown_may_occur(self):
+        """The table has the level; that the mechanism's rows lack it is no reason to rule it out."""
+        a, b = (Variable(name, "binary", ("n", "p")) for name in "ab")
+        table = pd.DataFrame({"a": ["n", "p"] * 30 + [None], "b": ["n"] * 60 + ["p"]})
+        scm = FlowSCM(CausalGraph([a, b], [("a", "b")])).fit(table, progress=False)
+        assert scm.observed["b"] == ("n", "p")
+        assert np.exp(scm.log_prob(pd.DataFrame({"a": ["n"], "b": ["p"]})))[0] > 1e-4

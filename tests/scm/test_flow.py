@@ -1,5 +1,6 @@
 """Monotone maps of one number: increasing, invertible, with honest densities and tails."""
 
+import logging
 import math
 
 import numpy as np
@@ -112,6 +113,22 @@ def test_solving_from_a_bad_guess():
 
     y = solve_increasing(steep, target, torch.full((11,), 20.0).double())
     torch.testing.assert_close(steep(y)[0], target, rtol=0, atol=1e-12)
+
+
+def test_what_was_not_solved_is_said(caplog):
+    """The best guess comes back, with how far it is off; what was solved says nothing."""
+
+    def cube(y):
+        return y**3, (3 * y**2).clamp(min=1e-300).log()
+
+    target = torch.tensor([8.0, 1e30, 27.0]).double()
+    with caplog.at_level(logging.WARNING, logger="cxrcausal"):
+        y = solve_increasing(cube, target, torch.full_like(target, 2.0), most=12)
+        assert "not solved in 1 of 3 places after 12 evaluations" in caplog.text
+        caplog.clear()
+        solve_increasing(cube, target, torch.full_like(target, 2.0), most=300)
+    assert not caplog.records
+    torch.testing.assert_close(y[::2], torch.tensor([2.0, 3.0]).double())
 
 
 @pytest.mark.parametrize(

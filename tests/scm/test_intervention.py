@@ -75,7 +75,7 @@ def test_function_reads_the_factual_row(rows):
 
 def test_shift_and_scale_move_the_factual_value(rows):
     """Relative to each row, on the grid; an unknown value stays unknown until it is drawn."""
-    moved = values({"age": shift(-10)}, rows)["age"]
+    moved = values({"age": shift(-10)}, rows, clip=True)["age"]
     assert moved[:2] == [30.0, 90.0]
     assert np.isnan(moved[2])
     assert values({"age": scale(0.33)}, rows)["age"][:2] == [13.0, 33.0]
@@ -84,6 +84,8 @@ def test_shift_and_scale_move_the_factual_value(rows):
 def test_leaving_the_bounds_names_the_rows(rows):
     """Unless clipping is asked for."""
     with pytest.raises(InterventionError, match=r"'age' out of bounds in 1 row\(s\), 'b': 120"):
+        values({"age": shift(20)}, rows.head(2))
+    with pytest.raises(InterventionError, match=r"unknown in 1 row\(s\), 'c',.*0 to 110 years"):
         values({"age": shift(20)}, rows)
     assert values({"age": shift(20)}, rows, clip=True)["age"][:2] == [60.0, 110.0]
     with pytest.raises(InterventionError, match=r"111 in row 'a'.*0 to 110 years.*clip=True"):
@@ -113,13 +115,25 @@ def test_leaving_the_bounds_names_the_rows(rows):
         ({"sex": pd.Series([1, 0], index=["a", "a"])}, "repeated labels"),
         ({"sex": shift(1)}, "shift moves a continuous variable; 'sex' is binary"),
         ({"age": lambda rows: shift(1)}, "a function that returned Shift"),
+        ({"age": 3j}, r"'age' to 3j \(row 'a'\) \(allowed: 0 to 110 years"),
+        ({"age": [True, 3, 4]}, r"'age' to True \(row 'a'\)"),
+        ({"age": pd.Timedelta(3, unit="ns")}, r"'age' to Timedelta"),
+        ({"age": [[3], [4], [5, 6]]}, r"'age' to \[3\] \(row 'a'\)"),
+        ({"sex": {"Male"}}, r"'sex' to \{'Male'\} \(row 'a'\)"),
+        ({"sex": lambda rows: {"Male"}}, r"'sex' to \{'Male'\}"),
+        (
+            {"age": lambda rows: rows["foo"]},
+            r"do\['age'\] is a function that failed.*KeyError: 'foo'",
+        ),
+        ({"sex": "male"}, r"'sex' to 'male'.*did you mean 'Male'\?"),
         ("sex", "mapping from variable to value.*found str"),
     ],
 )
 def test_what_cannot_be_set(do, words, rows):
     """The message names what was asked, what is allowed, and the nearest name."""
-    with pytest.raises(InterventionError, match=words):
-        resolve(do, rows, GRAPH, SEEN)
+    for clip in (False, True):
+        with pytest.raises(InterventionError, match=words):
+            resolve(do, rows, GRAPH, SEEN, clip=clip)
 
 
 def test_never_observed(rows):

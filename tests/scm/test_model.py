@@ -12,14 +12,16 @@ from closed_form import COMPLETE, LinearMechanism, clinic, table_of
 from simulated import GRAPH, patients
 
 from cxrcausal.errors import (
+    CxrCausalError,
     GraphError,
     InterventionError,
     NotFittedError,
+    OptionError,
     TableError,
     UnobservedError,
 )
 from cxrcausal.graph import CausalGraph, Variable
-from cxrcausal.scm import Exogenous, FlowSCM, healthy, shift
+from cxrcausal.scm import Exogenous, FlowSCM, healthy, scale, shift
 
 TABLE = patients(400, seed=0, unknown=0.03)
 ROWS = patients(40, seed=1, unknown=0.1, always=["pressure"])
@@ -167,6 +169,24 @@ def test_shift_of_an_unknown_value_is_masked(scm):
     assert full["age"].notna().all()
 
 
+def test_a_move_from_an_unknown_value_needs_clipping(scm):
+    """Some draws of it would leave the bounds, so every question is refused alike, naming the rows."""
+    rows = ROWS.head(3).assign(age=[40.0, np.nan, np.nan])
+    words = r"moves 'age' by Shift.* unknown in 2 row\(s\), 'film-1', 'film-2'.*clip=True"
+    for seed in range(3):
+        with pytest.raises(InterventionError, match=words):
+            scm.counterfactual(rows, {"age": shift(1)}, seed=seed)
+    with pytest.raises(InterventionError, match=words):
+        scm.counterfactual_probability(rows, {"age": shift(1)}, "edema")
+    with pytest.raises(InterventionError, match=words):
+        scm.predict(scm.abduct(rows, seed=0), {"age": shift(1)})
+    for harmless in (shift(0), scale(0.5)):
+        scm.counterfactual(rows, {"age": harmless}, seed=0)
+    scm.counterfactual(rows.assign(pressure=np.nan), {"pressure": shift(5)}, seed=0)
+    clipped = scm.counterfactual_probability(rows, {"age": shift(1)}, "edema", clip=True)
+    assert clipped.notna().all().all()
+
+
 def test_evidence_that_the_fit_never_saw(scm, caplog):
     """Ignored with one warning, or refused; the cells come back as they were given."""
     rows = ROWS.dropna(subset=["view"]).head(4).assign(ward="A", view="LATERAL")
@@ -261,8 +281,59 @@ def test_errors_of_the_input(scm):
         scm.counterfactual(ROWS, {"ward": "A"}, seed=0)
     with pytest.raises(InterventionError, match=r"'clear', which is a definition"):
         scm.counterfactual(ROWS, {"clear": "positive"}, seed=0)
-    with pytest.raises(ValueError, match="num_samples is at least 1; found 0"):
-        scm.abduct(ROWS, num_samples=0)
+    for ask in (scm.abduct, scm.counterfactual):
+        with pytest.raises(OptionError, match="num_samples is at least 1; found 0"):
+            ask(ROWS, num_samples=0)
+        with pytest.raises(OptionError, match=r"num_samples is a whole number; found 2\.0"):
+            ask(ROWS, num_samples=2.0)
+    with pytest.raises(OptionError, match="n is at least 0; found -1"):
+        scm.sample(-1)
+    with pytest.raises(OptionError, match=r"n is a whole number; found 2\.0"):
+        scm.sample(2.0)
+    for ask in (lambda: scm.sample(2, seed=1.5), lambda: scm.counterfactual(ROWS, {}, seed="a")):
+        with pytest.raises(OptionError, match="a seed is a whole number"):
+            ask()
+    with pytest.raises(CxrCausalError, match="device 'tpu9' is not known"):
+        scm.to("tpu9")
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])
+def test_seeds_and_numbers_of_numpy(scm, kind, tmp_path):
+    """`rng.integers` gives numpy's own integers; they ask the same question as Python's."""
+    pd.testing.assert_frame_equal(scm.sample(kind(3), seed=kind(3)), scm.sample(3, seed=3))
+    do = {"sex": "Male"}
+    pd.testing.assert_frame_equal(
+        scm.counterfactual(ROWS, do, kind(2), kind(3)), scm.counterfactual(ROWS, do, 2, 3)
+    )
+    scm.abduct(ROWS, kind(2), kind(3)).save(tmp_path / "noise")
+    assert Exogenous.load(tmp_path / "noise").seed == 3
+    few = {"graph": CausalGraph([GRAPH.variables["sex"]]), "hidden": (kind(4),)}
+    fits = [FlowSCM(**few).fit(TABLE, seed=s, progress=False) for s in (kind(3), 3)]
+    pd.testing.assert_series_equal(fits[0].log_prob(ROWS), fits[1].log_prob(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"family": "foo"}, "'foo' is not a family of mechanisms. Allowed: 'auto', 'direct'"),
+        ({"coupling": "gumble"}, "'gumble' is not a coupling.*did you mean 'gumbel'"),
+        ({"hidden": 3}, r"hidden is 3; give the widths of the hidden layers, as in \(32, 32\)"),
+        ({"hidden": ("a",)}, "give the widths of the hidden layers"),
+        ({"hidden": (1.5,)}, "give the widths of the hidden layers"),
+        ({"hidden": (8, 0)}, r"hidden is \(8, 0\); a layer has at least 1 unit"),
+    ],
+)
+def test_options_are_refused_where_they_are_given(options, words):
+    """Not at the fit, minutes later."""
+    with pytest.raises(OptionError, match=words):
+        FlowSCM(GRAPH, **options)
+
+
+def test_a_clone_takes_the_very_options_that_it_is_given():
+    """What scikit-learn's `clone` holds an estimator to."""
+    params = FlowSCM(GRAPH, hidden=(8, 4)).get_params()
+    again = FlowSCM(**params).get_params()
+    assert all(again[key] is params[key] for key in params)
 
 
 def test_never_observed_column_may_be_absent(scm):

@@ -87,7 +87,23 @@ def test_draws_stand_in_for_too_large_a_sum(monkeypatch):
     )
     error = drawn.attrs["standard_error"]
     assert 0 < error < 0.01
+    assert not drawn.attrs["exact"]
     np.testing.assert_allclose(drawn.iloc[0], exact, atol=5 * error)
+
+
+@pytest.mark.parametrize("draws", [1, 5, 100])
+def test_draws_that_all_agree_are_not_certain(monkeypatch, draws):
+    """They leave room for a level that none of them showed."""
+    x, y = binary("x"), binary("y")
+    tables = [[0.5, 0.5], [[1 - 1e-9, 1e-9], [1 - 1e-6, 1e-6]]]
+    scm = table_scm([x, y], [("x", "y")], tables)
+    monkeypatch.setattr(probability, "MOST_ENTRIES", 0)
+    row = table_of(scm, {"x": 0.0, "y": 0.0})
+    found = scm.counterfactual_probability(row, {"x": 1}, "y", num_samples=draws, seed=0)
+    assert found.iloc[0].tolist() == pytest.approx([1.0, 0.0])
+    error = found.attrs["standard_error"]
+    assert error == pytest.approx(np.sqrt((draws + 1) / (draws + 2) ** 2 / draws))
+    assert not found.attrs["exact"]
 
 
 def test_exact_answers_say_so():
@@ -96,7 +112,7 @@ def test_exact_answers_say_so():
     assert found.shape == (3, 3)
     assert found.columns.tolist() == ["none", "mild", "severe"]
     np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-12)
-    assert found.attrs == {"standard_error": 0.0}
+    assert found.attrs == {"standard_error": 0.0, "exact": True}
 
 
 def test_columns_of_a_grid_are_its_values():
@@ -146,6 +162,23 @@ def test_quantiles_of_a_continuum():
     found = primer().counterfactual_probability(row, {"homework": 2.0}, "score").iloc[0]
     expected = 1.15 + np.array([-1.6449, -0.6745, 0.0, 0.6745, 1.6449])
     np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+def test_a_sum_over_quantile_cells_is_not_called_exact(monkeypatch):
+    """An unknown continuum that matters is summed over cells; one that does not, or is known, is not."""
+    scm, do = primer(), {"homework": 2.0}
+    joe = pd.DataFrame({"encouragement": [0.5], "homework": [1.0], "score": [1.5]})
+    exact = scm.counterfactual_probability(joe, do, "score").attrs
+    assert exact == {"standard_error": 0.0, "exact": True}
+    lacking = joe.assign(score=np.nan)
+    cells = scm.counterfactual_probability(lacking, do, "score").attrs
+    assert cells == {"standard_error": 0.0, "exact": False}
+    both = scm.counterfactual_probability(pd.concat([joe, lacking]), do, "score").attrs
+    assert not both["exact"]
+    assert scm.counterfactual_probability(lacking, do, "homework").attrs["exact"]
+    monkeypatch.setattr(probability, "MOST_ENTRIES", 0)
+    once = scm.counterfactual_probability(lacking, do, "score", num_samples=1, seed=0).attrs
+    assert once == {"standard_error": np.inf, "exact": False}
 
 
 def test_deterministic_chain():

@@ -1,5 +1,7 @@
 """Tables come in many forms and leave in one; what cannot be understood is named."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,120 @@ def test_forms_of_a_binary_column(sex):
 def test_levels_that_are_numbers():
     """A level that is written as a number may be given as one."""
     assert check_table(rows(stage=[3, 1, 2]), GRAPH)["stage"].tolist() == ["3", "1", "2"]
+
+
+NUMBERED = [
+    ("1", "2"),
+    ("2", "1"),
+    ("0", "1"),
+    ("1", "0"),
+    ("0", "2"),
+    ("-1", "1"),
+    ("0.5", "1"),
+    ("123456", "1000000"),
+    ("01", "02"),
+    ("1.0", "2.0"),
+]
+
+
+@pytest.mark.parametrize("kind", ["binary", "ordinal", "nominal"])
+@pytest.mark.parametrize("levels", NUMBERED, ids="-".join)
+@pytest.mark.parametrize("dtype", [float, object, "category", "Float64"])
+def test_a_number_is_the_level_that_is_written_as_it(levels, kind, dtype):
+    """Sex as 1 and 2 is the commonest coding of all; 1 is the level "1", in whichever place it stands."""
+    graph = CausalGraph([Variable("x", kind, levels)])
+    numbers = [float(level) for level in levels]
+    for order in (numbers, numbers[::-1], numbers[1:]):
+        table = check_table(pd.DataFrame({"x": pd.Series(order).astype(dtype)}), graph)
+        assert [float(level) for level in table["x"]] == order
+    for wrong in (123456.4, 7.0, 1 + 1e-12):
+        with pytest.raises(TableError, match=rf"found {wrong}"):
+            check_table(pd.DataFrame({"x": [numbers[0], wrong]}), graph)
+
+
+@pytest.mark.parametrize(
+    ("levels", "cells", "found"),
+    [
+        (("True", "False"), [True, False], ["True", "False"]),
+        (("false", "true"), [True, False], ["true", "false"]),
+        (("1", "0"), [True, False], ["1", "0"]),
+        (("no", "yes"), [True, False], ["yes", "no"]),
+        (("no", "yes"), [1, 0.0], ["yes", "no"]),
+        (("0.1", "0.2"), np.array([0.2, 0.1], np.float32), ["0.2", "0.1"]),
+        (("01", "1"), [1, 1], ["1", "1"]),
+    ],
+)
+def test_a_name_comes_before_a_place(levels, cells, found):
+    graph = CausalGraph([Variable("x", "binary", levels)])
+    assert check_table(pd.DataFrame({"x": cells}), graph)["x"].tolist() == found
+
+
+@pytest.mark.parametrize(
+    ("levels", "cell"),
+    [
+        (("1", "2"), 0),
+        (("1", "2"), True),
+        (("0 lesions", "1"), 0),
+        (("01", "1"), 1.0),
+        (("no", "yes"), 2),
+        (("no", "yes"), 1j),
+        (("no", "yes"), ["no"]),
+        (("no", "yes"), {"no"}),
+        (("no", "yes"), {"no": 1}),
+        (("no", "yes"), pd.Timestamp(1)),
+    ],
+    ids=repr,
+)
+def test_what_names_no_level(levels, cell):
+    """Refused by column and row, whatever it is, not by the error of a library."""
+    graph = CausalGraph([Variable("x", "binary", levels)])
+    with pytest.raises(TableError, match=r"column 'x', row 1: found"):
+        check_table(pd.DataFrame({"x": pd.Series([levels[0], cell], dtype=object)}), graph)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [1, 2, None],
+        pd.Categorical([1, 2, None]),
+        pd.Categorical(["1", "2", None]),
+        pd.Categorical([1.0, 2.0, None]),
+        pd.array([1, 2, None], dtype="Int64"),
+        pd.array(["1", " 2 ", None], dtype="string"),
+        np.array([Decimal(1), np.int64(2), None], dtype=object),
+    ],
+    ids=lambda x: str(getattr(x, "dtype", "list")),
+)
+def test_forms_of_a_continuous_column(cells):
+    """Numbers of any type mean the same, gaps among them."""
+    table = check_table(rows(age=cells), GRAPH)
+    assert table["age"].tolist()[:2] == [1.0, 2.0]
+    assert np.isnan(table["age"].iloc[2])
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [3j, 1, 2],
+        np.array([3j, 1, 2], dtype=object),
+        np.array([True, 3, 2], dtype=object),
+        np.array([np.True_, 3, 2], dtype=object),
+        pd.Categorical([True, False, True]),
+        pd.to_timedelta([1, 2, 3], unit="ns"),
+        pd.to_datetime([1, 2, 3]),
+        np.array([pd.Timedelta(1), 2, 3], dtype=object),
+        pd.period_range("2020", periods=3, freq="D"),
+        np.array([[1], 2, 3], dtype=object),
+        np.array([10**400, 2, 3], dtype=object),
+        np.array([b"1", 2, 3], dtype=object),
+    ],
+    ids=lambda x: f"{x[0]!r:.40} {getattr(x, 'dtype', 'list')}",
+)
+@pytest.mark.parametrize("name", ["age", "dose"])
+def test_what_is_no_real_number(cells, name):
+    """A moment, a duration, a truth value or 3j is no age, though a library would make one of it."""
+    with pytest.raises(TableError, match=rf"column '{name}', row 'a': found"):
+        check_table(rows(**{name: cells}), GRAPH)
 
 
 def test_encode_then_decode_is_the_identity():

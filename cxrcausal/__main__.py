@@ -1,0 +1,6 @@
+"""`python -m cxrcausal`: the command line."""
+
+from cxrcausal.cli import main
+
+if __name__ == "__main__":
+    main()
