@@ -1,51 +1,57 @@
 """Fitting with unknown cells by EM beside fitting on the rows where they are known, in one run.
 
-    python benchmarks/missing_data.py --data ../shared/data/metadata [--rows 20000] [--output FILE.json]
+    python benchmarks/missing_data.py --data FOLDER [--output FILE.json]
 
-Two tables, each fitted both ways on training patients and scored on test patients:
+FOLDER holds `metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`. Three parts, each in a
+process of its own, whose peak memory is told:
 
-- *at random*: NIH rows of which 30 % of the cells are removed at random (graph cxr19); scored on
-  the complete test rows and on test rows with 30 % removed as well
-- *pooled*: NIH and CheXpert together (graph cxr19-extended), which record different columns; scored
-  on the test rows of each, beside the marginals of the source's own training rows
+- *random*: rows of one source in which all that it labels is known, 30 % of their cells removed at
+  random; fitted both ways on training patients, scored on complete rows of test patients and on
+  these rows with 30 % of the cells removed as well
+- *pooled*: NIH and CheXpert together, which record different columns; fitted both ways on training
+  patients, scored on the test patients of each source
+- *everything*: EM on all rows of both sources, test patients included, for time and memory alone
 
 Scores are mean nats per row of the log-probability of all known cells, unknown ones summed out;
-behind a difference stands its standard error by patient. With `--everything` the pooled table is
-fitted once more on all of its rows, test patients included, for time and memory alone.
+behind a gain stands its standard error by patient. Beside them stands the product of marginals, in
+the pooled part those of the source's own training rows.
 """
 
 import argparse
 import json
-import logging
+import multiprocessing
 import os
+import platform
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from cxrcausal.data import read_table, split_by_patient
-from cxrcausal.graph import load_graph
+from cxrcausal.files import atomic_path
+from cxrcausal.graph import CausalGraph, load_graph
 from cxrcausal.scm import FlowSCM
 
 FILES = {"nih": "nih_train.csv.gz", "chexpert": "chexpert_metadata.csv.gz"}
+NAMES = {"nih": "NIH", "chexpert": "CheXpert"}
 REMOVED = 0.3
 FITS = ("available", "em")
+PARTS = ("random", "pooled", "everything")
 
 
-def read(folder: Path, source: str, graph, patients: float) -> pd.DataFrame:
-    """Returns the table of a source, of a share of its patients."""
-    table = read_table(folder / FILES[source], source, graph)
-    if patients < 1.0:
-        names = table["patient_id"].unique()
-        kept = np.random.default_rng(0).random(len(names)) < patients
-        table = table[table["patient_id"].isin(names[kept])]
-    return table
+def read(given: argparse.Namespace, source: str, graph: CausalGraph) -> pd.DataFrame:
+    """Returns the table of a source, of some of its patients if so asked."""
+    table = read_table(given.data / "metadata" / FILES[source], source, graph)
+    if given.patients:
+        table = table[table["patient_id"].isin(table["patient_id"].unique()[: given.patients])]
+    return table.reset_index(drop=True)
 
 
-def removed(table: pd.DataFrame, graph, seed: int) -> pd.DataFrame:
+def removed(table: pd.DataFrame, graph: CausalGraph, seed: int) -> pd.DataFrame:
     """Returns the table with a share of its cells removed at random."""
     draw = np.random.default_rng(seed)
     lost = {v: table[v].mask(draw.random(len(table)) < REMOVED) for v in graph.variables}
@@ -60,16 +66,17 @@ def difference(one: pd.Series, two: pd.Series, patient: pd.Series) -> tuple[floa
     return mean, float(np.sqrt((sums**2).sum()) / len(gain))
 
 
-def marginals(train: pd.DataFrame, test: pd.DataFrame, graph) -> float:
+def marginals(train: pd.DataFrame, test: pd.DataFrame, graph: CausalGraph) -> float:
     """Returns mean nats per row of the product of the training rows' marginals, half a row added."""
     total = np.zeros(len(test))
     for name, variable in graph.variables.items():
-        if name == "dataset" or train[name].isna().all():
+        if train[name].isna().all():
             continue
-        if variable.is_discrete:
-            levels = [level for level in variable.levels if (train[name] == level).any()]
-        else:
-            levels = list(variable.grid)
+        levels: list[Any] = (
+            [level for level in variable.levels if (train[name] == level).any()]
+            if variable.is_discrete
+            else list(variable.grid or ())
+        )
         counts = train[name].value_counts().reindex(levels, fill_value=0).astype(float) + 0.5
         share = np.log(counts / counts.sum())
         told = test[name].astype(object).map(share.to_dict())
@@ -77,100 +84,166 @@ def marginals(train: pd.DataFrame, test: pd.DataFrame, graph) -> float:
     return float(total.mean())
 
 
-def compare(train: pd.DataFrame, tests: dict[str, pd.DataFrame], graph) -> tuple[dict, dict]:
-    """Returns each fit's test scores by row, and the seconds that each fit took."""
+def compare(
+    graph: CausalGraph,
+    train: pd.DataFrame,
+    tests: dict[str, pd.DataFrame],
+    beside: dict[str, float],
+    title: str,
+) -> list[dict]:
+    """Returns one line of figures per test table, both fits in it."""
     scores, seconds = {}, {}
     for missing in FITS:
         start = time.perf_counter()
         scm = FlowSCM(graph).fit(train, groups="patient_id", missing=missing)
-        seconds[missing] = round(time.perf_counter() - start, 1)
+        seconds[missing] = time.perf_counter() - start
         scores[missing] = {name: scm.log_prob(test) for name, test in tests.items()}
-    return scores, seconds
-
-
-def show(title: str, scores: dict, seconds: dict, tests: dict, beside: dict) -> list[dict]:
-    """Prints and returns one line per test table."""
-    print(f"\n{title}: available {seconds['available']} s, em {seconds['em']} s")
-    print(f"{'test rows':24}{'rows':>8}{'available':>11}{'em':>11}{'gain':>9} ± s.e.   marginals")
     lines = []
     for name, test in tests.items():
-        one, two = (scores[fit][name] for fit in FITS)
+        one, two = (scores[missing][name] for missing in FITS)
         gain, error = difference(one, two, test["patient_id"])
-        marginal = beside.get(name)
         lines.append(
-            {"table": title, "test": name, "rows": len(test), "available": float(one.mean()),
-             "em": float(two.mean()), "gain": gain, "standard_error": error,
-             "marginals": marginal, "seconds": seconds}
-        )  # fmt: skip
-        print(
-            f"{name:24}{len(test):>8}{one.mean():>11.4f}{two.mean():>11.4f}{gain:>+9.4f} "
-            f"± {error:.4f}" + (f"{marginal:>11.4f}" if marginal is not None else "")
+            {
+                "table": title,
+                "graph": graph.name,
+                "train_rows": len(train),
+                "test": name,
+                "test_rows": len(test),
+                "test_patients": int(test["patient_id"].nunique()),
+                "marginals": beside[name],
+                "available": float(one.mean()),
+                "em": float(two.mean()),
+                "gain": gain,
+                "standard_error": error,
+                "seconds": seconds,
+            }
         )
     return lines
 
 
-def at_random(folder: Path, rows: int) -> list[dict]:
-    """Returns the lines of the table with cells removed at random."""
-    graph = load_graph("cxr19")
-    table = read(folder, "nih", graph, 1.0)
-    part = split_by_patient(table)
-    train = removed(table[part == "train"].iloc[:rows], graph, seed=1)
-    complete = table[part == "test"].iloc[:rows]
-    tests = {"complete": complete, "30 % removed": removed(complete, graph, seed=2)}
-    scores, seconds = compare(train, tests, graph)
-    title = f"30 % of cells of {len(train):,} NIH rows removed at random"
-    return show(title, scores, seconds, tests, {})
-
-
-def pooled(folder: Path, patients: float, everything: bool) -> list[dict]:
-    """Returns the lines of two sources that record different columns."""
-    graph = load_graph("cxr19-extended")
-    tables = {source: read(folder, source, graph, patients) for source in FILES}
-    both = pd.concat(tables.values(), ignore_index=True)
-    train = both[split_by_patient(both) != "test"]
-    parts = {source: split_by_patient(table) for source, table in tables.items()}
-    tests = {source: table[parts[source] == "test"] for source, table in tables.items()}
-    beside = {
-        source: marginals(table[parts[source] != "test"], tests[source], graph)
-        + float(np.log((train["dataset"] == table["dataset"].iloc[0]).mean()))
-        for source, table in tables.items()
-    }
-    scores, seconds = compare(train, tests, graph)
-    lines = show(f"{len(train):,} rows of NIH and CheXpert", scores, seconds, tests, beside)
-    if everything:
-        start, busy = time.perf_counter(), time.process_time()
-        FlowSCM(graph).fit(both, groups="patient_id", missing="em")
-        lines.append(
-            {"table": "everything", "rows": len(both), "seconds": time.perf_counter() - start,
-             "cpu_seconds": time.process_time() - busy, "threads": torch.get_num_threads()}
-        )  # fmt: skip
-        print("\nall rows:", lines[-1])
+def at_random(given: argparse.Namespace) -> list[dict]:
+    """Returns the lines of the tables with cells removed at random."""
+    graph, lines = load_graph("cxr19"), []
+    for source in FILES:
+        table = read(given, source, graph)
+        labelled = [v for v in graph.variables if table[v].notna().any()]
+        table = table[table[labelled].notna().all(axis=1)].reset_index(drop=True)
+        part = split_by_patient(table)
+        whole = table[part == "train"].head(given.rows)
+        complete = table[part == "test"].head(given.rows)
+        tests = {"complete": complete, "30 % removed": removed(complete, graph, seed=2)}
+        beside = {name: marginals(whole, test, graph) for name, test in tests.items()}
+        title = f"{NAMES[source]}, 30 % of cells removed"
+        lines += compare(graph, removed(whole, graph, seed=1), tests, beside, title)
     return lines
 
 
-def main() -> None:
-    """Runs both comparisons."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the metadata tables")
-    parser.add_argument("--rows", type=int, default=20_000, help="NIH rows of the random table")
-    parser.add_argument("--patients", type=float, default=1.0, help="share of pooled patients")
-    parser.add_argument("--only", choices=("random", "pooled"), help="one of the two tables")
-    parser.add_argument("--everything", action="store_true", help="fit all rows, timed")
-    parser.add_argument("--output", type=Path, help="where to write the figures as JSON")
-    given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(relativeCreated)9.0f ms  %(message)s")
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+def pooled(given: argparse.Namespace) -> list[dict]:
+    """Returns the lines of two sources that record different columns."""
     lines = []
-    if given.only != "pooled":
-        lines += at_random(given.data, given.rows)
-    if given.only != "random":
-        lines += pooled(given.data, given.patients, given.everything)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"\npeak memory {peak:.2f} GiB, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    for graph in map(load_graph, given.graphs):
+        tables = {source: read(given, source, graph) for source in FILES}
+        both = pd.concat(tables.values(), ignore_index=True)
+        train = both[split_by_patient(both) != "test"]
+        tests, beside = {}, {}
+        for source, table in tables.items():
+            part = split_by_patient(table)
+            tests[NAMES[source]] = table[part == "test"]
+            own = marginals(table[part != "test"], table[part == "test"], graph)
+            share = float((train["dataset"] == table["dataset"].iloc[0]).mean())
+            beside[NAMES[source]] = own + float(np.log(share))
+        lines += compare(graph, train, tests, beside, "NIH and CheXpert pooled")
+    return lines
+
+
+def everything(given: argparse.Namespace) -> list[dict]:
+    """Returns what EM on all rows takes."""
+    lines = []
+    for graph in map(load_graph, given.graphs):
+        both = pd.concat([read(given, source, graph) for source in FILES], ignore_index=True)
+        start, busy = time.perf_counter(), time.process_time()
+        FlowSCM(graph).fit(both, groups="patient_id", missing="em")
+        lines.append(
+            {
+                "table": "all rows of NIH and CheXpert",
+                "graph": graph.name,
+                "train_rows": len(both),
+                "unknown": float(both[list(graph.variables)].isna().to_numpy().mean()),
+                "seconds": {"em": time.perf_counter() - start},
+                "cpu_seconds": time.process_time() - busy,
+                "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+            }
+        )
+    return lines
+
+
+def work(part: str, given: argparse.Namespace) -> dict:
+    """Returns the lines of one part, and the most memory that its process held."""
+    torch.set_num_threads(given.threads)
+    lines = {"random": at_random, "pooled": pooled, "everything": everything}[part](given)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    return {"part": part, "lines": lines, "peak_gib": peak}
+
+
+def markdown(report: dict) -> str:
+    """Returns the figures as two tables."""
+    text = [
+        "Mean log-probability of all known cells of a row, in nats, on test patients "
+        "(`python benchmarks/missing_data.py --data FOLDER`).\n",
+        "| table | graph | rows fitted | scored on | rows | marginals | available rows | EM | "
+        "gain (s.e. by patient) | fit, s (available / EM) |",
+        "|" + "---|" * 10,
+    ]
+    timed = ["| table | graph | rows | cells unknown | EM fit, s | CPU, s | peak memory, GiB |"]
+    timed.append("|" + "---|" * 7)
+    for part in report["parts"]:
+        for line in part["lines"]:
+            if part["part"] == "everything":
+                timed.append(
+                    f"| {line['table']} | {line['graph']} | {line['train_rows']:,} | "
+                    f"{line['unknown']:.1%} | {line['seconds']['em']:.0f} | "
+                    f"{line['cpu_seconds']:.0f} | {line['peak_gib']:.2f} |"
+                )
+                continue
+            text.append(
+                f"| {line['table']} | {line['graph']} | {line['train_rows']:,} | {line['test']} | "
+                f"{line['test_rows']:,} | {line['marginals']:.4f} | {line['available']:.4f} | "
+                f"{line['em']:.4f} | {line['gain']:+.4f} ({line['standard_error']:.4f}) | "
+                f"{line['seconds']['available']:.0f} / {line['seconds']['em']:.0f} |"
+            )
+    machine = report["machine"]
+    timed.append(f"\n{machine['cores']} cores, {machine['threads']} thread(s) of torch.")
+    return "\n".join([*text, "", *timed]) + "\n"
+
+
+def main() -> None:
+    """Runs the parts that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds metadata/")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--graphs", nargs="+", default=["cxr19", "cxr19-extended"])
+    parser.add_argument(
+        "--rows", type=int, default=20_000, help="the most rows of a random table's two sides"
     )
-    if given.output:
-        given.output.write_text(json.dumps({"lines": lines, "peak_gib": peak}, indent=1))
+    parser.add_argument(
+        "--patients", type=int, help="only so many patients per source: a quick look"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--output", type=Path, default=Path("missing_data.json"))
+    given = parser.parse_args()
+    report = {
+        "parts": [],
+        "machine": {"cores": os.cpu_count(), "threads": given.threads},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+    for part in given.parts:
+        with multiprocessing.get_context("spawn").Pool(1) as own:  # whose memory is its own
+            report["parts"].append(own.apply(work, (part, given)))
+        with atomic_path(given.output) as path:
+            path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with atomic_path(given.output.with_suffix(".md")) as path:
+        path.write_text(markdown(report), encoding="utf-8")
+    print(markdown(report))
 
 
 if __name__ == "__main__":

@@ -226,7 +226,7 @@ def resolve(
         )
     settings = {}
     for name, wanted in do.items():
-        variable = _settable(name, graph, observed)
+        variable = _settable(name, do, graph, observed)
         if isinstance(wanted, Shift | Scale):
             if variable.is_discrete:
                 word = type(wanted).__name__.lower()
@@ -267,7 +267,7 @@ def _may_leave(setting: Setting) -> bool:
     return bool((ends < bounds[0]).any() or (ends > bounds[1]).any())
 
 
-def _settable(name: object, graph: CausalGraph, observed: Observed) -> Variable:
+def _settable(name: object, do: Do, graph: CausalGraph, observed: Observed) -> Variable:
     """Returns the variable of that name, if it may be set."""
     if name not in graph.variables:
         what = "is the radiograph" if name == "image" else "is not a variable"
@@ -282,9 +282,11 @@ def _settable(name: object, graph: CausalGraph, observed: Observed) -> Variable:
             f"do=cx.healthy(graph) makes every finding negative that it counts"
         )
     if name not in observed:
+        findings = set(healthy(graph))
         raise UnobservedError(
             f"do sets {name!r}, which was never observed in the fit, so that its effects are "
             f"unknown; observed: {', '.join(observed)}"
+            + (". cx.healthy(scm) leaves it out" if name in findings <= set(do) else "")
         )
     return variable
 
