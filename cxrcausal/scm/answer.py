@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.exogenous import sample_index
+from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.intervention import Setting
-from cxrcausal.scm.learn import Fitted
 from cxrcausal.scm.network import Values
 from cxrcausal.scm.table import column, encode
 

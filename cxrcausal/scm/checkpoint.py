@@ -26,7 +26,7 @@ from cxrcausal.errors import (
 from cxrcausal.files import sha256_of, written_folder
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
-from cxrcausal.scm.learn import Fitted
+from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.version import __version__, package_versions
 

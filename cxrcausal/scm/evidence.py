@@ -1,16 +1,17 @@
 """What is known of some rows, read once and then worked on in chunks of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from cxrcausal.errors import UnobservedError
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.randomness import as_count, as_seed, fresh_seed, label_words
-from cxrcausal.scm.learn import Fitted
+from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.likelihood import Likelihood, read_likelihood
 from cxrcausal.scm.network import Mechanisms, Supports
 from cxrcausal.scm.posterior import Draws
@@ -59,6 +60,26 @@ class Evidence:
     supports: Supports = field(repr=False)
     unseen: dict[str, int] = field(default_factory=dict)
 
+    def remarks(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yields what a reader should know once of the evidence on some variables: topic and words.
+
+        Arguments:
+            names: The variables with a mechanism.
+        """
+        if self.unseen:
+            told = f"evidence that the fit never observed is ignored: {self._ignored}"
+            yield f"unseen {sorted(self.unseen)}", told
+        if any(bool(self.values[name].isnan().any()) for name in names):
+            yield (
+                "missing",
+                "unknown cells are drawn or summed out given the known ones, assuming that they are "
+                "missing at random; radiographs are not used as evidence for them",
+            )
+
+    @property
+    def _ignored(self) -> str:
+        return ", ".join(f"{word} ({count} rows)" for word, count in self.unseen.items())
+
     def part(self, chunk: Chunk) -> tuple[dict[str, Tensor], pd.Index]:
         """Returns the values and the labels of some rows."""
         return {v: x[chunk.rows] for v, x in self.values.items()}, self.table.index[chunk.rows]
@@ -68,8 +89,8 @@ def read_evidence(
     rows: pd.DataFrame,
     graph: CausalGraph,
     fitted: Fitted,
-    device: torch.device,
     likelihood: Likelihood | None = None,
+    unobserved: Literal["ignore", "error"] = "ignore",
 ) -> Evidence:
     """Returns what is known of the rows as the user gives them.
 
@@ -77,10 +98,11 @@ def read_evidence(
         rows: The rows as the user gives them.
         graph: The graph.
         fitted: The fit; what it never observed (a variable, or a level of one) reads as unknown.
-        device: Where the values shall be.
         likelihood: Soft evidence, see `Likelihood`.
+        unobserved: Whether evidence that the fit never saw is ignored or an error.
 
     Raises:
+        UnobservedError: On evidence that the fit never saw, if that is asked for.
         TableError: If a column is missing, a value is not allowed, or soft evidence is malformed.
     """
     table = check_table(rows, graph, columns=fitted.mechanisms)
@@ -90,7 +112,7 @@ def read_evidence(
         for name in graph.variables
         if name not in fitted.mechanisms and name in table.columns
     }
-    values, supports = {}, dict(fitted.supports)
+    values, supports, device = {}, dict(fitted.supports), fitted.device
     for name, x in encode(table, graph, fitted.mechanisms).items():
         x, variable = x.to(device), graph.variables[name]
         support = supports[name]
@@ -105,7 +127,10 @@ def read_evidence(
     values |= {name: x.to(device) for name, x in said.items()}
     mechanisms = {**fitted.mechanisms, **children}
     unseen = {word: count for word, count in unseen.items() if count}
-    return Evidence(table, values, mechanisms, supports | dict.fromkeys(children), unseen)
+    evidence = Evidence(table, values, mechanisms, supports | dict.fromkeys(children), unseen)
+    if unseen and unobserved == "error":
+        raise UnobservedError(f"the fit never observed {evidence._ignored}")
+    return evidence
 
 
 def draws_of(index: pd.Index, seed: int | None, num_samples: int) -> Draws:

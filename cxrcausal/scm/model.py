@@ -17,7 +17,6 @@ References:
 import logging
 from collections.abc import Callable, Mapping
 from os import PathLike
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
@@ -26,23 +25,26 @@ import torch
 from torch import Tensor
 
 from cxrcausal.device import resolve_device
-from cxrcausal.errors import GraphError, NotFittedError, UnobservedError, summarise
+from cxrcausal.errors import UnobservedError
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
-from cxrcausal.randomness import as_count, as_seed, fresh_seed, label_words
-from cxrcausal.scm.answer import counterfactual_table, remark_on, stacked
+from cxrcausal.randomness import as_count, as_seed, fresh_seed
 from cxrcausal.scm.completion import log_known
 from cxrcausal.scm.evidence import BATCH, Evidence, chunks, draws_of, read_evidence
 from cxrcausal.scm.exogenous import Exogenous
-from cxrcausal.scm.intervention import Do, Setting, resolve
-from cxrcausal.scm.learn import Fitted, Missing, learn
+from cxrcausal.scm.fitted import Fitted, HasFit
+from cxrcausal.scm.intervention import Do
+from cxrcausal.scm.learn import Missing, learn
 from cxrcausal.scm.likelihood import Likelihood
 from cxrcausal.scm.mechanism import Mechanism
-from cxrcausal.scm.posterior import Draws, fill_unknown
-from cxrcausal.scm.probability import cell_scores, counterfactual_law, law_columns
-from cxrcausal.scm.replacement import world_of
-from cxrcausal.scm.replay import abduct_noise, affected_by, draw_world, needed_for, replay
-from cxrcausal.scm.table import check_table, decode
+from cxrcausal.scm.probability import cell_scores
+from cxrcausal.scm.three_steps import (
+    abduct_rows,
+    counterfactual_rows,
+    law_of_rows,
+    new_patients,
+    predict_rows,
+)
 
 if TYPE_CHECKING:
     from cxrcausal.scm.fit import Coupling, Family
@@ -53,7 +55,7 @@ logger = logging.getLogger("cxrcausal")
 
 
 @final
-class FlowSCM:
+class FlowSCM(HasFit):
     """The flow SCM over a graph's metadata variables.
 
     Arguments:
@@ -112,36 +114,6 @@ class FlowSCM:
 
     # --- what it is ----------------------------------------------------------------------------
 
-    @property
-    def is_fitted(self) -> bool:
-        """Whether it has mechanisms."""
-        return self._fitted is not None
-
-    @property
-    def mechanisms(self) -> Mapping[str, Mechanism]:
-        """The fitted mechanisms by variable, causes before effects; read-only."""
-        return MappingProxyType(self._state.mechanisms)
-
-    @property
-    def observed(self) -> Mapping[str, tuple]:
-        """Levels (discrete) or range (continuous) that the fit saw; never observed: not a key."""
-        return MappingProxyType(self._state.observed)
-
-    @property
-    def policies(self) -> Mapping[str, Any]:
-        """How the fitted table was read, from `table.attrs["cxrcausal"]`."""
-        return MappingProxyType(self._state.policies)
-
-    @property
-    def data_fingerprint(self) -> str | None:
-        """16 hex digits of a SHA-256 of the fitted rows, whatever their order."""
-        return self._state.data_fingerprint
-
-    @property
-    def device(self) -> torch.device:
-        """Where the mechanisms are."""
-        return next(iter(self._state.mechanisms.values())).device
-
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Returns the arguments that make an unfitted copy, as scikit-learn's `clone` expects."""
         return {
@@ -161,16 +133,6 @@ class FlowSCM:
         for mechanism in self._state.mechanisms.values():
             mechanism.to(place)
         return self
-
-    def __repr__(self) -> str:
-        if self._fitted is None:
-            return f"FlowSCM({self.graph.name!r}, not fitted)"
-        unseen = [name for name in self.graph.variables if name not in self._fitted.mechanisms]
-        return (
-            f"FlowSCM({self.graph.name!r}, {len(self._fitted.mechanisms)} mechanisms"
-            + (f", never observed: {', '.join(unseen)}" if unseen else "")
-            + ")"
-        )
 
     # --- fitting -------------------------------------------------------------------------------
 
@@ -248,7 +210,8 @@ class FlowSCM:
             log_known(known.mechanisms, known.supports, *known.part(chunk))
             for chunk in chunks(len(known.table), batch_size, "log_prob", progress)
         ]
-        return pd.Series(_joined(parts).cpu().numpy(), index=known.table.index, name="log_prob")
+        told = torch.cat(parts).cpu().numpy()
+        return pd.Series(told, index=known.table.index, name="log_prob")
 
     @torch.no_grad()
     def score(
@@ -291,18 +254,8 @@ class FlowSCM:
             OptionError: If `n` or the seed is not a whole number, or `n` is negative.
         """
         seed, n = fresh_seed() if seed is None else as_seed(seed), as_count(n, "n", least=0)
-        index = pd.RangeIndex(n)
-        draws = Draws(seed, label_words(index), 1)
-        noise, values = draw_world(self.mechanisms, draws, self.device)
-        everything = {
-            name: values.get(name, torch.full((n,), torch.nan)) for name in self.graph.variables
-        }
-        rows = decode(everything, self.graph, index)
-        known = {name: torch.ones(n, dtype=torch.bool, device=self.device) for name in values}
-        patients = Exogenous(
-            self.graph.fingerprint, self._state.fingerprint, rows, noise, values, known, seed
-        )
-        return self.predict(patients, do, clip=clip) if do else rows
+        patients = new_patients(self.graph, self._state, n, seed)
+        return self.predict(patients, do, clip=clip) if do else patients.rows
 
     @torch.no_grad()
     def abduct(
@@ -335,22 +288,9 @@ class FlowSCM:
             TableError: If rows are not usable, or unknown cells too many for their joint posterior.
         """
         known = self._read(rows, unobserved, likelihood)
-        table, values = known.table, known.values
-        draws = draws_of(table.index, seed, num_samples)
-        parts = []
-        for chunk in chunks(len(table), batch_size // draws.num_samples, "abduct", progress):
-            some, (part, index) = draws.part(*chunk), known.part(chunk)
-            filled = fill_unknown(known.mechanisms, known.supports, part, some, index)
-            parts.append((filled, abduct_noise(self.mechanisms, filled, some, self.mechanisms)))
-        return Exogenous(
-            self.graph.fingerprint,
-            self._state.fingerprint,
-            table,
-            {name: _joined([noise[name] for _, noise in parts]) for name in self.mechanisms},
-            {name: _joined([filled[name] for filled, _ in parts]) for name in self.mechanisms},
-            {name: ~values[name].isnan() for name in self.mechanisms},
-            draws.seed,
-            draws.num_samples,
+        draws = draws_of(known.table.index, seed, num_samples)
+        return abduct_rows(
+            self.graph, self._state, known, draws, batch_size=batch_size, progress=progress
         )
 
     @torch.no_grad()
@@ -386,48 +326,17 @@ class FlowSCM:
             InterventionError: If `do` cannot be set, see `intervention.resolve`.
             GraphError: If the noise belongs to another graph, or to another fit.
         """
-        if noise.fingerprint != self.graph.fingerprint:
-            raise GraphError(
-                f"the noise was abducted under a graph with fingerprint {noise.fingerprint}; this "
-                f"SCM's graph {self.graph.name!r} has {self.graph.fingerprint}"
-            )
-        if noise.fit != self._state.fingerprint:
-            raise GraphError(
-                f"the noise was abducted under another fit, with fingerprint {noise.fit}; this "
-                f"SCM's mechanisms have {self._state.fingerprint}. Abduct the rows with this SCM"
-            )
-        rows = check_table(noise.rows, self.graph, self.mechanisms, what="the noise's rows")
-        samples, n = noise.num_samples, len(rows)
-        by_label = rows.index if rows.index.is_unique else pd.RangeIndex(n)
-        draws = Draws(noise.seed, label_words(by_label), samples)
-        settings = self._resolve(do, rows, draws, clip=clip)
-        facts = {
-            name: torch.where(
-                noise.known[name], noise.values[name][:: noise.num_samples], torch.nan
-            )
-            for name in settings
-        }
-        stopped = remark_on(settings, facts, rows, self._state)
-        parts = []
-        for chunk in chunks(n, batch_size // samples, "predict", progress):
-            piece = slice(chunk.start * samples, chunk.stop * samples)
-            parts.append(
-                replay(
-                    self.mechanisms,
-                    {name: x[piece].to(self.device) for name, x in noise.values.items()},
-                    {name: u[piece].to(self.device) for name, u in noise.noise.items()},
-                    {name: setting.take(chunk.rows) for name, setting in settings.items()},
-                    rows.index[chunk.rows],
-                    keep=keep,
-                )
-            )
-        affected = affected_by(self.mechanisms, settings)
-        shown = set(self.mechanisms) if impute or not keep else {*settings, *affected}
-        star = {name: _joined([part[name] for part in parts]) for name in shown}
-        table = counterfactual_table(
-            rows, self.graph, samples, star, noise.known, settings, affected, impute=impute
+        return predict_rows(
+            self.graph,
+            self._state,
+            noise,
+            do,
+            impute=impute,
+            clip=clip,
+            keep=keep,
+            batch_size=batch_size,
+            progress=progress,
         )
-        return _recorded(table, stopped)
 
     @torch.no_grad()
     def counterfactual(
@@ -461,39 +370,18 @@ class FlowSCM:
             batch_size: How many rows times draws are worked on at once; the answer is the same.
             progress: Whether to show a progress bar; on a terminal only if None.
         """
-        seen = self._read(rows, unobserved, likelihood)
-        table, values = seen.table, seen.values
-        draws = draws_of(table.index, seed, num_samples)
-        settings = self._resolve(do, table, draws, clip=clip)
-        stopped = remark_on(settings, values, table, self._state)
-        affected = affected_by(self.mechanisms, settings)
-        world = world_of(self.mechanisms, settings)
-        needed = None if impute else needed_for(self.mechanisms, affected, world)
-        shown = set(self.mechanisms) if impute else {*settings, *affected}
-        parts = []
-        for chunk in chunks(
-            len(table), batch_size // draws.num_samples, "counterfactual", progress
-        ):
-            some, (part, index) = draws.part(*chunk), seen.part(chunk)
-            filled = fill_unknown(seen.mechanisms, seen.supports, part, some, index, needed)
-            noise = abduct_noise(self.mechanisms, filled, some, affected)
-            here = {name: setting.take(chunk.rows) for name, setting in settings.items()}
-            star = replay(self.mechanisms, filled, noise, here, index)
-            some_table, known = table.iloc[chunk.rows], {v: ~part[v].isnan() for v in shown}
-            star = {name: star[name] for name in shown}
-            parts.append(
-                counterfactual_table(
-                    some_table,
-                    self.graph,
-                    draws.num_samples,
-                    star,
-                    known,
-                    here,
-                    affected,
-                    impute=impute,
-                )
-            )  # a table is an eighth of its values: the work takes the same memory for any rows
-        return _recorded(stacked(parts, table.attrs), stopped)
+        known = self._read(rows, unobserved, likelihood)
+        return counterfactual_rows(
+            self.graph,
+            self._state,
+            known,
+            do,
+            draws_of(known.table.index, seed, num_samples),
+            impute=impute,
+            clip=clip,
+            batch_size=batch_size,
+            progress=progress,
+        )
 
     @torch.no_grad()
     def counterfactual_probability(
@@ -539,28 +427,9 @@ class FlowSCM:
                 f"{of!r} was never observed in the fit, so nothing can be said of it; observed: "
                 f"{', '.join(self.mechanisms)}"
             )
-        seen = self._read(rows, unobserved, likelihood)
-        table, values = seen.table, seen.values
-        draws = draws_of(table.index, seed, num_samples)
-        settings = self._resolve(do, table, draws, clip=clip)
-        remark_on(settings, values, table, self._state)
-        if of not in {*settings, *affected_by(self.mechanisms, settings)} and settings:
-            logger.warning(
-                "%r does not descend from %s: its counterfactual law is its factual one",
-                of,
-                summarise(settings),
-            )
-        law, error, exact = counterfactual_law(
-            seen.mechanisms, seen.supports, values, settings, of, table.index, draws
-        )
-        result = pd.DataFrame(
-            law.cpu().numpy(),
-            index=table.index,
-            columns=law_columns(self.mechanisms[of], of),
-        )
-        result.attrs["standard_error"] = error
-        result.attrs["exact"] = exact
-        return result
+        known = self._read(rows, unobserved, likelihood)
+        draws = draws_of(known.table.index, seed, num_samples)
+        return law_of_rows(self.graph, self._state, known, do, of, draws, clip=clip)
 
     # --- keeping -------------------------------------------------------------------------------
 
@@ -597,61 +466,16 @@ class FlowSCM:
 
     # --- helpers -------------------------------------------------------------------------------
 
-    @property
-    def _state(self) -> Fitted:
-        if self._fitted is None:
-            raise NotFittedError(
-                f"this FlowSCM of graph {self.graph.name!r} is not fitted; call fit(table), or "
-                f"FlowSCM.load(folder)"
-            )
-        return self._fitted
-
-    def _say_once(self, key: str, message: str, *words: object) -> None:
-        if key not in self._said:
-            self._said.add(key)
-            logger.warning(message, *words)
-
-    def _resolve(
-        self, do: Do | None, rows: pd.DataFrame, draws: Draws, *, clip: bool
-    ) -> dict[str, Setting]:
-        """Returns what each intervened variable is set to in these rows, checked."""
-        return resolve(
-            do, rows, self.graph, self.observed,
-            clip=clip, draws=draws, mechanisms=self.mechanisms,
-        )  # fmt: skip
-
     def _read(
         self,
         rows: pd.DataFrame,
         unobserved: Literal["ignore", "error"],
         likelihood: Likelihood | None = None,
     ) -> Evidence:
-        """Returns what is known of the rows, what the fit never saw of it being unknown."""
-        known = read_evidence(rows, self.graph, self._state, self.device, likelihood)
-        if known.unseen:
-            words = ", ".join(f"{word} ({count} rows)" for word, count in known.unseen.items())
-            if unobserved == "error":
-                raise UnobservedError(f"the fit never observed {words}")
-            self._say_once(
-                f"unseen {sorted(known.unseen)}",
-                "evidence that the fit never observed is ignored: %s",
-                words,
-            )
-        if any(bool(known.values[v].isnan().any()) for v in self.mechanisms):
-            self._say_once(
-                "missing",
-                "unknown cells are drawn or summed out given the known ones, assuming that they are "
-                "missing at random; radiographs are not used as evidence for them",
-            )
+        """Returns what is known of the rows, saying once what is ignored and what is assumed."""
+        known = read_evidence(rows, self.graph, self._state, likelihood, unobserved)
+        for topic, words in known.remarks(self.mechanisms):
+            if topic not in self._said:
+                self._said.add(topic)
+                logger.warning(words)
         return known
-
-
-def _recorded(table: pd.DataFrame, stopped: dict[str, int]) -> pd.DataFrame:
-    """Returns the table with a record of what was stopped at the bounds."""
-    if stopped:
-        table.attrs["clipped"] = stopped
-    return table
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -4,7 +4,7 @@ References:
     | Causality, section 7.1 (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import pandas as pd
 import torch
@@ -33,11 +33,19 @@ def draw_world(
     return noise, values
 
 
-def affected_by(mechanisms: Mechanisms, settings: Mapping[str, Setting]) -> tuple[str, ...]:
+def affected_by(
+    mechanisms: Mechanisms, settings: Mapping[str, Setting] | Collection[str]
+) -> tuple[str, ...]:
     """Returns whose values have to be predicted anew, causes before effects.
 
     That is what depends on the variables that are set, and those whose mechanism is replaced.
+
+    Arguments:
+        mechanisms: The fitted mechanisms.
+        settings: What is set; names alone where no mechanism is replaced.
     """
+    if not isinstance(settings, Mapping):
+        settings = {name: Setting(mechanisms[name].variable) for name in settings}
     affected, moved = [], set(settings)
     for name, mechanism in world_of(mechanisms, settings).items():
         if name in settings:

@@ -18,7 +18,7 @@ NAMES = list(SCM.mechanisms)
 def patterns_of(*known):
     """Patterns of rows that know some cells each, and the rows' values."""
     rows = pd.concat([table_of(SCM, some) for some in known], ignore_index=True)
-    seen = read_evidence(rows, SCM.graph, SCM._fitted, torch.device("cpu"))
+    seen = read_evidence(rows, SCM.graph, SCM._fitted)
     patterns = Patterns.of(seen.values, np.arange(len(rows)), rows.index)
     return patterns, seen
 
