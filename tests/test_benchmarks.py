@@ -10,6 +10,8 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = {
     "metadata_likelihood": ["--graphs", "cxr19", "--fits", "NIH", "--patients", "1500"],
+    "million_rows": ["--rows", "300", "--batches", "64", "7"],
+    "missing_data": ["--rows", "200", "--patients", "200", "--graphs", "cxr19", "--threads", "1"],
     "scm_speed": ["--rows", "200", "--rounds", "1"],
     "training_speed": ["--batch-size", "2", "--steps", "1", "--rounds", "1"],
     "solver_choice": ["--model", "cxr19-tiny", "--films", "2"],
@@ -19,7 +21,7 @@ SMALL = {
 def run(name: str, data: Path, folder: Path) -> str:
     """Runs a benchmark as a reader would; returns what it printed."""
     command = [sys.executable, BENCHMARKS / f"{name}.py", *SMALL[name]]
-    if name != "training_speed":
+    if name not in ("million_rows", "training_speed"):
         command += ["--data", data]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, timeout=600
@@ -37,6 +39,28 @@ def test_likelihood_is_told_beside_every_peer(synthetic_data, tmp_path):
     assert {"age", "no_finding", "all others", "whole row"} <= set(groups)
     assert "logistic" in printed
     assert "trees" in printed
+
+
+def test_missing_data_is_fitted_both_ways(synthetic_data, tmp_path):
+    """Both kinds of gaps, each fit scored on the same rows; the report on disk is what is printed."""
+    printed = run("missing_data", synthetic_data, tmp_path)
+    report = json.loads((tmp_path / "missing_data.json").read_text())
+    at_random, pooled, everything = (part["lines"] for part in report["parts"])
+    assert [line["test"] for line in at_random] == 2 * ["complete", "30 % removed"]
+    assert [line["test"] for line in pooled] == ["NIH", "CheXpert"]
+    for line in at_random + pooled:
+        assert line["gain"] == pytest.approx(line["em"] - line["available"])
+        assert line["standard_error"] > 0
+    assert everything[0]["peak_gib"] > 0
+    assert (tmp_path / "missing_data.md").read_text() in printed
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_many_rows_have_one_answer_by_any_chunk(synthetic_data, tmp_path):
+    run("million_rows", synthetic_data, tmp_path)
+    report = json.loads((tmp_path / "million_rows.json").read_text())
+    assert report["same_answer"]
+    assert [line["rows"] for line in report["lines"]] == [30, 300, 300]
 
 
 def test_scm_speed_checks_what_it_times(synthetic_data, tmp_path):
