@@ -9,7 +9,7 @@ posterior probability
 
 Completions that agree in a variable and its parents are one *cell* of that mechanism. The cells are
 found once; what changes from one iteration to the next is a table lookup and a sum. A row with too
-many completions to keep is represented by draws from the same joint posterior: of its completions
+many completions to keep is represented by draws from the same joint posterior: stratified ones of its completions
 where these can be listed, else by elimination (`posterior.fill_unknown`).
 
 References:
@@ -170,7 +170,7 @@ class ExpectationStep:
         supports: Supports,
         patterns: Patterns,
         seed: int,
-        num_samples: int = 16,
+        num_samples: int = 32,
     ) -> None:
         self.supports, self.patterns = supports, patterns
         self.seed, self.num_samples = seed, num_samples
@@ -259,7 +259,8 @@ class ExpectationStep:
         starts = torch.cat((ends.new_zeros(1), ends[:-1]))
         words = label_words(self.patterns.index[rows.numpy()]).repeat(self.num_samples)
         draw = np.tile(np.arange(self.num_samples), len(rows))
-        u = uniform(self.seed, words, "completion", draw).reshape(len(rows), self.num_samples)
+        u = uniform(self.seed, words, "completion", draw)  # one in each stratum of the posterior
+        u = (torch.from_numpy(draw)[:, None] + u).reshape(len(rows), -1) / self.num_samples
         wanted = starts[:, None] + u * (ends - starts)[:, None]
         chosen = torch.searchsorted(reached, wanted).minimum(last[:, None]).flatten()
         return {name: x[chosen] for name, x in values.items()}

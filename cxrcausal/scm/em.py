@@ -65,7 +65,7 @@ def maximise_evidence(
     index: pd.Index,
     *,
     seed: int = 0,
-    num_samples: int = 16,
+    num_samples: int = 32,
     progress: bool | None = None,
 ) -> dict[str, Mechanism]:
     """Returns mechanisms of higher likelihood of what is known, from where the given ones stand.
