@@ -8,7 +8,10 @@ generalised EM, since a mechanism takes a few steps of L-BFGS from where it stan
 the fit to the known rows and ends where the log-probability of patients that were set aside no
 longer rises; the last iterations then count all patients.
 
-Cells are assumed to be missing at random given the known ones.
+Cells are assumed to be missing at random given the known ones. What EM raises is the likelihood of
+what is known, under the whole graph: where the graph is wrong, unknown cells are expected wrongly too.
+If cells are removed completely at random, the rows where a variable and its parents are known ask
+less of the graph, and with many rows they can predict complete rows better.
 
 References:
     | Maximum Likelihood from Incomplete Data via the EM Algorithm
