@@ -73,7 +73,7 @@ def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared
     table = (tmp_path / "readme.md").read_text()
     assert table == script.readme_table(written) + "\n"
     assert (
-        "| the other sex: crossed the judge's threshold, none; nested 1.5; nested 2.5 | ≥ .79 | 0.00 ["
+        "| sex: crossed the judge's threshold | ≥ .79 | 0.00 ["
         in table
     )
     for name in ("counterfactuals_nested", "guidance_sex", "samples", "nearest_training_films"):
