@@ -5,7 +5,7 @@ from cxrcausal.data import read_image, read_table
 from cxrcausal.graph import CausalGraph, Variable, list_graphs, load_graph
 from cxrcausal.image import Guidance, RectifiedFlow, list_recipes, load_recipe
 from cxrcausal.pretrained import list_pretrained, load_pretrained
-from cxrcausal.scm import Exogenous, FlowSCM, healthy, scale, shift
+from cxrcausal.scm import Exogenous, FlowSCM, Replace, healthy, scale, shift
 from cxrcausal.version import __version__, show_versions
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Exogenous",
     "shift",
     "scale",
+    "Replace",
     "healthy",
     "RectifiedFlow",
     "Guidance",

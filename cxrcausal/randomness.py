@@ -24,7 +24,7 @@ from torch import Tensor
 
 from cxrcausal.errors import OptionError, TableError, summarise
 
-__all__ = ["as_seed", "fresh_seed", "label_words", "normal", "uniform"]
+__all__ = ["as_count", "as_seed", "fresh_seed", "label_words", "normal", "uniform"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -47,6 +47,21 @@ def as_seed(seed: object) -> int:
         return operator.index(seed)  # type: ignore[arg-type]
     except TypeError as error:
         raise OptionError(f"a seed is a whole number; found {seed!r}") from error
+
+
+def as_count(number: object, what: str, *, least: int) -> int:
+    """Returns a number of patients or draws as Python's own integer.
+
+    Raises:
+        OptionError: If it is not a whole number, or below the least that is allowed.
+    """
+    try:
+        count = operator.index(number)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise OptionError(f"{what} is a whole number; found {number!r}") from error
+    if count < least:
+        raise OptionError(f"{what} is at least {least}; found {count}")
+    return count
 
 
 def label_words(index: pd.Index, *, unique: bool = True) -> np.ndarray:

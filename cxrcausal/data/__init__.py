@@ -1,7 +1,15 @@
 """What was seen: tables of patients and radiographs, from their sources into one form."""
 
+from cxrcausal.data.label import soft_evidence
 from cxrcausal.data.radiograph import read_image, read_images
 from cxrcausal.data.split import patient_fraction, split_by_patient
 from cxrcausal.data.table import read_table
 
-__all__ = ["patient_fraction", "read_image", "read_images", "read_table", "split_by_patient"]
+__all__ = [
+    "patient_fraction",
+    "read_image",
+    "read_images",
+    "read_table",
+    "soft_evidence",
+    "split_by_patient",
+]

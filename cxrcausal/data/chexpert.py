@@ -20,6 +20,8 @@ from cxrcausal.data.label import (
     Columns,
     Policies,
     column,
+    likelihood_column,
+    mention_ratio,
     no_finding_conflicts,
     numbers,
     text,
@@ -59,11 +61,15 @@ def read_chexpert(frame: pd.DataFrame, policies: Policies, notes: dict[str, int]
         "view": _views(frame, notes),
     }
     words: dict[float, str | None] = {1.0: "positive", 0.0: "negative"}
-    words[-1.0] = None if policies.uncertain == "unknown" else policies.uncertain
+    decided = policies.uncertain in ("negative", "positive")
+    words[-1.0] = policies.uncertain if decided else None
     for theirs, ours in FINDINGS.items():
         silent = policies.not_mentioned == "negative" or ours == "no_finding"
         label = numbers(column(frame, theirs, "chexpert"))
         columns[ours] = translate(label, words, empty="negative" if silent else None)
+        if policies.uncertain == "likelihood" and (label == -1).any():
+            said = pd.Series(mention_ratio(label), index=frame.index).where(label == -1)
+            columns[likelihood_column(ours)] = said
     notes |= no_finding_conflicts(columns)
     return columns
 

@@ -19,9 +19,12 @@ __all__ = [
     "Columns",
     "Policies",
     "column",
+    "likelihood_column",
     "levels",
+    "mention_ratio",
     "no_finding_conflicts",
     "numbers",
+    "soft_evidence",
     "text",
     "translate",
 ]
@@ -51,7 +54,7 @@ FINDINGS: Mapping[str, str] = {
 """From CheXpert's name of a finding (Irvin et al. 2019, Table 1) to the graph's."""
 
 NotMentioned = Literal["negative", "unknown"]
-Uncertain = Literal["unknown", "negative", "positive"]
+Uncertain = Literal["unknown", "negative", "positive", "likelihood"]
 
 
 @final
@@ -61,7 +64,9 @@ class Policies:
 
     Arguments:
         not_mentioned: What a finding that the report does not mention is.
-        uncertain: What a finding that the report calls uncertain is.
+        uncertain: What a finding that the report calls uncertain is. Under `likelihood` it is
+            unknown, and a column beside it says how many times likelier that word is if the
+            finding is there (`soft_evidence`).
     """
 
     not_mentioned: NotMentioned = "negative"
@@ -75,6 +80,11 @@ class Policies:
                     f"policy {name}={found!r} is not known{nearest(found, get_args(allowed)) or '.'} "
                     f"Allowed: {summarise(get_args(allowed))}"
                 )
+        if self.uncertain == "likelihood" and self.not_mentioned != "negative":
+            raise TableError(
+                "policy uncertain='likelihood' compares what is mentioned with silence, so it needs "
+                f"not_mentioned='negative'; found {self.not_mentioned!r}"
+            )
 
     def as_dict(self) -> dict[str, str]:
         """Returns the policies by name, as a fit records them."""
@@ -153,6 +163,45 @@ def levels(codes: np.ndarray, found: Sequence[str | None], like: pd.Series) -> p
     position = np.array([-1 if f is None else distinct.index(f) for f in found], np.int64)
     data = pd.Categorical.from_codes(position[codes], categories=distinct)
     return pd.Series(data, index=like.index, name=like.name)
+
+
+def likelihood_column(name: str) -> str:
+    """Returns the name of the column that holds soft evidence on a variable."""
+    return f"{name}: likelihood"
+
+
+def mention_ratio(label: pd.Series) -> float:
+    r"""Returns how many times likelier a finding is mentioned at all if it is there.
+
+    To call a finding uncertain is to mention it without saying which. Where silence is read as
+    negative, every finding that is there is mentioned, and of those that are not the share that is
+    denied in words, so that the ratio is
+
+    .. math:: \lambda = 1 / p(\text{mentioned} \mid \text{negative})
+        = (n_\text{denied} + n_\text{silent}) / n_\text{denied}.
+
+    Arguments:
+        label: 1 where it is there, 0 where denied, -1 where uncertain, NaN where not mentioned
+            (rows,). Half a row is added to the denied.
+    """
+    denied, silent = int((label == 0).sum()) + 0.5, int(label.isna().sum())
+    return (denied + silent) / denied
+
+
+def soft_evidence(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Returns the soft evidence of a table that was read with ``uncertain="likelihood"``.
+
+    Returns:
+        For each variable of which something was written, how many times likelier that is under its
+        second level than under its first (rows,), NaN where nothing was; what `FlowSCM` takes as
+        `likelihood`.
+    """
+    suffix = likelihood_column("")
+    return {
+        str(name).removesuffix(suffix): table[name]
+        for name in table.columns
+        if str(name).endswith(suffix)
+    }
 
 
 def no_finding_conflicts(columns: Columns) -> dict[str, int]:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from cxrcausal.data.chexpert import read_chexpert
 from cxrcausal.data.films import read_films
-from cxrcausal.data.label import Columns, Policies, column, text
+from cxrcausal.data.label import Columns, Policies, Uncertain, column, likelihood_column, text
 from cxrcausal.data.nih import read_nih
 from cxrcausal.errors import TableError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
@@ -41,7 +41,7 @@ def read_table(
     graph: str | os.PathLike | CausalGraph = "cxr19",
     *,
     not_mentioned: Literal["negative", "unknown"] = "negative",
-    uncertain: Literal["unknown", "negative", "positive"] = "unknown",
+    uncertain: Uncertain = "unknown",
     images: str | os.PathLike | None = None,
     keep: str | Sequence[str] = (),
 ) -> pd.DataFrame:
@@ -58,7 +58,8 @@ def read_table(
             read as unknown, nearly all that is left of CheXpert's support devices is positive.
         uncertain: What a finding that the report calls uncertain is (CheXpert; NIH has none). Both
             policies are for report labels: `films` and `graph` come with the labels already
-            decided.
+            decided. Under `likelihood` it is unknown, and further columns hold what the word
+            says all the same, see `soft_evidence`.
         images: The folder that image names are relative to; for `films` the list's own if left
             out.
         keep: Further columns of the source, one or several, to carry along under their own names.
@@ -184,6 +185,9 @@ def _assemble(
     for name in ("patient_id", "image"):
         if name in columns:
             table[name] = columns[name]
+    for name, said in columns.items():
+        if name in map(likelihood_column, graph.variables):
+            table[name] = said
     for name in keep:
         if name in table.columns:
             raise TableError(f"cannot keep {name!r}: the result already has a column of that name")

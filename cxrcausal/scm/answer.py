@@ -1,4 +1,4 @@
-"""From the rows that a user gives to values, and from the values of another world back to a table."""
+"""From the values of another world back to a table, with remarks on what was asked of it."""
 
 import logging
 from collections.abc import Mapping
@@ -10,86 +10,107 @@ from torch import Tensor
 
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.exogenous import sample_index
-from cxrcausal.scm.intervention import Observed, Setting
+from cxrcausal.scm.intervention import Setting
 from cxrcausal.scm.learn import Fitted
 from cxrcausal.scm.network import Values
-from cxrcausal.scm.table import check_table, column, encode
+from cxrcausal.scm.table import column, encode
 
-__all__ = ["counterfactual_table", "read_evidence", "remark_on"]
+__all__ = ["counterfactual_table", "remark_on", "stacked"]
 
 logger = logging.getLogger("cxrcausal")
 
 
-def read_evidence(
-    rows: pd.DataFrame, graph: CausalGraph, fitted: Fitted, device: torch.device
-) -> tuple[pd.DataFrame, dict[str, Tensor], dict[str, int]]:
-    """Returns the rows in canonical form, their values, and what the fit never saw of them.
-
-    Arguments:
-        rows: The rows as the user gives them.
-        graph: The graph.
-        fitted: The fit; what it never observed (a variable, or a level of one) reads as unknown.
-        device: Where the values shall be.
-
-    Returns:
-        The canonical table; values (rows,) of the observed variables, NaN where unknown; and how
-        many rows hold evidence that the fit never observed, by variable or `variable=level`.
-
-    Raises:
-        TableError: If a column is missing or a value is not allowed.
-    """
-    table = check_table(rows, graph, columns=fitted.mechanisms)
-    attrs, table.attrs = table.attrs, {}  # pandas copies them with every column that is looked at
-    unseen = {
-        name: int(table[name].notna().sum())
-        for name in graph.variables
-        if name not in fitted.mechanisms and name in table.columns
-    }
-    values, supports = {}, fitted.supports
-    for name, x in encode(table, graph, fitted.mechanisms).items():
-        x, variable = x.to(device), graph.variables[name]
-        support = supports[name]
-        if support is not None and len(support) < len(variable.levels):
-            foreign = ~torch.isin(x, support) & ~x.isnan()
-            for level in x[foreign].unique():
-                unseen[f"{name}={variable.levels[int(level)]}"] = int((x == level).sum())
-            x = torch.where(foreign, torch.nan, x)
-        values[name] = x
-    table.attrs = attrs
-    return table, values, {word: count for word, count in unseen.items() if count}
-
-
 def remark_on(
-    settings: Mapping[str, Setting], values: Values, observed: Observed
+    settings: Mapping[str, Setting], values: Values, rows: pd.DataFrame, fitted: Fitted
 ) -> dict[str, int]:
-    """Warns where a continuous variable is set to what the fit never saw.
+    """Warns, once for all, where variables are set to what the fit never saw.
+
+    That is a number outside the range that was observed, or a value that was observed, but never in
+    the row's own source (the level of a context, as it is or as it is set).
 
     Arguments:
         settings: What is set.
         values: The factual values (rows,), NaN where unknown.
-        observed: What the fit has seen.
+        rows: The factual rows, canonical.
+        fitted: What the fit has seen.
 
     Returns:
         In how many rows each variable stops at its bounds, where it does.
     """
     stopped = {}
+    beyond = []
     for name, setting in settings.items():
-        if setting.variable.is_discrete:
+        if setting.mechanism is not None:
             continue
-        low, high = observed[name]
         wanted = setting.wanted(values[name])
-        beyond = int(((wanted < low) | (wanted > high)).sum())
-        if beyond:
-            logger.warning(
-                "do sets %r in %d row(s) outside what the fit observed, %g to %g: its effects "
-                "there are extrapolated",
-                name,
-                beyond,
-                low,
-                high,
-            )
-        stopped[name] = setting.stopped(values[name])
+        outside = torch.zeros_like(wanted, dtype=torch.bool)
+        if not setting.variable.is_discrete:
+            low, high = fitted.observed[name]
+            outside = (wanted < low) | (wanted > high)
+            count = int(outside.reshape(len(rows), -1).any(-1).sum())
+            if count:
+                beyond.append(
+                    f"{name!r} in {count} row(s) outside what the fit observed, {low:g} to {high:g}"
+                )
+            stopped[name] = setting.stopped(values[name])
+        beyond += _unmet_in_context(settings, name, wanted, outside, rows, fitted)
+    if beyond:
+        logger.warning(
+            "do leaves the observed support, and effects there are extrapolated: it sets %s",
+            "; ".join(beyond),
+        )
     return {name: count for name, count in stopped.items() if count}
+
+
+def _unmet_in_context(
+    settings: Mapping[str, Setting],
+    name: str,
+    wanted: Tensor,
+    outside: Tensor,
+    rows: pd.DataFrame,
+    fitted: Fitted,
+) -> list[str]:
+    """Returns which values (rows, ...) are set in a context in which the fit never saw them."""
+    unmet = []
+    for context, by_level in fitted.observed_by.items():
+        if context == name or context not in rows.columns:
+            continue
+        variable = settings[name].variable
+        for level, seen in by_level.items():
+            here = _in_context(settings, context, level, rows)
+            count = int(here.sum())
+            if not count:
+                continue
+            some, known = wanted[here].reshape(count, -1), seen.get(name, ())
+            inside = ~outside[here].reshape(some.shape) & ~some.isnan()
+            if not variable.is_discrete:
+                low, high = known or (np.inf, -np.inf)
+                count = int((inside & ((some < low) | (some > high))).any(1).sum())
+                if count:
+                    span = (
+                        f"outside its {low:g} to {high:g}" if known else "which it never records"
+                    )
+                    unmet.append(f"{name!r} in {count} row(s) of {context}={level}, {span}")
+                continue
+            for code in some[inside].unique():
+                word = variable.levels[int(code)]
+                if word not in known:
+                    count = int((some == code).any(1).sum())
+                    unmet.append(
+                        f"{name}={word} in {count} row(s) of {context}={level}, where the fit "
+                        f"never saw it"
+                    )
+    return unmet
+
+
+def _in_context(
+    settings: Mapping[str, Setting], context: str, level: str, rows: pd.DataFrame
+) -> Tensor:
+    """Returns which rows (rows,) have a level of a context in the world that is set."""
+    setting = settings.get(context)
+    if setting is None or setting.values is None or setting.is_drawn:
+        return torch.from_numpy((rows[context] == level).to_numpy(bool, copy=True))
+    return setting.values.cpu() == setting.variable.levels.index(level)
 
 
 def counterfactual_table(
@@ -133,3 +154,13 @@ def counterfactual_table(
         result.index = sample_index(rows.index, samples)
     result.attrs = dict(rows.attrs)
     return result
+
+
+def stacked(parts: list[pd.DataFrame], attrs: dict) -> pd.DataFrame:
+    """Returns the tables of consecutive rows as one, with the given attributes."""
+    if len(parts) > 1:
+        for part in parts:
+            part.attrs = {}  # pandas compares them, one by one
+        parts = [pd.concat(parts)]
+    parts[0].attrs = dict(attrs)
+    return parts[0]

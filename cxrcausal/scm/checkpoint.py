@@ -70,6 +70,13 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
         "hidden": list(scm.hidden),
         "policies": dict(scm.policies),
         "observed": {name: list(seen) for name, seen in scm.observed.items()},
+        "observed_by": {
+            context: {
+                level: {name: list(seen) for name, seen in variables.items()}
+                for level, variables in levels.items()
+            }
+            for context, levels in scm._state.observed_by.items()
+        },
         "mechanisms": described,
         "versions": package_versions(),
     }
@@ -135,8 +142,10 @@ def load_scm(
         raise CheckpointError(f"{file}: key 'observed.{left[0]}' belongs to no mechanism")
     policies = _key(file, description, "policies", dict)
     fingerprint = _key(file, description, "data_fingerprint", str | None)
+    description.setdefault("observed_by", {})  # folders from before it was recorded have none
+    seen_by = _key(file, description, "observed_by", dict)
     try:
-        scm._fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint)
+        scm._fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint, seen_by)
     except GraphError as error:
         raise CheckpointError(f"{file}: the mechanisms do not fit the graph: {error}") from error
     return scm

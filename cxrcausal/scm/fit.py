@@ -45,6 +45,7 @@ __all__ = [
     "Family",
     "check_options",
     "fit_mechanism",
+    "improve_mechanism",
     "resolve_family",
 ]
 
@@ -170,6 +171,48 @@ def fit_mechanism(
     return mechanism.eval().requires_grad_(False)
 
 
+def improve_mechanism(
+    mechanism: Mechanism,
+    x: Tensor,
+    pa: Mapping[str, Tensor],
+    weights: Tensor,
+    possible: Tensor | None = None,
+    iterations: int = _ITERATIONS,
+) -> None:
+    """Raises the likelihood of weighted cells from where a fitted mechanism stands, in place.
+
+    Arguments:
+        mechanism: A mechanism that `fit_mechanism` returned.
+        x: Values of its variable (cells,), all known.
+        pa: Values of its parents (cells,) by name.
+        weights: How often each cell counts (cells,); expected counts need not be whole numbers.
+        possible: The values that the fit has seen of the variable, those of other patients
+            included; no other is to be drawn. All if None.
+        iterations: The most iterations of L-BFGS. A maximum that is known in closed form (rates of
+            a definition, shares of a variable without parents) is taken at once.
+    """
+    if isinstance(mechanism, LogicMechanism):
+        mechanism.fit_rates(x, pa, weights)
+    elif isinstance(mechanism, IntervalMechanism) and not mechanism.parents:
+        index = mechanism.index(x)
+        counts = _counts(mechanism.source.levels, index, weights)
+        may = None if possible is None else torch.isin(mechanism.grid, possible.cpu())
+        mechanism.source.start_at(counts, may)
+    elif isinstance(mechanism, GumbelMechanism) and not mechanism.parents:
+        mechanism.start_at(_counts(mechanism.noise_size, x.to(torch.int64), weights))
+    elif isinstance(mechanism, FlowMechanism | IntervalMechanism | GumbelMechanism):
+        columns = mechanism.conditioner.features(pa).expand(len(x), -1)
+        effort = replace(_effort(mechanism), cells=_NETWORK.cells)
+        mechanism.requires_grad_(True)
+        _Descent(mechanism, x, columns, weights, effort, _generator(0, "")).run(iterations)
+        mechanism.requires_grad_(False)
+
+
+def _counts(levels: int, index: Tensor, weights: Tensor) -> Tensor:
+    """Returns how often each level (levels,) occurs."""
+    return torch.zeros(levels, dtype=torch.float64).index_add_(0, index, weights)
+
+
 def _build(
     variable: Variable,
     parents: tuple[Variable, ...],
@@ -185,7 +228,9 @@ def _build(
     """
     if variable.kind == "nominal" and coupling == "gumbel":
         mechanism = GumbelMechanism(variable, parents, hidden)
-        mechanism.start_at(cells.counts(mechanism.noise_size, cells.x.to(torch.int64)))
+        counts = cells.counts(mechanism.noise_size, cells.x.to(torch.int64))
+        elsewhere = (counts == 0) & torch.isin(mechanism.levels, x.cpu())
+        mechanism.start_at(torch.where(elsewhere, 0.5, counts))
         return mechanism
     levels = level_count(variable)
     if levels is None:
@@ -242,10 +287,7 @@ def _fit_by_stages(
     network = conditioner.network
     if mechanism.support is not None and not mechanism.parents:
         return  # it starts at its marginal, which is the maximum
-    effort = _NETWORK
-    if any(isinstance(module, MonotoneFlow) for module in mechanism.modules()):
-        by_kind = {"continuous": _FLOW if mechanism.support is None else _GRID_FLOW}
-        effort = by_kind.get(mechanism.variable.kind, _LEVEL_FLOW)
+    effort = _effort(mechanism)
     most = effort.linear
     if len(cells.x) > effort.cells:
         _log.info(
@@ -279,6 +321,14 @@ def _fit_by_stages(
         network.residual = residual
         descent = _Descent(mechanism, cells.x, columns, cells.total, effort, generator)
         descent.run(rounds * _ITERATIONS)
+
+
+def _effort(mechanism: _Conditioned) -> _Effort:
+    """Returns how much work a mechanism is worth."""
+    if not any(isinstance(module, MonotoneFlow) for module in mechanism.modules()):
+        return _NETWORK
+    by_kind = {"continuous": _FLOW if mechanism.support is None else _GRID_FLOW}
+    return by_kind.get(mechanism.variable.kind, _LEVEL_FLOW)
 
 
 @torch.no_grad()

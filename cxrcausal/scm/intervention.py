@@ -1,10 +1,11 @@
 """Interventions as values: what `do` sets each variable to, in every row.
 
 A variable may be set to a level or number, to one value per row (an array, or a Series aligned on
-the row labels), to its own factual value moved by `shift` or `scale`, or to what a function says
-of the factual rows. `resolve` understands all of them, refuses what cannot be set, and leaves one
-`Setting` per variable. Only `shift` and `scale` still wait for the factual value, since that may
-be unknown and is then drawn first.
+the row labels), to its own factual value moved by `shift` or `scale`, to what a function says of
+the factual rows, or by chance (`chance`); or its mechanism is replaced by another one, which then
+answers to the same noise. `resolve` understands all of them, refuses what cannot be set, and leaves
+one `Setting` per variable. `shift` and `scale` still wait for the factual value, since that may be
+unknown and is then drawn first; a replaced mechanism waits for its parents.
 """
 
 import dataclasses
@@ -21,13 +22,31 @@ from torch import Tensor
 from cxrcausal.errors import InterventionError, UnobservedError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
+from cxrcausal.randomness import label_words
+from cxrcausal.scm.chance import draw_values, is_law
 from cxrcausal.scm.logic import definition_parts
+from cxrcausal.scm.mechanism import Mechanism
+from cxrcausal.scm.network import Mechanisms
+from cxrcausal.scm.posterior import Draws
+from cxrcausal.scm.replacement import Replace, check_replacement, world_of
 from cxrcausal.scm.table import allowed_values, as_numbers, normalise, plain
 
-__all__ = ["Do", "Observed", "Scale", "Setting", "Shift", "healthy", "resolve", "scale", "shift"]
+__all__ = [
+    "Do",
+    "Observed",
+    "Replace",
+    "Scale",
+    "Setting",
+    "Shift",
+    "healthy",
+    "resolve",
+    "scale",
+    "shift",
+]
 
 Do = Mapping[str, Any]
-"""What is set: variable to level, number, array, Series, `Shift`, `Scale`, function of rows."""
+"""What is set: variable to level, number, array, Series, `Shift`, `Scale`, function of rows, mapping
+from value to probability, `torch.distributions` object, or `Replace`."""
 
 Observed = Mapping[str, tuple[str, ...] | tuple[float, float]]
 """What a fit has seen: the levels of a discrete variable, the range of a continuous one. A
@@ -97,11 +116,14 @@ class Setting:
 
     Arguments:
         variable: The variable that is set.
-        values: One value per row (rows,), within bounds; None if relative to the factual value.
+        values: One value per row (rows,), or per row and draw (rows, draws), within bounds; None if
+            relative to the factual value.
         factor: What the factual value is multiplied by.
         offset: What is added, in the variable's unit.
         clip: Whether to stop at the bounds instead of refusing to leave them.
         clipped: In how many rows `values` were stopped at the bounds.
+        law: Where the values were drawn from a short list, its values (k,) and log-probabilities.
+        mechanism: What takes the place of the variable's own mechanism; nothing is set then.
     """
 
     variable: Variable
@@ -110,6 +132,13 @@ class Setting:
     offset: float = 0.0
     clip: bool = False
     clipped: int = 0
+    law: tuple[Tensor, Tensor] | None = None
+    mechanism: Mechanism | None = None
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the values were drawn from a law, one for each draw of a row."""
+        return self.values is not None and self.values.ndim == 2
 
     def value(self, x: Tensor, index: pd.Index) -> Tensor:
         """Returns the value that is set, broadcastable against the factual values `x` (rows, ...).
@@ -120,7 +149,8 @@ class Setting:
             InterventionError: If the bounds are left in a row, and clipping was not asked for.
         """
         if self.values is not None:
-            return self.values.to(x.device).reshape(-1, *[1] * (x.ndim - 1))
+            values = self.values.to(x.device)
+            return values.reshape(*values.shape, *[1] * (x.ndim - values.ndim))
         moved = self.wanted(x)
         variable = self.variable
         if variable.bounds is None:
@@ -140,7 +170,7 @@ class Setting:
         return moved.clamp(low, high)
 
     def wanted(self, x: Tensor) -> Tensor:
-        """Returns the values (rows,) before any relative one is stopped at the bounds."""
+        """Returns the values (rows, ...) before any relative one is stopped at the bounds."""
         if self.values is not None:
             return self.values.to(x.device)
         return self.factor * x + self.offset
@@ -166,6 +196,8 @@ def resolve(
     observed: Observed,
     *,
     clip: bool = False,
+    draws: Draws | None = None,
+    mechanisms: Mechanisms | None = None,
 ) -> dict[str, Setting]:
     """Returns what each intervened variable is set to, checked; {} for the null intervention.
 
@@ -176,11 +208,13 @@ def resolve(
         observed: What the fit has seen.
         clip: Whether a continuous value that leaves the bounds stops there instead of being
             refused; needed to move an unknown value, some of whose draws would leave them.
+        draws: The random numbers of what is set by chance; one draw by position if None.
+        mechanisms: The fitted mechanisms, which a replaced one must fit; none can be if None.
 
     Raises:
         InterventionError: On an unknown variable or level, a definition, a value that leaves the
-            bounds or, moved from an unknown one, may leave them, an unknown value (NaN), or values
-            that do not fit the rows.
+            bounds or, moved from an unknown one, may leave them, an unknown value (NaN), values
+            that do not fit the rows, a law that is none, or a mechanism that does not fit the graph.
         UnobservedError: On a variable or level that the fit never saw.
     """
     if do is None:
@@ -192,7 +226,7 @@ def resolve(
         )
     settings = {}
     for name, wanted in do.items():
-        variable = _settable(name, graph, observed)
+        variable = _settable(name, do, graph, observed)
         if isinstance(wanted, Shift | Scale):
             if variable.is_discrete:
                 word = type(wanted).__name__.lower()
@@ -212,8 +246,15 @@ def resolve(
                     f"allowed, {allowed_values(variable)}. Give clip=True to stop at the bounds, "
                     f"make the value known, or leave these rows out"
                 )
+        elif isinstance(wanted, Replace):
+            check_replacement(variable, wanted.mechanism, graph, mechanisms or {})
+            settings[name] = Setting(variable, mechanism=wanted.mechanism)
+        elif is_law(wanted):
+            some = draws or Draws(0, label_words(pd.RangeIndex(len(rows))), 1)
+            settings[name] = _by_chance(variable, wanted, rows.index, observed, some, clip=clip)
         else:
             settings[name] = _fixed(variable, wanted, rows, observed, clip=clip)
+    world_of(mechanisms or {}, settings)  # refuses a variable that would cause itself
     return settings
 
 
@@ -226,7 +267,7 @@ def _may_leave(setting: Setting) -> bool:
     return bool((ends < bounds[0]).any() or (ends > bounds[1]).any())
 
 
-def _settable(name: object, graph: CausalGraph, observed: Observed) -> Variable:
+def _settable(name: object, do: Do, graph: CausalGraph, observed: Observed) -> Variable:
     """Returns the variable of that name, if it may be set."""
     if name not in graph.variables:
         what = "is the radiograph" if name == "image" else "is not a variable"
@@ -241,9 +282,11 @@ def _settable(name: object, graph: CausalGraph, observed: Observed) -> Variable:
             f"do=cx.healthy(graph) makes every finding negative that it counts"
         )
     if name not in observed:
+        findings = set(healthy(graph))
         raise UnobservedError(
             f"do sets {name!r}, which was never observed in the fit, so that its effects are "
             f"unknown; observed: {', '.join(observed)}"
+            + (". cx.healthy(scm) leaves it out" if name in findings <= set(do) else "")
         )
     return variable
 
@@ -269,21 +312,58 @@ def _fixed(
     bad |= np.isnan(values)
     if bad.any():
         raise _refused(variable, series[bad])
-    if variable.is_discrete:
-        seen = {variable.levels.index(str(level)) for level in observed[variable.name]}
-        unseen = ~np.isin(values, sorted(seen))
-        if unseen.any():
-            level = variable.levels[int(values[unseen][0])]
-            row = plain(series.index[unseen][0])
-            raise UnobservedError(
-                f"do sets {variable.name!r} to {level!r} (row {row!r}), a level that was "
-                f"never observed in the fit; observed: "
-                f"{summarise(observed[variable.name], 10)}"
-            )
+    _refuse_unobserved(variable, values, series.index, observed)
     tensor = torch.from_numpy(values)
     if len(series) != len(rows):  # one value for all rows
         tensor, clipped = tensor.expand(len(rows)), clipped * len(rows)
     return Setting(variable, tensor, clip=clip, clipped=clipped)
+
+
+def _refuse_unobserved(
+    variable: Variable, values: np.ndarray, index: pd.Index, observed: Observed
+) -> None:
+    """Refuses levels (rows,) that the fit never saw, naming the first row."""
+    if not variable.is_discrete:
+        return
+    seen = {variable.levels.index(str(level)) for level in observed[variable.name]}
+    unseen = ~np.isin(values, sorted(seen))
+    if unseen.any():
+        raise UnobservedError(
+            f"do sets {variable.name!r} to {variable.levels[int(values[unseen][0])]!r} (row "
+            f"{plain(index[unseen][0])!r}), a level that was never observed in the fit; observed: "
+            f"{summarise(observed[variable.name], 10)}"
+        )
+
+
+def _by_chance(
+    variable: Variable,
+    wanted: object,
+    index: pd.Index,
+    observed: Observed,
+    draws: Draws,
+    *,
+    clip: bool,
+) -> Setting:
+    """Returns the setting of values that are drawn from a law."""
+    values, law = draw_values(variable, wanted, draws)
+    if law is not None:  # every value of the list, drawn or not
+        _refuse_unobserved(variable, law[0].numpy(), index[:1].repeat(len(law[0])), observed)
+    elif len(index):
+        first = values.flatten().numpy()
+        _refuse_unobserved(variable, first, index.repeat(draws.num_samples), observed)
+    free = Setting(variable, None, 1.0, 0.0, clip)
+    held = free.value(values, index)
+    if law is not None:
+        law = free.value(law[0], index), law[1]
+    outside = _outside(variable, values).any(1)
+    return Setting(variable, held, clip=clip, clipped=int(outside.sum()), law=law)
+
+
+def _outside(variable: Variable, values: Tensor) -> Tensor:
+    """Returns which values leave the bounds."""
+    if variable.bounds is None:
+        return torch.zeros_like(values, dtype=torch.bool)
+    return (values < variable.bounds[0]) | (values > variable.bounds[1])
 
 
 def _series(name: str, wanted: object, rows: pd.DataFrame) -> pd.Series:
@@ -331,7 +411,7 @@ def _ask(name: str, function: Callable[[pd.DataFrame], object], rows: pd.DataFra
         raise InterventionError(
             f"do[{name!r}] is a function that failed on the rows: {type(error).__name__}: {error}"
         ) from error
-    if callable(answer) or isinstance(answer, Shift | Scale):
+    if callable(answer) or isinstance(answer, Shift | Scale | Replace) or is_law(answer):
         raise InterventionError(
             f"do[{name!r}] is a function that returned {answer!r}; it returns values, one for all "
             f"rows or one for each"

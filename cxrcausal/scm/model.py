@@ -15,8 +15,7 @@ References:
 """
 
 import logging
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -27,28 +26,28 @@ import torch
 from torch import Tensor
 
 from cxrcausal.device import resolve_device
-from cxrcausal.errors import GraphError, NotFittedError, OptionError, UnobservedError, summarise
+from cxrcausal.errors import GraphError, NotFittedError, UnobservedError, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
-from cxrcausal.randomness import as_seed, fresh_seed, label_words
-from cxrcausal.scm.answer import counterfactual_table, read_evidence, remark_on
+from cxrcausal.randomness import as_count, as_seed, fresh_seed, label_words
+from cxrcausal.scm.answer import counterfactual_table, remark_on, stacked
+from cxrcausal.scm.completion import log_known
+from cxrcausal.scm.evidence import BATCH, Evidence, chunks, draws_of, read_evidence
 from cxrcausal.scm.exogenous import Exogenous
-from cxrcausal.scm.intervention import Do, resolve
-from cxrcausal.scm.learn import Fitted, learn
+from cxrcausal.scm.intervention import Do, Setting, resolve
+from cxrcausal.scm.learn import Fitted, Missing, learn
+from cxrcausal.scm.likelihood import Likelihood
 from cxrcausal.scm.mechanism import Mechanism
-from cxrcausal.scm.network import Supports
-from cxrcausal.scm.posterior import Draws, fill_unknown, log_evidence
-from cxrcausal.scm.probability import counterfactual_law, law_columns
-from cxrcausal.scm.replay import abduct_noise, affected_by, needed_for, replay
+from cxrcausal.scm.posterior import Draws, fill_unknown
+from cxrcausal.scm.probability import cell_scores, counterfactual_law, law_columns
+from cxrcausal.scm.replacement import world_of
+from cxrcausal.scm.replay import abduct_noise, affected_by, draw_world, needed_for, replay
 from cxrcausal.scm.table import check_table, decode
 
 if TYPE_CHECKING:
     from cxrcausal.scm.fit import Coupling, Family
 
 __all__ = ["FlowSCM"]
-
-BATCH = 2**16
-"""How many rows times draws are in memory at once unless a caller says otherwise."""
 
 logger = logging.getLogger("cxrcausal")
 
@@ -180,6 +179,8 @@ class FlowSCM:
         table: pd.DataFrame,
         groups: str | np.ndarray | pd.Series | None = None,
         *,
+        missing: Missing = "available",
+        likelihood: Likelihood | None = None,
         seed: int = 0,
         progress: bool | None = None,
     ) -> "FlowSCM":
@@ -191,6 +192,9 @@ class FlowSCM:
             table: The rows; as `check_table` accepts them.
             groups: Whose rows they are (a column, or one value per row): validation rows are those
                 of other patients. Each row is its own patient if None.
+            missing: `available` stops there; `em` goes on, by EM, to raise the likelihood of all
+                that is known in every row, unknown cells being missing at random.
+            likelihood: Soft evidence on unknown cells, see `Likelihood`; for `em` only.
             seed: Of everything random in the fit.
             progress: Whether to show a progress bar; on a terminal only if None.
 
@@ -198,8 +202,10 @@ class FlowSCM:
             This SCM.
 
         Raises:
-            TableError: If the table lacks a column or holds a value that is not allowed.
-            OptionError: If the seed is not a whole number.
+            TableError: If the table lacks a column or holds a value that is not allowed, or soft
+                evidence is malformed.
+            OptionError: If the seed is not a whole number, `missing` is neither word, or soft
+                evidence is given to a fit that leaves unknown cells out.
         """
         self._fitted = learn(
             self.graph,
@@ -210,6 +216,8 @@ class FlowSCM:
             hidden=self.hidden,
             seed=as_seed(seed),
             progress=progress,
+            missing=missing,
+            likelihood=likelihood,
         )
         self._said = set()
         return self
@@ -221,23 +229,26 @@ class FlowSCM:
         self,
         rows: pd.DataFrame,
         *,
+        likelihood: Likelihood | None = None,
         unobserved: Literal["ignore", "error"] = "ignore",
         batch_size: int = BATCH,
+        progress: bool | None = None,
     ) -> pd.Series:
         """Returns the log-probability of the known cells of each row, unknown ones summed out.
 
         Ages count as probabilities per whole year; a continuum without a resolution as a density
-        per unit. Sums are exact for levels and grids; over quantile cells for an unknown continuum.
+        per unit; soft evidence (`likelihood`) as the likelihood that is given. Sums are exact for
+        levels and grids; over quantile cells for an unknown continuum.
 
         Raises:
             TableError: If rows are not usable, or the sum over unknown cells would be too large.
         """
-        table, values = self._read(rows, unobserved)
+        known = self._read(rows, unobserved, likelihood)
         parts = [
-            log_evidence(self.mechanisms, self._supports, part, table.index[start:stop])
-            for start, stop, part in self._chunks(values, len(table), batch_size)
+            log_known(known.mechanisms, known.supports, *known.part(chunk))
+            for chunk in chunks(len(known.table), batch_size, "log_prob", progress)
         ]
-        return pd.Series(_joined(parts).cpu().numpy(), index=table.index, name="log_prob")
+        return pd.Series(_joined(parts).cpu().numpy(), index=known.table.index, name="log_prob")
 
     @torch.no_grad()
     def score(
@@ -258,20 +269,12 @@ class FlowSCM:
             A column per observed variable, NaN where it or an observed parent is unknown (a known
             positive finding decides a definition all the same); or their sum, NaN where a term is.
         """
-        table, values = self._read(rows, unobserved)
-        scores = {}
-        for name, mechanism in self.mechanisms.items():
-            pa = {p.name: values[p.name] for p in mechanism.parents}
-            ready = ~values[name].isnan()
-            if not mechanism.variable.is_definition:
-                ready &= ~torch.stack([values[name], *pa.values()]).isnan().any(0)
-            at = ready.nonzero().squeeze(1)
-            score = torch.full_like(values[name], torch.nan)
-            score[at] = mechanism.log_prob(
-                values[name][at], {p: value[at] for p, value in pa.items()}
-            )
-            scores[name] = score.cpu().numpy()
-        frame = pd.DataFrame(scores, index=table.index)
+        known = self._read(rows, unobserved)
+        scores = {
+            name: score.cpu().numpy()
+            for name, score in cell_scores(self.mechanisms, known.values).items()
+        }
+        frame = pd.DataFrame(scores, index=known.table.index)
         return frame if per_variable else frame.sum(axis=1, skipna=False).rename("score")
 
     # --- the three steps -----------------------------------------------------------------------
@@ -287,18 +290,10 @@ class FlowSCM:
         Raises:
             OptionError: If `n` or the seed is not a whole number, or `n` is negative.
         """
-        seed, n = fresh_seed() if seed is None else as_seed(seed), _count(n, "n", least=0)
+        seed, n = fresh_seed() if seed is None else as_seed(seed), as_count(n, "n", least=0)
         index = pd.RangeIndex(n)
         draws = Draws(seed, label_words(index), 1)
-        noise: dict[str, Tensor] = {}
-        values: dict[str, Tensor] = {}
-        for name, mechanism in self.mechanisms.items():
-            u = draws.uniform(name, size=mechanism.noise_size).to(self.device)
-            noise[name] = mechanism.prior(u)
-            pa = {p.name: values[p.name] for p in mechanism.parents}
-            values[name] = mechanism.predict(noise[name], pa)
-            if values[name].shape != (n,):  # no parents, and a mechanism that says one for all
-                values[name] = values[name].expand(n).clone()
+        noise, values = draw_world(self.mechanisms, draws, self.device)
         everything = {
             name: values.get(name, torch.full((n,), torch.nan)) for name in self.graph.variables
         }
@@ -316,8 +311,10 @@ class FlowSCM:
         num_samples: int = 1,
         seed: int | None = None,
         *,
+        likelihood: Likelihood | None = None,
         unobserved: Literal["ignore", "error"] = "ignore",
         batch_size: int = BATCH,
+        progress: bool | None = None,
     ) -> Exogenous:
         """Draws every variable's noise from its posterior given the known cells of its row.
 
@@ -329,20 +326,21 @@ class FlowSCM:
             num_samples: How many draws each row gets.
             seed: Decides the draws, with row label, variable and draw; row labels must be unique
                 then. A fresh seed, and rows by position, if None.
+            likelihood: Soft evidence on unknown cells, see `Likelihood`.
             unobserved: Whether evidence that the fit never saw is ignored or an error.
             batch_size: How many rows times draws are worked on at once.
+            progress: Whether to show a progress bar; on a terminal only if None.
 
         Raises:
             TableError: If rows are not usable, or unknown cells too many for their joint posterior.
         """
-        table, values = self._read(rows, unobserved)
-        draws = self._draws(table.index, seed, num_samples)
+        known = self._read(rows, unobserved, likelihood)
+        table, values = known.table, known.values
+        draws = draws_of(table.index, seed, num_samples)
         parts = []
-        for start, stop, part in self._chunks(values, len(table), batch_size // draws.num_samples):
-            some = draws.part(start, stop)
-            filled = fill_unknown(
-                self.mechanisms, self._supports, part, some, table.index[start:stop]
-            )
+        for chunk in chunks(len(table), batch_size // draws.num_samples, "abduct", progress):
+            some, (part, index) = draws.part(*chunk), known.part(chunk)
+            filled = fill_unknown(known.mechanisms, known.supports, part, some, index)
             parts.append((filled, abduct_noise(self.mechanisms, filled, some, self.mechanisms)))
         return Exogenous(
             self.graph.fingerprint,
@@ -365,6 +363,7 @@ class FlowSCM:
         clip: bool = False,
         keep: bool = True,
         batch_size: int = BATCH,
+        progress: bool | None = None,
     ) -> pd.DataFrame:
         """Returns the world in which `do` is set and the noise is the same; deterministic.
 
@@ -377,6 +376,7 @@ class FlowSCM:
             keep: Whether cells whose parents do not change are taken over instead of predicted.
                 The answer is the same; False shows it.
             batch_size: How many rows times draws are worked on at once.
+            progress: Whether to show a progress bar; on a terminal only if None.
 
         Returns:
             The table of that world; where clipping stopped values, ``attrs["clipped"]`` counts the
@@ -397,25 +397,27 @@ class FlowSCM:
                 f"SCM's mechanisms have {self._state.fingerprint}. Abduct the rows with this SCM"
             )
         rows = check_table(noise.rows, self.graph, self.mechanisms, what="the noise's rows")
-        settings = resolve(do, rows, self.graph, self.observed, clip=clip)
+        samples, n = noise.num_samples, len(rows)
+        by_label = rows.index if rows.index.is_unique else pd.RangeIndex(n)
+        draws = Draws(noise.seed, label_words(by_label), samples)
+        settings = self._resolve(do, rows, draws, clip=clip)
         facts = {
             name: torch.where(
                 noise.known[name], noise.values[name][:: noise.num_samples], torch.nan
             )
             for name in settings
         }
-        stopped = remark_on(settings, facts, self.observed)
-        samples, n = noise.num_samples, len(rows)
+        stopped = remark_on(settings, facts, rows, self._state)
         parts = []
-        for start, stop, _ in self._chunks({}, n, batch_size // samples):
-            piece = slice(start * samples, stop * samples)
+        for chunk in chunks(n, batch_size // samples, "predict", progress):
+            piece = slice(chunk.start * samples, chunk.stop * samples)
             parts.append(
                 replay(
                     self.mechanisms,
                     {name: x[piece].to(self.device) for name, x in noise.values.items()},
                     {name: u[piece].to(self.device) for name, u in noise.noise.items()},
-                    {name: setting.take(slice(start, stop)) for name, setting in settings.items()},
-                    rows.index[start:stop],
+                    {name: setting.take(chunk.rows) for name, setting in settings.items()},
+                    rows.index[chunk.rows],
                     keep=keep,
                 )
             )
@@ -437,8 +439,10 @@ class FlowSCM:
         *,
         impute: bool = False,
         clip: bool = False,
+        likelihood: Likelihood | None = None,
         unobserved: Literal["ignore", "error"] = "ignore",
         batch_size: int = BATCH,
+        progress: bool | None = None,
     ) -> pd.DataFrame:
         """Returns what would have been, had `do` been set: `predict(abduct(rows), do)`.
 
@@ -452,30 +456,44 @@ class FlowSCM:
             seed: As in `abduct`.
             impute: Whether unknown cells are returned as drawn instead of as unknown.
             clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            likelihood: Soft evidence on unknown cells, see `Likelihood`.
             unobserved: Whether evidence that the fit never saw is ignored or an error.
-            batch_size: How many rows times draws are worked on at once.
+            batch_size: How many rows times draws are worked on at once; the answer is the same.
+            progress: Whether to show a progress bar; on a terminal only if None.
         """
-        table, values = self._read(rows, unobserved)
-        settings = resolve(do, table, self.graph, self.observed, clip=clip)
-        stopped = remark_on(settings, values, self.observed)
-        draws = self._draws(table.index, seed, num_samples)
+        seen = self._read(rows, unobserved, likelihood)
+        table, values = seen.table, seen.values
+        draws = draws_of(table.index, seed, num_samples)
+        settings = self._resolve(do, table, draws, clip=clip)
+        stopped = remark_on(settings, values, table, self._state)
         affected = affected_by(self.mechanisms, settings)
-        needed = None if impute else needed_for(self.mechanisms, affected)
+        world = world_of(self.mechanisms, settings)
+        needed = None if impute else needed_for(self.mechanisms, affected, world)
         shown = set(self.mechanisms) if impute else {*settings, *affected}
         parts = []
-        for start, stop, part in self._chunks(values, len(table), batch_size // draws.num_samples):
-            some, index = draws.part(start, stop), table.index[start:stop]
-            filled = fill_unknown(self.mechanisms, self._supports, part, some, index, needed)
+        for chunk in chunks(
+            len(table), batch_size // draws.num_samples, "counterfactual", progress
+        ):
+            some, (part, index) = draws.part(*chunk), seen.part(chunk)
+            filled = fill_unknown(seen.mechanisms, seen.supports, part, some, index, needed)
             noise = abduct_noise(self.mechanisms, filled, some, affected)
-            here = {name: setting.take(slice(start, stop)) for name, setting in settings.items()}
+            here = {name: setting.take(chunk.rows) for name, setting in settings.items()}
             star = replay(self.mechanisms, filled, noise, here, index)
-            parts.append({name: star[name] for name in shown})
-        star = {name: _joined([part[name] for part in parts]) for name in shown}
-        known = {name: ~values[name].isnan() for name in shown}
-        world = counterfactual_table(
-            table, self.graph, draws.num_samples, star, known, settings, affected, impute=impute
-        )
-        return _recorded(world, stopped)
+            some_table, known = table.iloc[chunk.rows], {v: ~part[v].isnan() for v in shown}
+            star = {name: star[name] for name in shown}
+            parts.append(
+                counterfactual_table(
+                    some_table,
+                    self.graph,
+                    draws.num_samples,
+                    star,
+                    known,
+                    here,
+                    affected,
+                    impute=impute,
+                )
+            )  # a table is an eighth of its values: the work takes the same memory for any rows
+        return _recorded(stacked(parts, table.attrs), stopped)
 
     @torch.no_grad()
     def counterfactual_probability(
@@ -485,6 +503,7 @@ class FlowSCM:
         of: str,
         *,
         clip: bool = False,
+        likelihood: Likelihood | None = None,
         unobserved: Literal["ignore", "error"] = "ignore",
         num_samples: int = 1000,
         seed: int | None = None,
@@ -502,6 +521,7 @@ class FlowSCM:
             do: What is set.
             of: The variable asked about.
             clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            likelihood: Soft evidence on unknown cells, see `Likelihood`.
             unobserved: Whether evidence that the fit never saw is ignored or an error.
             num_samples: How many draws stand in for a sum that is too large.
             seed: Of these draws.
@@ -519,18 +539,19 @@ class FlowSCM:
                 f"{of!r} was never observed in the fit, so nothing can be said of it; observed: "
                 f"{', '.join(self.mechanisms)}"
             )
-        table, values = self._read(rows, unobserved)
-        settings = resolve(do, table, self.graph, self.observed, clip=clip)
-        remark_on(settings, values, self.observed)
+        seen = self._read(rows, unobserved, likelihood)
+        table, values = seen.table, seen.values
+        draws = draws_of(table.index, seed, num_samples)
+        settings = self._resolve(do, table, draws, clip=clip)
+        remark_on(settings, values, table, self._state)
         if of not in {*settings, *affected_by(self.mechanisms, settings)} and settings:
             logger.warning(
                 "%r does not descend from %s: its counterfactual law is its factual one",
                 of,
                 summarise(settings),
             )
-        draws = self._draws(table.index, seed, num_samples)
         law, error, exact = counterfactual_law(
-            self.mechanisms, self._supports, values, settings, of, table.index, draws
+            seen.mechanisms, seen.supports, values, settings, of, table.index, draws
         )
         result = pd.DataFrame(
             law.cpu().numpy(),
@@ -585,55 +606,44 @@ class FlowSCM:
             )
         return self._fitted
 
-    @property
-    def _supports(self) -> Supports:
-        return self._state.supports
-
     def _say_once(self, key: str, message: str, *words: object) -> None:
         if key not in self._said:
             self._said.add(key)
             logger.warning(message, *words)
 
-    def _draws(self, index: pd.Index, seed: int | None, num_samples: int) -> Draws:
-        """Returns the random numbers of some rows: by label under a seed, by position without."""
-        num_samples = _count(num_samples, "num_samples", least=1)
-        if seed is None:
-            return Draws(fresh_seed(), label_words(pd.RangeIndex(len(index))), num_samples)
-        return Draws(as_seed(seed), label_words(index), num_samples)
+    def _resolve(
+        self, do: Do | None, rows: pd.DataFrame, draws: Draws, *, clip: bool
+    ) -> dict[str, Setting]:
+        """Returns what each intervened variable is set to in these rows, checked."""
+        return resolve(
+            do, rows, self.graph, self.observed,
+            clip=clip, draws=draws, mechanisms=self.mechanisms,
+        )  # fmt: skip
 
     def _read(
-        self, rows: pd.DataFrame, unobserved: Literal["ignore", "error"]
-    ) -> tuple[pd.DataFrame, dict[str, Tensor]]:
-        """Returns the rows in canonical form, and as values of the observed variables.
-
-        Evidence that the fit never saw (a variable, or a level of one) becomes unknown.
-        """
-        table, values, unseen = read_evidence(rows, self.graph, self._state, self.device)
-        if unseen:
-            words = ", ".join(f"{word} ({count} rows)" for word, count in unseen.items())
+        self,
+        rows: pd.DataFrame,
+        unobserved: Literal["ignore", "error"],
+        likelihood: Likelihood | None = None,
+    ) -> Evidence:
+        """Returns what is known of the rows, what the fit never saw of it being unknown."""
+        known = read_evidence(rows, self.graph, self._state, self.device, likelihood)
+        if known.unseen:
+            words = ", ".join(f"{word} ({count} rows)" for word, count in known.unseen.items())
             if unobserved == "error":
                 raise UnobservedError(f"the fit never observed {words}")
             self._say_once(
-                f"unseen {sorted(unseen)}",
+                f"unseen {sorted(known.unseen)}",
                 "evidence that the fit never observed is ignored: %s",
                 words,
             )
-        if any(bool(x.isnan().any()) for x in values.values()):
+        if any(bool(known.values[v].isnan().any()) for v in self.mechanisms):
             self._say_once(
                 "missing",
                 "unknown cells are drawn or summed out given the known ones, assuming that they are "
                 "missing at random; radiographs are not used as evidence for them",
             )
-        return table, values
-
-    def _chunks(
-        self, values: Mapping[str, Tensor], n: int, size: int
-    ) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
-        """Yields start, stop and values of chunks of rows; one empty chunk if there are no rows."""
-        step = max(1, size)
-        for start in range(0, max(n, 1), step):
-            stop = min(start + step, n)
-            yield start, stop, {name: x[start:stop] for name, x in values.items()}
+        return known
 
 
 def _recorded(table: pd.DataFrame, stopped: dict[str, int]) -> pd.DataFrame:
@@ -641,21 +651,6 @@ def _recorded(table: pd.DataFrame, stopped: dict[str, int]) -> pd.DataFrame:
     if stopped:
         table.attrs["clipped"] = stopped
     return table
-
-
-def _count(number: object, what: str, *, least: int) -> int:
-    """Returns a number of patients or draws as Python's own integer.
-
-    Raises:
-        OptionError: If it is not a whole number, or below the least that is allowed.
-    """
-    try:
-        count = operator.index(number)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise OptionError(f"{what} is a whole number; found {number!r}") from error
-    if count < least:
-        raise OptionError(f"{what} is at least {least}; found {count}")
-    return count
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

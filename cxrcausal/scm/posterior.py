@@ -35,6 +35,7 @@ __all__ = [
     "distinct_rows",
     "families",
     "fill_unknown",
+    "informed_cells",
     "log_evidence",
 ]
 
@@ -185,6 +186,20 @@ def distinct_rows(values: Values, names: Iterable[str], rows: np.ndarray) -> tup
     code = _joint_code((values[name].cpu().numpy()[rows] for name in names), len(rows))
     _, first = np.unique(code, return_index=True)
     return torch.from_numpy(rows[first]), torch.from_numpy(code)
+
+
+def informed_cells(mechanisms: Mechanisms, values: Values) -> dict[str, Tensor]:
+    """Returns which unknown cells (rows,) have a known descendant, by variable, causes first.
+
+    The others are barren: whatever they may be, nothing known is more or less likely.
+    """
+    lacks = {name: values[name].isnan() for name in mechanisms}
+    informed = {name: torch.zeros_like(lack) for name, lack in lacks.items()}
+    for name in reversed(list(mechanisms)):
+        tells = ~lacks[name] | informed[name]
+        for parent in mechanisms[name].parents:
+            informed[parent.name] |= tells & lacks[parent.name]
+    return informed
 
 
 def check_size(largest: int, unknown: Iterable[str], rows: np.ndarray, index: pd.Index) -> None:

@@ -40,10 +40,11 @@ from cxrcausal.scm.posterior import (
     families,
     fill_unknown,
 )
+from cxrcausal.scm.replacement import world_of
 from cxrcausal.scm.replay import abduct_noise, affected_by, replay
 from cxrcausal.scm.table import plain
 
-__all__ = ["counterfactual_law", "law_columns"]
+__all__ = ["cell_scores", "counterfactual_law", "law_columns"]
 
 MOST_ENTRIES = 2**16
 """The most table entries per row of an exact sum; beyond it a mean over draws stands in."""
@@ -96,7 +97,7 @@ def counterfactual_law(
         query = _Query(mechanisms, supports, settings, of, absence, index)
         rows = torch.from_numpy(absence.rows)
         kinds, place = query.kinds(values)
-        largest = query.size(values, kinds[:1])
+        largest = query.size(values, kinds[:1]) if query.is_summable else MOST_ENTRIES + 1
         if largest <= MOST_ENTRIES:
             step = max(1, BUDGET // largest)
             parts = [
@@ -112,6 +113,21 @@ def counterfactual_law(
             law[some], error = query.law_by_draws(values, some, columns, draws)
             worst = max(worst, error)
     return law, worst, exact
+
+
+def cell_scores(mechanisms: Mechanisms, values: Values) -> dict[str, Tensor]:
+    """Returns log p(value | parents) (rows,) of every cell by variable, NaN where that is open."""
+    scores = {}
+    for name, mechanism in mechanisms.items():
+        pa = {p.name: values[p.name] for p in mechanism.parents}
+        ready = ~values[name].isnan()
+        if not mechanism.variable.is_definition:  # which a known positive decides all the same
+            ready &= ~torch.stack([values[name], *pa.values()]).isnan().any(0)
+        at = ready.nonzero().squeeze(1)
+        score = torch.full_like(values[name], torch.nan)
+        score[at] = mechanism.log_prob(values[name][at], {p: x[at] for p, x in pa.items()})
+        scores[name] = score
+    return scores
 
 
 class _Query:
@@ -133,6 +149,7 @@ class _Query:
         self.index = index
         self.unknown = absence.unknown
         self.affected = affected_by(mechanisms, settings)
+        self.world = world_of(mechanisms, settings)
         self.rows = absence.rows
         facts = self._facts()
         asked = set(absence.unknown) & facts
@@ -161,23 +178,30 @@ class _Query:
             if name in seen:
                 continue
             seen.add(name)
-            if name in self.settings:
+            if name in self.settings and self.settings[name].mechanism is None:
                 if self.settings[name].values is None:
                     facts.add(name)
             elif name not in self.affected:
                 facts.add(name)
             else:
-                parents = [p.name for p in self.mechanisms[name].parents]
-                facts.update((name, *parents))
-                todo += parents
+                facts.update((name, *(p.name for p in self.mechanisms[name].parents)))
+                todo += [p.name for p in self.world[name].parents]
         return facts
+
+    @property
+    def is_summable(self) -> bool:
+        """Whether an exact answer exists: no law but a list of values, no replaced mechanism."""
+        return not any(
+            setting.mechanism is not None or (setting.is_drawn and setting.law is None)
+            for setting in self.settings.values()
+        )
 
     def kinds(self, values: Values) -> tuple[Tensor, Tensor]:
         """Returns one row of each kind and the rows' places among them; a kind has one answer."""
         fixed = {
             f"do {name}": setting.values
             for name, setting in self.settings.items()
-            if setting.values is not None
+            if setting.values is not None and not setting.is_drawn
         }
         return distinct_rows({**values, **fixed}, [*self.known, *fixed], self.rows)
 
@@ -260,6 +284,10 @@ class _Query:
         """Returns the counterfactual value of a cell, its law being added to the network."""
         if name in self.settings:
             setting = self.settings[name].take(rows)
+            if setting.law is not None:
+                support, log_probs = setting.law
+                network.factors.append(Grid.of((f"{name}*",), log_probs[None]))
+                return network.add_axis(f"{name}*", support)
             if setting.values is not None:
                 fixed = setting.values.to(self.mechanisms[name].device)
                 return Grid.of((), fixed)

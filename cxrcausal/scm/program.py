@@ -162,7 +162,7 @@ def _known(scm: "FlowSCM", rows: pd.DataFrame | Mapping[str, Tensor] | None) -> 
     if rows is None:
         return {}
     if isinstance(rows, pd.DataFrame):
-        _, values = scm._read(rows, "ignore")
+        values = scm._read(rows, "ignore").values
     else:
         values = dict(rows)
         for name in values:

@@ -13,36 +13,63 @@ from torch import Tensor
 from cxrcausal.scm.intervention import Setting
 from cxrcausal.scm.network import Mechanisms, Values
 from cxrcausal.scm.posterior import Draws
+from cxrcausal.scm.replacement import world_of
 
-__all__ = ["abduct_noise", "affected_by", "needed_for", "replay"]
+__all__ = ["abduct_noise", "affected_by", "draw_world", "needed_for", "replay"]
 
 
-def affected_by(mechanisms: Mechanisms, names: Iterable[str]) -> tuple[str, ...]:
-    """Returns what depends on the named variables once these are set, causes before effects."""
-    causes, affected = set(names), []
-    moved = set(causes)
+def draw_world(
+    mechanisms: Mechanisms, draws: Draws, device: torch.device
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Returns the noise (rows, numbers) and the values (rows,) of new patients, by variable."""
+    noise: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
     for name, mechanism in mechanisms.items():
-        if name not in causes and not moved.isdisjoint(p.name for p in mechanism.parents):
+        noise[name] = mechanism.prior(draws.uniform(name, size=mechanism.noise_size).to(device))
+        x = mechanism.predict(noise[name], {p.name: values[p.name] for p in mechanism.parents})
+        if x.shape != (len(draws.labels),):  # no parents, and a mechanism that says one for all
+            x = x.expand(len(draws.labels)).clone()
+        values[name] = x
+    return noise, values
+
+
+def affected_by(mechanisms: Mechanisms, settings: Mapping[str, Setting]) -> tuple[str, ...]:
+    """Returns whose values have to be predicted anew, causes before effects.
+
+    That is what depends on the variables that are set, and those whose mechanism is replaced.
+    """
+    affected, moved = [], set(settings)
+    for name, mechanism in world_of(mechanisms, settings).items():
+        if name in settings:
+            predicted = settings[name].mechanism is not None
+        else:
+            predicted = not moved.isdisjoint(p.name for p in mechanism.parents)
+        if predicted:
             affected.append(name)
             moved.add(name)
     return tuple(affected)
 
 
 def needed_for(
-    mechanisms: Mechanisms, affected: Iterable[str]
+    mechanisms: Mechanisms, affected: Iterable[str], world: Mechanisms
 ) -> Callable[[tuple[str, ...]], set[str]]:
     """Returns which unknown cells a row needs for the new values of its known affected cells.
 
     These are the unknown parents of the cells whose noise is needed: the known affected ones, and
-    the unknown ones through which the intervention reaches them.
+    the unknown ones through which the intervention reaches them. What a mechanism of the `world`
+    that is set reads counts too.
     """
     moved = set(affected)
+    read = {
+        name: dict.fromkeys(p.name for p in (*mechanisms[name].parents, *world[name].parents))
+        for name in moved
+    }
 
     def needed(unknown: tuple[str, ...]) -> set[str]:
         lacking, cells = set(unknown), set[str]()
         todo = [name for name in moved if name not in lacking]
         while todo:
-            for parent in (p.name for p in mechanisms[todo.pop()].parents):
+            for parent in read[todo.pop()]:
                 if parent in lacking and parent not in cells:
                     cells.add(parent)
                     if parent in moved:
@@ -101,18 +128,19 @@ def replay(
     """
     star: dict[str, Tensor] = {}
     changed: dict[str, Tensor] = {}  # only variables that changed in some row
-    for name, mechanism in mechanisms.items():
+    for name, mechanism in world_of(mechanisms, settings).items():
         x = filled[name]
-        if name in settings:
+        is_replaced = name in settings and settings[name].mechanism is not None
+        if name in settings and not is_replaced:
             facts = x.reshape(len(index), len(x) // max(len(index), 1))
             star[name] = settings[name].value(facts, index).expand_as(facts).reshape(-1)
         else:
             moved = [changed[p.name] for p in mechanism.parents if p.name in changed]
-            if keep and not moved:
+            if keep and not moved and not is_replaced:
                 star[name] = x
                 continue
             pa = {p.name: star[p.name] for p in mechanism.parents}
-            rows = _ready(moved if keep else [], noise[name], pa)
+            rows = _ready(moved if keep and not is_replaced else [], noise[name], pa)
             if rows is None:
                 star[name] = mechanism.predict(noise[name], pa)
             else:

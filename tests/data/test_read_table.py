@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrcausal.data import read_table
+from cxrcausal.data import read_table, soft_evidence
 from cxrcausal.errors import GraphError, TableError
 from cxrcausal.graph import load_graph
 
@@ -263,6 +263,22 @@ def test_the_uncertain_policy(uncertain, level):
     found = read_table(frame, "chexpert", uncertain=uncertain)
     assert pd.isna(found["edema"].iloc[0]) if level is None else found["edema"].iloc[0] == level
     assert found.attrs["cxrcausal"]["policies"]["uncertain"] == uncertain
+
+
+def test_uncertain_as_soft_evidence():
+    """Unknown, with a column that says how much likelier a mention is of what is there."""
+    words = [{"Edema": 1}, {"Edema": 0}, {"Edema": -1}, {}, {}, {"Pneumonia": 1}]
+    frame = chexpert(*[("Male", 60, "Frontal", "AP", labels) for labels in words])
+    table = read_table(frame, "chexpert", uncertain="likelihood")
+    assert table["edema"].isna().tolist() == [False, False, True, False, False, False]
+    said = soft_evidence(table)
+    assert list(said) == ["edema"]
+    assert said["edema"].isna().tolist() == [True, True, False, True, True, True]
+    assert said["edema"][2] == pytest.approx((1.5 + 3) / 1.5)  # one denied, three silent
+    both = pd.concat([table, read_table(nih(("Mass", 1, 50, "F", "PA")), "nih")])
+    assert soft_evidence(both)["edema"].notna().sum() == 1
+    with pytest.raises(TableError, match=r"'likelihood' compares.*found 'unknown'"):
+        read_table(frame, "chexpert", uncertain="likelihood", not_mentioned="unknown")
 
 
 def test_the_not_mentioned_policy_of_chexpert():

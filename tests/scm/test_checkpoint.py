@@ -163,6 +163,18 @@ def test_half_precision_weights(scm, folder):
         ({"observed__age": [9, 5]}, r"what was observed of 'age'"),
         ({"observed__age": [5, float("nan")]}, r"what was observed of 'age'"),
         ({"observed__age": ["a", "b"]}, r"what was observed of 'age'"),
+        ({"observed_by": []}, r"key 'observed_by' is \[\]; expected dict"),
+        (
+            {"observed_by": {"wing": {}}},
+            r"observed by 'wing' is \{\}; allowed: a mapping.*has none",
+        ),
+        ({"observed_by": {"sex": ["Male"]}}, r"observed by 'sex' is \['Male'\]; allowed"),
+        (
+            {"observed_by": {"sex": {"Male": {"wing": ["A"]}}}},
+            r"'Male' is of \['wing'\], which is no",
+        ),
+        ({"observed_by": {"sex": {"Male": 3}}}, r"'Male' is of 3, which is no"),
+        ({"observed_by": {"sex": {"Male": {"age": [9, 5]}}}}, r"what was observed of 'age'"),
         ({"observed__ward": ["A"]}, r"key 'observed\.ward' belongs to no mechanism"),
     ],
 )

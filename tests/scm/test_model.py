@@ -415,3 +415,21 @@ def test_no_rows(scm):
     assert scm.counterfactual(none, {"sex": "Male"}, seed=0).shape == none.shape
     assert len(scm.log_prob(none)) == 0
     assert len(scm.counterfactual_probability(none, {"sex": "Male"}, "edema")) == 0
+
+
+def test_chunks_change_nothing_and_show_their_progress(scm, capsys):
+    """The same answer for any chunk size, draws and laws included; a bar only where asked for."""
+    do = {"sex": {"Male": 0.5, "Female": 0.5}, "pressure": shift(5)}
+    ask = {"num_samples": 3, "seed": 2}
+    whole = scm.counterfactual(ROWS, do, **ask)
+    assert capsys.readouterr().err == ""  # no terminal, no bar
+    for size in (1, 7, 64):
+        pd.testing.assert_frame_equal(scm.counterfactual(ROWS, do, batch_size=size, **ask), whole)
+    noise = scm.abduct(ROWS, batch_size=11, **ask)
+    pd.testing.assert_frame_equal(scm.predict(noise, do, batch_size=5), whole)
+    scm.counterfactual(ROWS, do, batch_size=9, progress=True, **ask)
+    shown = capsys.readouterr().err
+    assert "counterfactual" in shown
+    assert "/40.0" in shown
+    scm.log_prob(ROWS, progress=True)
+    assert "log_prob" in capsys.readouterr().err

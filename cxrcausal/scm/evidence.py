@@ -1,0 +1,146 @@
+"""What is known of some rows, read once and then worked on in chunks of rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.randomness import as_count, as_seed, fresh_seed, label_words
+from cxrcausal.scm.learn import Fitted
+from cxrcausal.scm.likelihood import Likelihood, read_likelihood
+from cxrcausal.scm.network import Mechanisms, Supports
+from cxrcausal.scm.posterior import Draws
+from cxrcausal.scm.table import check_table, encode
+
+__all__ = ["BATCH", "Chunk", "Evidence", "chunks", "draws_of", "read_evidence"]
+
+BATCH = 2**16
+"""How many rows times draws are in memory at once unless a caller says otherwise."""
+
+
+class Chunk(NamedTuple):
+    """Some consecutive rows.
+
+    Arguments:
+        start: The position of the first.
+        stop: The position after the last.
+    """
+
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> slice:
+        """The positions of the rows."""
+        return slice(self.start, self.stop)
+
+
+@final
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of some rows.
+
+    Arguments:
+        table: The rows in canonical form.
+        values: Values (rows,) of the observed variables and of soft evidence, NaN where unknown.
+        mechanisms: The fitted mechanisms, and children that soft evidence speaks through.
+        supports: The values that each of their variables may have.
+        unseen: How many rows hold evidence that the fit never observed, by `variable` or
+            `variable=level`; it reads as unknown.
+    """
+
+    table: pd.DataFrame
+    values: dict[str, Tensor] = field(repr=False)
+    mechanisms: Mechanisms = field(repr=False)
+    supports: Supports = field(repr=False)
+    unseen: dict[str, int] = field(default_factory=dict)
+
+    def part(self, chunk: Chunk) -> tuple[dict[str, Tensor], pd.Index]:
+        """Returns the values and the labels of some rows."""
+        return {v: x[chunk.rows] for v, x in self.values.items()}, self.table.index[chunk.rows]
+
+
+def read_evidence(
+    rows: pd.DataFrame,
+    graph: CausalGraph,
+    fitted: Fitted,
+    device: torch.device,
+    likelihood: Likelihood | None = None,
+) -> Evidence:
+    """Returns what is known of the rows as the user gives them.
+
+    Arguments:
+        rows: The rows as the user gives them.
+        graph: The graph.
+        fitted: The fit; what it never observed (a variable, or a level of one) reads as unknown.
+        device: Where the values shall be.
+        likelihood: Soft evidence, see `Likelihood`.
+
+    Raises:
+        TableError: If a column is missing, a value is not allowed, or soft evidence is malformed.
+    """
+    table = check_table(rows, graph, columns=fitted.mechanisms)
+    attrs, table.attrs = table.attrs, {}  # pandas copies them with every column that is looked at
+    unseen = {
+        name: int(table[name].notna().sum())
+        for name in graph.variables
+        if name not in fitted.mechanisms and name in table.columns
+    }
+    values, supports = {}, dict(fitted.supports)
+    for name, x in encode(table, graph, fitted.mechanisms).items():
+        x, variable = x.to(device), graph.variables[name]
+        support = supports[name]
+        if support is not None and len(support) < len(variable.levels):
+            foreign = ~torch.isin(x, support) & ~x.isnan()
+            for level in x[foreign].unique():
+                unseen[f"{name}={variable.levels[int(level)]}"] = int((x == level).sum())
+            x = torch.where(foreign, torch.nan, x)
+        values[name] = x
+    table.attrs = attrs
+    children, said = read_likelihood(likelihood, table.index, graph.variables, fitted.observed)
+    values |= {name: x.to(device) for name, x in said.items()}
+    mechanisms = {**fitted.mechanisms, **children}
+    unseen = {word: count for word, count in unseen.items() if count}
+    return Evidence(table, values, mechanisms, supports | dict.fromkeys(children), unseen)
+
+
+def draws_of(index: pd.Index, seed: int | None, num_samples: int) -> Draws:
+    """Returns the random numbers of some rows: by label under a seed, by position without.
+
+    Raises:
+        OptionError: If the seed or the number of draws is not a whole number, or it is below 1.
+        TableError: If a seed is given and a row label repeats.
+    """
+    num_samples = as_count(num_samples, "num_samples", least=1)
+    if seed is None:
+        return Draws(fresh_seed(), label_words(pd.RangeIndex(len(index))), num_samples)
+    return Draws(as_seed(seed), label_words(index), num_samples)
+
+
+def chunks(
+    rows: int, size: int, what: str = "rows", progress: bool | None = False
+) -> Iterator[Chunk]:
+    """Yields chunks of rows, one empty chunk if there are none.
+
+    Arguments:
+        rows: How many rows there are.
+        size: How many are worked on at once.
+        what: What the progress bar calls the work.
+        progress: Whether to show a progress bar; on a terminal only, and only if the work takes
+            longer than a second, if None.
+    """
+    from tqdm.auto import tqdm
+
+    step = max(1, size)
+    with tqdm(
+        total=rows, desc=what, unit="row", unit_scale=True, leave=False,
+        delay=0.0 if progress else 1.0, disable=None if progress is None else not progress,
+    ) as bar:  # fmt: skip
+        for start in range(0, max(rows, 1), step):
+            chunk = Chunk(start, min(start + step, rows))
+            yield chunk
+            bar.update(chunk.stop - chunk.start)
