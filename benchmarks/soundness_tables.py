@@ -99,40 +99,46 @@ def readme_table(numbers: dict[str, Any]) -> str:
              f"chance, ≤ {told['chance_high']:.2f}",
              f"{interval_text(told)}; {interval_text(local)} (from the films: {films['value']:.2f})")
         )  # fmt: skip
-    crossed = [interval_text(by["sex", label, "crossed"]) for label in SHOWN]
-    back = [interval_text(finer[label, "reversibility"], digits=4) for label in SHOWN]
-    each = "; ".join(SHOWN)
-    rows += [
-        (f"the other sex: crossed the judge's threshold, {each}", "≥ .79", "; ".join(crossed)),
-        (f"the other sex there and back, MAE at {trip['evaluations_finer']} evaluations, {each}",
-         "≤ .012", "; ".join(back)),
-    ]  # fmt: skip
-    for intervention in dict.fromkeys(e["intervention"] for e in numbers["effects"]):
-        forms = [by[intervention, label, "shift"] for label in SHOWN]
-        shown = "; ".join(
-            interval_text(e) + ("" if _told(e) else ", not told from the nulls") for e in forms
-        )
-        shown += f" (null {forms[0]['null']:.2f})"
-        what = f"{intervention} set in the image alone, {forms[0]['films']} films: shift over the real gap"
-        rows.append((f"{what}, {each}", "1", shown))
-    leaks = [
-        f"{e['measure'][9:]} by {e['intervention']} {interval_text(e)}"
-        for e in numbers["effects"]
-        if e["guidance"] == "none" and e["measure"].startswith("shift of ") and e["excludes_null"]
-    ]
-    rows.append(("what else moved, none (shift over its own gap)", "nothing", "; ".join(leaks)))
     copied = numbers["memorisation"]["pixels (RMS)"]
     rows.append(
         (f"copies among {copied['samples']:.0f} samples; nearer to a training film than 99 % of films",
          "0; .01", f"{copied['copied']:.0f}; {copied['suspect']:.3f}")
     )  # fmt: skip
-    judge = numbers["predictor"]
-    marks = [f"{name} {q['metric']} {q['value']:.2f}" for name, q in judge.items()]
-    lines = ["| on test films | asked | measured |", "|---|---|---|"]
-    lines += [f"| {what.replace('_', ' ')} | {asked} | {found} |" for what, asked, found in rows]
-    return "\n".join(
-        [*lines, "", f"The judge, on the same films: {', '.join(marks)}.".replace("_", " ")]
-    )
+    asked = [
+        (f"{name}: shift over the real gap ({by[name, 'none', 'shift']['films']} films)", "1",
+         [interval_text(e) + ("" if _told(e) else " (as the null)")
+          for e in (by[name, label, "shift"] for label in SHOWN)])
+        for name in dict.fromkeys(e["intervention"] for e in numbers["effects"])
+    ]  # fmt: skip
+    asked += [
+        ("sex: crossed the judge's threshold", "≥ .79",
+         [interval_text(by["sex", label, "crossed"]) for label in SHOWN]),
+        (f"sex: there and back, MAE at {trip['evaluations_finer']} evaluations", "≤ .012",
+         [interval_text(finer[label, "reversibility"], digits=4) for label in SHOWN]),
+    ]  # fmt: skip
+    leaks = [
+        f"{e['measure'][9:]} by {e['intervention']} {interval_text(e)}"
+        for e in numbers["effects"]
+        if e["guidance"] == "none" and e["measure"].startswith("shift of ") and e["excludes_null"]
+    ]
+    marks = [f"{name} {q['metric']} {q['value']:.2f}" for name, q in numbers["predictor"].items()]
+    lines = [
+        _row("on test films", "asked", "measured"),
+        _row("---", "---", "---"),
+        *(_row(*cells) for cells in rows),
+        "",
+        _row("set in the image alone", "asked", *SHOWN),
+        _row("---", "---", *("---" for _ in SHOWN)),
+        *(_row(what, bar, *cells) for what, bar, cells in asked),
+        "",
+        f"The judge, on the same films: {', '.join(marks)}. What else moved, without guidance, over "
+        f"its own gap: {'; '.join(leaks) or 'nothing'}.",
+    ]
+    return "\n".join(lines).replace("_", " ")
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _told(effect: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Every benchmark runs from end to end on synthetic patients, small; nothing here is timed."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -78,3 +79,19 @@ def test_training_speed_compares_networks_of_equal_size(synthetic_data, tmp_path
 def test_solver_choice_prints_both_errors_of_every_candidate(synthetic_data, tmp_path):
     printed = run("solver_choice", synthetic_data, tmp_path)
     assert printed.count("| midpoint | 12 |") == 5
+
+
+def test_the_exact_abduction_keeps_what_the_other_changes(tmp_path):
+    """The figure's claim, by its own script: only the wrong law moves levels that nobody set."""
+    spec = importlib.util.spec_from_file_location(
+        "discrete_abduction", BENCHMARKS / "discrete_abduction.py"
+    )
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    report = script.main(["--output", str(tmp_path / "figure.png")])
+    for (_, q), found in zip(script.CASES.values(), report.values(), strict=True):
+        assert found["cxrcausal"]["flipped"] == 0.0
+        assert found["cxrcausal"]["law"] == pytest.approx(q[-1], abs=1e-12)
+        assert found["truncated at the maximum's law"]["law"] == pytest.approx(q[-1], abs=0.005)
+        assert found["truncated at the winner's own law"]["flipped"] > 0.3
+    assert (tmp_path / "figure.png").stat().st_size > 0

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 @pytest.fixture
@@ -45,17 +47,48 @@ def test_python_block_runs_as_printed(desk, capsys):
     assert list((desk / "answer").glob("*.png"))
 
 
-def test_the_table_of_radiographs_is_that_of_the_published_run():
-    spec = importlib.util.spec_from_file_location(
-        "soundness_tables", ROOT / "benchmarks" / "soundness_tables.py"
+def published(name: str) -> dict:
+    """The numbers of a published run of a benchmark."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def tables(name: str) -> ModuleType:
+    """A module of the benchmarks, which are no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def block(name: str) -> str:
+    """What stands between two markers of the README."""
+    after = README.read_text(encoding="utf-8").split(f"<!-- {name} -->\n")[1]
+    return after.split(f"\n<!-- /{name} -->")[0]
+
+
+def test_the_table_of_likelihoods_is_that_of_the_published_run():
+    numbers = published("metadata_likelihood")
+    assert block("metadata-likelihood") == tables("likelihood_tables").readme_table(
+        numbers["results"]
     )
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
-    results = ROOT / "benchmarks" / "results"
-    numbers = json.loads((results / "image_soundness.json").read_text(encoding="utf-8"))
-    shown = README.read_text(encoding="utf-8").split("<!-- image-soundness -->\n")[1]
-    assert shown.split("\n<!-- /image-soundness -->")[0] == tables.readme_table(numbers)
-    report = (results / "image_soundness.md").read_text(encoding="utf-8")
+    assert numbers["verdict"]["holds"]
+
+
+def test_the_speeds_are_those_of_the_published_runs():
+    said = README.read_text(encoding="utf-8")
+    speed = published("scm_speed")
+    assert f"{speed['cxrcausal']['rows_per_s']:,} rows/s" in said
+    peer = speed["dowhy gcm, findings as 0/1"]["times_slower_than_cxrcausal"]["median"]
+    assert f"takes {peer:.2f} times as long" in said
+    training = published("training_speed")
+    assert f"{training['eager']['ratio_median']:.2f} times the images/s".lstrip("0") in said
+    assert f"at {training['compiled']['ratio_median']:.2f} times compiled" in said
+
+
+def test_the_table_of_radiographs_is_that_of_the_published_run():
+    numbers = published("image_soundness")
+    assert block("image-soundness") == tables("soundness_tables").readme_table(numbers)
+    report = (RESULTS / "image_soundness.md").read_text(encoding="utf-8")
     assert f"{numbers['seconds']:.0f} s in all." in report  # one run wrote both
 
 
@@ -64,9 +97,7 @@ def test_the_published_run_is_of_the_shipped_model():
     shipped = json.loads(
         (ROOT / "generative" / "cxr19-tiny" / "image.json").read_text(encoding="utf-8")
     )
-    numbers = json.loads(
-        (ROOT / "benchmarks" / "results" / "image_soundness.json").read_text(encoding="utf-8")
-    )
+    numbers = published("image_soundness")
     assert numbers["model"]["training"] == shipped["training"]
     for key, value in shipped["recipe"]["solver"].items():
         assert numbers["model"]["solver"][key] == value

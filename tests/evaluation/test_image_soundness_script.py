@@ -72,10 +72,7 @@ def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared
     assert "| sex | nested 2.5 |" in report
     table = (tmp_path / "readme.md").read_text()
     assert table == script.readme_table(written) + "\n"
-    assert (
-        "| the other sex: crossed the judge's threshold, none; nested 1.5; nested 2.5 | ≥ .79 | 0.00 ["
-        in table
-    )
+    assert "| sex: crossed the judge's threshold | ≥ .79 | 0.00 [" in table
     for name in ("counterfactuals_nested", "guidance_sex", "samples", "nearest_training_films"):
         assert (tmp_path / f"{name}.png").stat().st_size > 2_000
     assert (tmp_path / "predictor" / "predictor.safetensors").exists()  # a second run loads it
