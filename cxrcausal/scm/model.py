@@ -170,17 +170,10 @@ class FlowSCM(HasFit):
                 evidence is given to a fit that leaves unknown cells out.
         """
         self._fitted = learn(
-            self.graph,
-            table,
-            groups,
-            family=self.family,
-            coupling=self.coupling,
-            hidden=self.hidden,
-            seed=as_seed(seed),
-            progress=progress,
-            missing=missing,
-            likelihood=likelihood,
-        )
+            self.graph, table, groups,
+            family=self.family, coupling=self.coupling, hidden=self.hidden,
+            seed=as_seed(seed), progress=progress, missing=missing, likelihood=likelihood,
+        )  # fmt: skip
         self._said = set()
         return self
 
@@ -327,16 +320,9 @@ class FlowSCM(HasFit):
             GraphError: If the noise belongs to another graph, or to another fit.
         """
         return predict_rows(
-            self.graph,
-            self._state,
-            noise,
-            do,
-            impute=impute,
-            clip=clip,
-            keep=keep,
-            batch_size=batch_size,
-            progress=progress,
-        )
+            self.graph, self._state, noise, do,
+            impute=impute, clip=clip, keep=keep, batch_size=batch_size, progress=progress,
+        )  # fmt: skip
 
     @torch.no_grad()
     def counterfactual(
@@ -371,17 +357,11 @@ class FlowSCM(HasFit):
             progress: Whether to show a progress bar; on a terminal only if None.
         """
         known = self._read(rows, unobserved, likelihood)
+        draws = draws_of(known.table.index, seed, num_samples)
         return counterfactual_rows(
-            self.graph,
-            self._state,
-            known,
-            do,
-            draws_of(known.table.index, seed, num_samples),
-            impute=impute,
-            clip=clip,
-            batch_size=batch_size,
-            progress=progress,
-        )
+            self.graph, self._state, known, do, draws,
+            impute=impute, clip=clip, batch_size=batch_size, progress=progress,
+        )  # fmt: skip
 
     @torch.no_grad()
     def counterfactual_probability(
