@@ -24,6 +24,7 @@ import os
 import platform
 import resource
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -237,8 +238,9 @@ def main() -> None:
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     for part in given.parts:
-        with multiprocessing.get_context("spawn").Pool(1) as own:  # whose memory is its own
-            report["parts"].append(own.apply(work, (part, given)))
+        fresh = multiprocessing.get_context("spawn")  # whose memory is its own
+        with ProcessPoolExecutor(max_workers=1, mp_context=fresh) as process:
+            report["parts"].append(process.submit(work, part, given).result())
         with atomic_path(given.output) as path:
             path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     with atomic_path(given.output.with_suffix(".md")) as path:
