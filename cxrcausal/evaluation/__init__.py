@@ -1,7 +1,7 @@
 """Is the answer sound: what counterfactual images must show, read back and held against chance."""
 
 from cxrcausal.evaluation.figure import counterfactual_grid, image_grid
-from cxrcausal.evaluation.interval import (
+from cxrcausal.bootstrap import (
     Interval,
     PatientBootstrap,
     weighted_auc,

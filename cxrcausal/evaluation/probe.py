@@ -23,7 +23,7 @@ from scipy import special, stats
 from torch import Tensor
 
 from cxrcausal.errors import TableError
-from cxrcausal.evaluation.interval import (
+from cxrcausal.bootstrap import (
     Interval,
     PatientBootstrap,
     Statistic,

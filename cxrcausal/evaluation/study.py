@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.errors import InterventionError, nearest, summarise
-from cxrcausal.evaluation.interval import (
+from cxrcausal.bootstrap import (
     Interval,
     PatientBootstrap,
     Statistic,
