@@ -22,7 +22,6 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from cxrcausal.errors import TableError
 from cxrcausal.bootstrap import (
     Interval,
     PatientBootstrap,
@@ -30,6 +29,7 @@ from cxrcausal.bootstrap import (
     weighted_auc,
     weighted_mean,
 )
+from cxrcausal.errors import TableError
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.graph import CausalGraph
 from cxrcausal.scm.table import check_table, encode

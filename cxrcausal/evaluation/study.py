@@ -14,8 +14,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.painter import ImageMechanism
-from cxrcausal.errors import InterventionError, nearest, summarise
 from cxrcausal.bootstrap import (
     Interval,
     PatientBootstrap,
@@ -23,6 +21,8 @@ from cxrcausal.bootstrap import (
     weighted_mean,
     weighted_slope,
 )
+from cxrcausal.counterfactual.painter import ImageMechanism
+from cxrcausal.errors import InterventionError, nearest, summarise
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.question import Question
 from cxrcausal.evaluation.soundness import effectiveness, groups_of, paint, relative_shift
