@@ -113,7 +113,7 @@ class Contrast:
         self.low, self.high = (self._number(value) for value in self.levels)
         if self.low == self.high:
             raise OptionError(f"levels are two different values of {cause!r}; found {levels!r}")
-        self._of = _groups(groups, self.rows)
+        self.of_rows = _groups(groups, self.rows)
         self.resamples, self.confidence = resamples, confidence
         self.num_samples, self.seed = num_samples, as_seed(seed)
         self.kept = np.arange(len(self.rows))
@@ -123,7 +123,7 @@ class Contrast:
     @property
     def patients(self) -> int:
         """How many patients are averaged over."""
-        return len(np.unique(self._of[self.kept]))
+        return len(np.unique(self.of_rows[self.kept]))
 
     @property
     def shift(self) -> str:
@@ -204,7 +204,10 @@ class Contrast:
         parts, exact = nested.expectations(terms)
         mean = parts.mean(0)
         bootstrap = PatientBootstrap(
-            self._of[self.kept], resamples=self.resamples, level=self.confidence, seed=self.seed
+            self.of_rows[self.kept],
+            resamples=self.resamples,
+            level=self.confidence,
+            seed=self.seed,
         )
         value, low, high = bootstrap.of_sums(mean, statistics)
         error = np.zeros_like(value)

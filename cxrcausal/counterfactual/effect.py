@@ -83,7 +83,8 @@ class Effect:
 
     def __str__(self) -> str:
         sign = "+" if self.scale == "difference" else ""
-        words = f"{self.name}, {self.of}: {self.estimate:{sign}.4g}"
+        name = f"{self.name} as a ratio" if self.scale == "ratio" else self.name
+        words = f"{name}, {self.of}: {self.estimate:{sign}.4g}"
         words += f" [{self.low:{sign}.4g}, {self.high:{sign}.4g}]"
         if self.bounds is not None:
             words += f", bounds {self.bounds[0]:.4g} to {self.bounds[1]:.4g}"
