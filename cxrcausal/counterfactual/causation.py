@@ -103,7 +103,11 @@ def causation(
     terms = [Term(copies, x) for x in (contrast.low, contrast.high) for copies in asked]
     figures, _ = contrast.measure(terms, _statistics)
     treated = claim_of_treated(contrast.graph, contrast.worlds)
-    bounds = "its bounds follow from data" if treated else f"so do its bounds: {treated.why}"
+    bounds = (
+        "its bounds follow from data"
+        if treated
+        else f"its bounds are a claim of the model too: {treated.why}"
+    )
     claim = Claim("coupling", f"{contrast.mechanism} of {outcome}; {bounds}")
     necessity, sufficiency, both = (
         _bounded(contrast, name, figures[3 * i : 3 * i + 3], claim)

@@ -192,16 +192,7 @@ class Contrast:
             terms: What is expected of each patient.
             statistics: The figures of some sums.
         """
-        nested = Nested(
-            self.scm.mechanisms,
-            self.scm._supports,
-            self.worlds,
-            self.level,
-            {name: x[self.kept] for name, x in self.values.items()},
-            self.num_samples,
-            self.seed,
-        )
-        parts, exact = nested.expectations(terms)
+        parts, exact = self._nested().expectations(terms)
         mean = parts.mean(0)
         bootstrap = PatientBootstrap(
             self.of_rows[self.kept],
@@ -219,6 +210,21 @@ class Contrast:
             for v, a, b, e in zip(value, low, high, error, strict=True)
         ]
         return figures, mean.sum(0)
+
+    def expect(self, terms: Sequence[Term]) -> np.ndarray:
+        """Returns the means of terms over all rows that are kept, (terms,)."""
+        return self._nested().expectations(terms)[0].mean((0, 1))
+
+    def _nested(self) -> Nested:
+        return Nested(
+            self.scm.mechanisms,
+            self.scm._supports,
+            self.worlds,
+            self.level,
+            {name: x[self.kept] for name, x in self.values.items()},
+            self.num_samples,
+            self.seed,
+        )
 
     def _number(self, value: object) -> float:
         """Returns a value of the cause as the SCM counts it."""

@@ -114,9 +114,8 @@ class Nested:
         for term in dict.fromkeys(terms):
             parts = torch.zeros(BATCHES, len(self.index), dtype=torch.float64)
             exact = True
-            for absence in groups:
-                question = _Question(self, term, absence)
-                kinds, place = distinct_rows(self.values, question.known, absence.rows)
+            for question in self._questions(term, groups):
+                kinds, place = distinct_rows(self.values, question.known, question.rows)
                 largest = question.size(kinds[:1])
                 by_table = largest is not None and largest <= MOST_ENTRIES
                 exact &= by_table
@@ -128,19 +127,29 @@ class Nested:
                     else question.by_draws(some)
                     for some in kinds.split(step)
                 ]
-                rows = torch.from_numpy(absence.rows)
+                rows = torch.from_numpy(question.rows)
                 parts[:, rows] = torch.cat([f.cpu() for f in found], 1)[:, place]
             answers[term] = parts, exact
         exact = all(e for _, e in answers.values())
         stacked = torch.stack([answers[term][0] for term in terms], -1).numpy()
         return (stacked[:1] if exact else stacked), exact
 
+    def _questions(self, term: Term, groups: Sequence[Absence]) -> "list[_Question]":
+        """Returns a term's questions: one to all rows that lack nothing of what it reads."""
+        questions = [_Question(self, term, absence) for absence in groups]
+        whole = [question.rows for question in questions if not question.cells]
+        lacking = [question for question in questions if question.cells]
+        if not whole:
+            return lacking
+        rows = np.sort(np.concatenate(whole))
+        return [_Question(self, term, Absence((), rows, (), ())), *lacking]
+
 
 class _Question:
     """One term for the rows that lack the same cells."""
 
     def __init__(self, nested: Nested, term: Term, absence: Absence) -> None:
-        self.nested, self.term = nested, term
+        self.nested, self.term, self.rows = nested, term, absence.rows
         self.mechanisms, self.worlds = nested.mechanisms, nested.worlds
         self.copies = nested.worlds.needed(term.outcome)
         cause = self.worlds.cause

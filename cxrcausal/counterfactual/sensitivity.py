@@ -213,19 +213,16 @@ def sensitivity(
         raise OptionError(f"prevalence lies strictly between 0 and 1; found {prevalence}")
     pairs = [_pair(strength) for strength in strengths]
 
-    def measured(asked: list[tuple[float, float]]) -> tuple[list, np.ndarray]:
-        terms = [Term()]
-        for pair in [(1.0, 1.0), *asked]:
-            terms += _arms(contrast, *pair, prevalence)
+    terms = [Term()]
+    for pair in [(1.0, 1.0), *pairs]:
+        terms += _arms(contrast, *pair, prevalence)
 
-        def statistics(sums: np.ndarray) -> np.ndarray:
-            n, arms = sums[:, :1], sums[:, 1:].reshape(len(sums), -1, 2)
-            differences = (arms[..., 1] - arms[..., 0]) / n
-            return np.concatenate([differences, arms[:, 0, 1:] / arms[:, 0, :1]], axis=1)
+    def statistics(sums: np.ndarray) -> np.ndarray:
+        n, arms = sums[:, :1], sums[:, 1:].reshape(len(sums), -1, 2)
+        differences = (arms[..., 1] - arms[..., 0]) / n
+        return np.concatenate([differences, arms[:, 0, 1:] / arms[:, 0, :1]], axis=1)
 
-        return contrast.measure(terms, statistics)
-
-    (plain, *tilted, ratio), sums = measured(pairs)
+    (plain, *tilted, ratio), sums = contrast.measure(terms, statistics)
     effect = effect_from(
         contrast, "ATE", plain, total_claim(contrast),
         arms=(float(sums[1] / sums[0]), float(sums[2] / sums[0])),
@@ -234,11 +231,12 @@ def sensitivity(
         {"with_cause": a, "with_outcome": b, "estimate": f.value, "low": f.low, "high": f.high}
         for (a, b), f in zip(pairs, tilted, strict=True)
     ]
-    contrast.resamples = 1
 
-    def left(strength: float) -> float:
-        pair = (strength, strength if plain.value > 0 else 1 / strength)
-        return measured([pair])[0][1].value
+    def left(log_strength: float) -> float:
+        strength = math.exp(log_strength)
+        arms = _arms(contrast, strength, strength ** math.copysign(1, plain.value), prevalence)
+        without, within = contrast.expect(arms)
+        return within - without
 
     return Sensitivity(
         name,
@@ -306,13 +304,11 @@ def _split(chance: Tensor, share: Tensor, ratio: float) -> tuple[Tensor, Tensor]
 
 
 def _tipping(left: Callable[[float], float], plain: float) -> float | None:
-    """Returns the strength at which nothing is left of an effect, by bisection of its logarithm."""
+    """Returns the strength at which nothing is left of an effect, by Brent's search."""
+    from scipy.optimize import brentq
+
     if plain == 0:
         return 1.0
-    low, high = 0.0, math.log(STRONGEST)
-    if left(STRONGEST) * plain > 0:
+    if left(math.log(STRONGEST)) * plain > 0:
         return None
-    while high - low > 1e-4:
-        middle = (low + high) / 2
-        low, high = (middle, high) if left(math.exp(middle)) * plain > 0 else (low, middle)
-    return math.exp(high)
+    return math.exp(brentq(left, 0.0, math.log(STRONGEST), xtol=1e-5))
