@@ -181,7 +181,8 @@ def _ends(draws: np.ndarray, level: float) -> tuple[float, float]:
     if not len(draws):
         return np.nan, np.nan
     tail = (1 - level) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    with np.errstate(invalid="ignore"):  # between two infinite draws lies nothing
+        low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -116,7 +116,7 @@ class Sensitivity:
         table: By strength (`with_cause`, `with_outcome`, odds ratios): `estimate`, `low`, `high`.
         tipping: The odds ratio, with the cause and with the outcome (there inverted if the effect is
             negative), at which nothing is left of the effect; None if none below `STRONGEST` is.
-        e_value: Of the effect as a risk ratio.
+        e_value: Of the effect as a risk ratio; None if that is not finite.
     """
 
     name: str
@@ -124,7 +124,7 @@ class Sensitivity:
     effect: Effect
     table: pd.DataFrame = field(repr=False)
     tipping: float | None
-    e_value: EValue
+    e_value: EValue | None
 
     def __str__(self) -> str:
         tipping = (
@@ -134,7 +134,7 @@ class Sensitivity:
         )
         return (
             f"{self.effect}\n{self.name}, in {self.prevalence:.0%} of patients: {tipping}; "
-            f"{self.e_value}\n{self.table.round(4).to_string(index=False)}"
+            f"{self.e_value or 'no E-value'}\n{self.table.round(4).to_string(index=False)}"
         )
 
     def plot(self, axis: "Axes | None" = None) -> "Axes":
@@ -238,13 +238,14 @@ def sensitivity(
         without, within = contrast.expect(arms)
         return within - without
 
+    is_finite = 0 < ratio.value and bool(np.isfinite(ratio).all())
     return Sensitivity(
         name,
         prevalence,
         effect,
         pd.DataFrame(rows),
         _tipping(left, plain.value),
-        e_value(ratio.value, ratio.low, ratio.high),
+        e_value(ratio.value, ratio.low, ratio.high) if is_finite else None,
     )
 
 
