@@ -66,6 +66,7 @@ def causation(
     level: str | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
     seed: int = 0,
@@ -81,6 +82,7 @@ def causation(
         level: The outcome's level that is the event; of a binary outcome the positive one if None.
         groups: Whose rows these are: a column, one value per row, or None.
         resamples: How many resamples of the patients.
+        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
         confidence: The probability that the intervals cover.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -92,7 +94,8 @@ def causation(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, confidence=confidence, num_samples=num_samples, seed=seed,
+        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
+        seed=seed,
     )  # fmt: skip
     if contrast.level is None:
         raise OptionError(

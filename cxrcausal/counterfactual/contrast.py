@@ -5,7 +5,8 @@ patient costs one matrix product, and figures asked together see the same resamp
 adds up in each.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
@@ -19,6 +20,7 @@ from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedErro
 from cxrcausal.randomness import as_seed
 from cxrcausal.scm.intervention import resolve
 from cxrcausal.scm.model import FlowSCM
+from cxrcausal.scm.network import Mechanisms
 
 if TYPE_CHECKING:
     from cxrcausal.graph.variable import Variable
@@ -57,6 +59,8 @@ class Contrast:
         level: The outcome's level; of a binary one the positive if None, None for a continuum.
         groups: Whose rows these are.
         resamples: How many resamples of the patients.
+        refits: How many times to fit what the question reads anew, on resampled patients; 0 leaves
+            the SCM as it is.
         confidence: The probability that an interval covers.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -80,6 +84,7 @@ class Contrast:
         level: str | None = None,
         groups: Groups = "patient_id",
         resamples: int = 1000,
+        refits: int = 0,
         confidence: float = 0.95,
         num_samples: int = 256,
         seed: int = 0,
@@ -115,6 +120,7 @@ class Contrast:
             raise OptionError(f"levels are two different values of {cause!r}; found {levels!r}")
         self.of_rows = _groups(groups, self.rows)
         self.resamples, self.confidence = resamples, confidence
+        self.refits = _refits(scm, refits)
         self.num_samples, self.seed = num_samples, as_seed(seed)
         self.kept = np.arange(len(self.rows))
         self.spurious = is_spurious(self.worlds)
@@ -188,6 +194,9 @@ class Contrast:
     ) -> tuple[list[Figure], np.ndarray]:
         """Returns figures that are functions of sums of terms, and the sums of the whole table.
 
+        With refits the interval is normal, by the spread of the figures over resampled patients and
+        their own fits; without, it is that of the patients alone.
+
         Arguments:
             terms: What is expected of each patient.
             statistics: The figures of some sums.
@@ -205,6 +214,10 @@ class Contrast:
         if not exact:
             each = np.concatenate([statistics(part.sum(0)[None]) for part in parts])
             error = each.std(0, ddof=1) / np.sqrt(len(parts))
+        if self.refits:
+            each = np.concatenate([statistics(sums[None]) for sums in self._refitted(terms)])
+            half = NormalDist().inv_cdf((1 + self.confidence) / 2) * each.std(0, ddof=1)
+            low, high = value - half, value + half
         figures = [
             Figure(float(v), float(a), float(b), float(e))
             for v, a, b, e in zip(value, low, high, error, strict=True)
@@ -215,9 +228,38 @@ class Contrast:
         """Returns the means of terms over all rows that are kept, (terms,)."""
         return self._nested().expectations(terms)[0].mean((0, 1))
 
-    def _nested(self) -> Nested:
+    def _refitted(self, terms: Sequence[Term]) -> Iterator[np.ndarray]:
+        """Yields the sums (terms,) over resampled patients, of mechanisms that are fitted to them."""
+        from cxrcausal.scm.fit import fit_mechanism
+
+        scm = self.scm
+        rng = np.random.default_rng([self.seed, self.refits])
+        values = {name: x.cpu() for name, x in self.values.items()}
+        read = [*self.worlds.moved, *([self.cause] if self.spurious else [])]
+        codes, patients = pd.factorize(self.of_rows)
+        for _ in range(self.refits):
+            share = np.full(len(patients), 1 / len(patients))
+            weights = rng.multinomial(len(patients), share)[codes].astype(np.float64)
+            anew = {
+                name: fit_mechanism(
+                    scm.mechanisms[name].variable,
+                    scm.mechanisms[name].parents,
+                    values,
+                    self.of_rows,
+                    family=scm.family,
+                    coupling=scm.coupling,
+                    hidden=scm.hidden,
+                    weights=weights,
+                    seed=self.seed,
+                ).to(scm.device)
+                for name in read
+            }
+            parts, _ = self._nested({**scm.mechanisms, **anew}).expectations(terms)
+            yield weights[self.kept] @ parts.mean(0)
+
+    def _nested(self, mechanisms: Mechanisms | None = None) -> Nested:
         return Nested(
-            self.scm.mechanisms,
+            self.scm.mechanisms if mechanisms is None else mechanisms,
             self.scm._supports,
             self.worlds,
             self.level,
@@ -234,6 +276,16 @@ class Contrast:
         if setting.values is None:
             raise OptionError(f"levels are two values of {self.cause!r}; found {value!r}")
         return float(setting.values.flatten()[0])
+
+
+def _refits(scm: FlowSCM, refits: int) -> int:
+    """Returns how many refits are asked for."""
+    fewest = 2
+    if refits and refits < fewest:
+        raise OptionError(f"refits is 0, or at least {fewest} to have a spread; found {refits}")
+    if refits and scm.data_fingerprint is None:
+        raise OptionError("this SCM's mechanisms were given, not fitted, so none can be refitted")
+    return refits
 
 
 def _two(variable: "Variable", levels: Levels | None) -> Levels:

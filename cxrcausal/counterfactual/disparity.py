@@ -72,6 +72,7 @@ def ctf_effects(
     level: str | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
     seed: int = 0,
@@ -87,6 +88,7 @@ def ctf_effects(
         level: The outcome's level; of a binary outcome the positive one, of a continuous one None.
         groups: Whose rows these are: a column, one value per row, or None.
         resamples: How many resamples of the patients.
+        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
         confidence: The probability that the intervals cover.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -98,7 +100,8 @@ def ctf_effects(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, confidence=confidence, num_samples=num_samples, seed=seed,
+        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
+        seed=seed,
     )  # fmt: skip
     worlds, x0, x1 = contrast.worlds, contrast.low, contrast.high
     in0, in1 = contrast.given(x0), contrast.given(x1)

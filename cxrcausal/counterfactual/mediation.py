@@ -71,6 +71,7 @@ def natural_effects(
     level: str | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
     seed: int = 0,
@@ -87,6 +88,7 @@ def natural_effects(
         level: The outcome's level; of a binary outcome the positive one, of a continuous one None.
         groups: Whose rows these are: a column, one value per row, or None.
         resamples: How many resamples of the patients.
+        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
         confidence: The probability that the intervals cover.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -99,7 +101,8 @@ def natural_effects(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, confidence=confidence, num_samples=num_samples, seed=seed,
+        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
+        seed=seed,
     )  # fmt: skip
     worlds, x, star = contrast.worlds, contrast.low, contrast.high
     chosen = worlds.mediators if mediators is None else tuple(mediators)
@@ -149,6 +152,7 @@ def path_specific_effect(
     level: str | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
     seed: int = 0,
@@ -166,6 +170,7 @@ def path_specific_effect(
         level: As in `natural_effects`.
         groups: As in `natural_effects`.
         resamples: As in `natural_effects`.
+        refits: As in `natural_effects`.
         confidence: As in `natural_effects`.
         num_samples: As in `natural_effects`.
         seed: As in `natural_effects`.
@@ -178,7 +183,8 @@ def path_specific_effect(
         raise OptionError("give either paths, or the variables that they pass (through)")
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, confidence=confidence, num_samples=num_samples, seed=seed,
+        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
+        seed=seed,
     )  # fmt: skip
     worlds = contrast.worlds
     if paths is not None:

@@ -171,6 +171,7 @@ def sensitivity(
     level: str | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
     seed: int = 0,
@@ -192,6 +193,7 @@ def sensitivity(
         level: The outcome's level; of a binary outcome the positive one if None.
         groups: Whose rows these are: a column, one value per row, or None.
         resamples: How many resamples of the patients.
+        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
         confidence: The probability that the intervals cover.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -203,7 +205,8 @@ def sensitivity(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, confidence=confidence, num_samples=num_samples, seed=seed,
+        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
+        seed=seed,
     )  # fmt: skip
     if len(scm.graph.variables[cause].levels) != len(contrast.levels):
         raise OptionError(f"{cause!r} has not two levels, so one odds ratio does not tell its law")

@@ -172,6 +172,29 @@ def test_patients_not_rows_are_resampled(seen):
     assert once.low <= once.estimate <= once.high
 
 
+def test_refits_hold_what_the_fit_leaves_open():
+    """Of a pair, the interval is that of a difference of two shares; with the fit held there is none."""
+    graph = CausalGraph([binary("x"), binary("y")], [("x", "y")], name="pair")
+    n, p, q = 2000, 0.3, 0.55
+    draw = np.random.default_rng(0)
+    x = draw.random(n) < 0.4
+    rows = pd.DataFrame({"x": x, "y": draw.random(n) < np.where(x, q, p)})
+    scm = FlowSCM(graph).fit(rows)
+    held = ate(scm, rows, "x", "y", groups=None)
+    assert held.high - held.low < 1e-12
+    assert "by patients, the fit held" in str(held)
+    found = ate(scm, rows, "x", "y", groups=None, refits=40)
+    assert found.estimate == held.estimate
+    half = 1.96 * np.sqrt(p * (1 - p) / (0.6 * n) + q * (1 - q) / (0.4 * n))
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.35)
+    assert found.low < q - p < found.high
+    with pytest.raises(OptionError, match="at least 2"):
+        ate(scm, rows, "x", "y", groups=None, refits=1)
+    given = clinic()
+    with pytest.raises(OptionError, match="given, not fitted"):
+        ate(given, given.sample(5, seed=0), "edema", "effusion", groups=None, refits=5)
+
+
 # --- on paper --------------------------------------------------------------------------------------
 
 
