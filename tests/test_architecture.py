@@ -9,6 +9,7 @@ import cxrcausal
 
 PACKAGE = Path(cxrcausal.__file__).parent
 LEAVES = {
+    "bootstrap",
     "version",
     "device",
     "errors",
@@ -18,6 +19,7 @@ LEAVES = {
     "randomness",
 }  # read by all, read nothing else
 READS = {
+    "bootstrap": {"errors"},
     "device": {"errors"},
     "errors": set(),
     "files": {"errors"},

@@ -19,6 +19,7 @@ WRITES = {
     "train_radit": ["image.json", "image.safetensors", "loss.csv", "held_out.csv"],
     "counterfactual": ["sex/figure.png", "effusion/counterfactual.csv", "older/provenance.json"],
     "fairness_audit": ["audit.csv", "audit.png"],
+    "effects": ["identified.png", "bounded.png"],
 }
 
 

@@ -1,13 +1,13 @@
 """Is the answer sound: what counterfactual images must show, read back and held against chance."""
 
-from cxrcausal.evaluation.figure import counterfactual_grid, image_grid
-from cxrcausal.evaluation.interval import (
+from cxrcausal.bootstrap import (
     Interval,
     PatientBootstrap,
     weighted_auc,
     weighted_mean,
     weighted_slope,
 )
+from cxrcausal.evaluation.figure import counterfactual_grid, image_grid
 from cxrcausal.evaluation.memorisation import Memorisation, Neighbours, memorisation
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.probe import (

@@ -22,14 +22,14 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from cxrcausal.errors import TableError
-from cxrcausal.evaluation.interval import (
+from cxrcausal.bootstrap import (
     Interval,
     PatientBootstrap,
     Statistic,
     weighted_auc,
     weighted_mean,
 )
+from cxrcausal.errors import TableError
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.graph import CausalGraph
 from cxrcausal.scm.table import check_table, encode

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cxrcausal.evaluation.interval import PatientBootstrap, weighted_auc, weighted_mean
+from cxrcausal.bootstrap import PatientBootstrap, weighted_auc, weighted_mean
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.shapes import Image
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cxrcausal.bootstrap import Interval, PatientBootstrap, Statistic, weighted_mean
 from cxrcausal.counterfactual.painter import ImageMechanism
-from cxrcausal.evaluation.interval import Interval, PatientBootstrap, Statistic, weighted_mean
 from cxrcausal.image.guidance import Groups, Guidance
 from cxrcausal.image.solver import Solver
 from cxrcausal.shapes import Attributes, Image, Noise

@@ -14,15 +14,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.painter import ImageMechanism
-from cxrcausal.errors import InterventionError, nearest, summarise
-from cxrcausal.evaluation.interval import (
+from cxrcausal.bootstrap import (
     Interval,
     PatientBootstrap,
     Statistic,
     weighted_mean,
     weighted_slope,
 )
+from cxrcausal.counterfactual.painter import ImageMechanism
+from cxrcausal.errors import InterventionError, nearest, summarise
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.question import Question
 from cxrcausal.evaluation.soundness import effectiveness, groups_of, paint, relative_shift

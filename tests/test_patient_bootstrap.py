@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from cxrcausal.errors import TableError
-from cxrcausal.evaluation import (
+from cxrcausal.bootstrap import (
     Interval,
     PatientBootstrap,
     weighted_auc,
     weighted_mean,
     weighted_slope,
 )
+from cxrcausal.errors import TableError
 
 
 def one() -> np.ndarray:
@@ -102,3 +102,22 @@ def test_refuses_rows_without_a_patient():
         PatientBootstrap([])
     with pytest.raises(TableError, match="strictly between 0 and 1"):
         PatientBootstrap(["a"], level=95)
+
+
+def test_sums_are_resampled_by_patient():
+    """A mean as a ratio of sums has the interval that the weighted mean has, but for the draws."""
+    rng = np.random.default_rng(4)
+    patient = rng.integers(0, 300, 900)
+    x = rng.normal(size=300)[patient]
+    bootstrap = PatientBootstrap(patient, resamples=4000, seed=2)
+    sums = np.stack([np.ones(900), x], axis=1)
+    value, low, high = bootstrap.of_sums(sums, lambda s: (s[:, 1] / s[:, 0])[:, None])
+    slow = bootstrap.interval(weighted_mean(x))
+    assert value[0] == pytest.approx(slow.value)
+    assert [low[0], high[0]] == pytest.approx([slow.low, slow.high], abs=0.01)
+
+
+def test_a_sum_that_is_not_defined_has_no_interval():
+    bootstrap = PatientBootstrap([1, 2, 3], resamples=10)
+    value, low, high = bootstrap.of_sums(np.zeros((3, 1)), lambda s: s / s)
+    assert np.isnan([value[0], low[0], high[0]]).all()

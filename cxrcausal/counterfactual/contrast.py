@@ -1,0 +1,354 @@
+"""One question about effects: the cause's two values, the outcome, and whose rows these are.
+
+Each effect is a function of a few sums over patients of what `Nested` expects of each. So the interval by
+patient costs one matrix product, and figures asked together see the same resamples: what adds up,
+adds up in each.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple, final
+
+import numpy as np
+import pandas as pd
+
+from cxrcausal.bootstrap import PatientBootstrap
+from cxrcausal.counterfactual.claim import is_spurious, recorded
+from cxrcausal.counterfactual.nested import Nested, Term
+from cxrcausal.counterfactual.worlds import Worlds
+from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedError, nearest
+from cxrcausal.randomness import as_seed
+from cxrcausal.scm.intervention import resolve
+from cxrcausal.scm.model import FlowSCM
+from cxrcausal.scm.network import Mechanisms
+
+if TYPE_CHECKING:
+    from cxrcausal.graph.variable import Variable
+
+__all__ = ["Contrast", "Figure", "Groups", "Levels", "Statistics"]
+
+Groups = str | np.ndarray | pd.Series | None
+"""Whose rows these are: a column, or one value per row; each row is its own patient if None."""
+
+Levels = tuple[str | float | int, str | float | int]
+"""Two values of the cause: from which, to which."""
+
+Statistics = Callable[[np.ndarray], np.ndarray]
+"""Sums (resamples, terms) give figures (resamples, figures)."""
+
+
+class Figure(NamedTuple):
+    """A figure, its interval by patient, and the Monte-Carlo error apart."""
+
+    value: float
+    low: float
+    high: float
+    error: float
+
+
+@final
+class Contrast:
+    """What all effects of one cause on one outcome share.
+
+    Arguments:
+        scm: A fitted SCM.
+        table: The patients.
+        cause: The variable that is set.
+        outcome: One of its descendants.
+        levels: From which value of the cause to which; of a binary one its two levels if None.
+        level: The outcome's level; of a binary one the positive if None, None for a continuum.
+        groups: Whose rows these are.
+        resamples: How many resamples of the patients.
+        refits: How many times to fit what the question reads anew, on resampled patients; 0 leaves
+            the SCM as it is.
+        confidence: The probability that an interval covers.
+        num_samples: How many draws per row stand in where a sum is too large.
+        seed: Of resamples and draws.
+
+    Raises:
+        GraphError: If a name is unknown, or the outcome does not descend from the cause.
+        InterventionError: If the cause cannot be set to these values.
+        UnobservedError: If the fit never observed the cause or the outcome.
+        OptionError: If the levels are not two different ones, or `level` is no level.
+        TableError: If the table is not usable.
+    """
+
+    def __init__(
+        self,
+        scm: FlowSCM,
+        table: pd.DataFrame,
+        cause: str,
+        outcome: str,
+        *,
+        levels: Levels | None = None,
+        level: str | None = None,
+        groups: Groups = "patient_id",
+        resamples: int = 1000,
+        refits: int = 0,
+        confidence: float = 0.95,
+        num_samples: int = 256,
+        seed: int = 0,
+    ) -> None:
+        graph = scm.graph
+        for name in (cause, outcome):
+            graph.parents(name)  # refuses unknown names in the graph's own words
+            if name not in scm.mechanisms:
+                raise UnobservedError(
+                    f"{name!r} was never observed in the fit, so it has no effect to speak of; "
+                    f"observed: {', '.join(scm.mechanisms)}"
+                )
+        if outcome not in graph.descendants(cause):
+            raise GraphError(
+                f"{outcome!r} does not descend from {cause!r} in graph {graph.name!r}, so the "
+                f"effect is zero by construction. Descendants: "
+                f"{', '.join(graph.descendants(cause)) or 'none'}"
+            )
+        self.scm, self.cause, self.outcome = scm, cause, outcome
+        self.worlds = Worlds(scm.mechanisms, cause, outcome)
+        if outcome not in self.worlds.moved:
+            raise UnobservedError(
+                f"every path from {cause!r} to {outcome!r} leads through variables that the fit "
+                f"never observed"
+            )
+        self.level = _level(graph.variables[outcome], level)
+        self.rows, self.values = scm._read(table, "ignore")
+        if not len(self.rows):
+            raise TableError("the table has no rows, so there is nobody to average over")
+        self.levels = _two(graph.variables[cause], levels)
+        self.low, self.high = (self._number(value) for value in self.levels)
+        if self.low == self.high:
+            raise OptionError(f"levels are two different values of {cause!r}; found {levels!r}")
+        self.of_rows = _groups(groups, self.rows)
+        self.resamples, self.confidence = resamples, confidence
+        self.refits = _refits(scm, refits)
+        self.num_samples, self.seed = num_samples, as_seed(seed)
+        self.kept = np.arange(len(self.rows))
+        self.spurious = is_spurious(self.worlds)
+        self.graph = recorded(graph, self.worlds)
+
+    @property
+    def patients(self) -> int:
+        """How many patients are averaged over."""
+        return len(np.unique(self.of_rows[self.kept]))
+
+    @property
+    def shift(self) -> str:
+        """What is done, in words."""
+        return f"{self.cause} {self.levels[0]} → {self.levels[1]}"
+
+    @property
+    def asked(self) -> str:
+        """What is asked of the outcome, in words."""
+        variable = self.scm.graph.variables[self.outcome]
+        if self.level is not None:
+            return f"P({self.outcome} = {variable.levels[self.level]})"
+        return f"mean {self.outcome}" + (f" in {variable.unit}" if variable.unit else "")
+
+    @property
+    def mechanism(self) -> str:
+        """What couples the outcome's levels between worlds, in words."""
+        return type(self.scm.mechanisms[self.outcome]).__name__.removesuffix("Mechanism")
+
+    def given(self, value: float) -> float | None:
+        """Returns what to weight patients by, so that they stand for those with that value.
+
+        Where nothing but the causal paths ties the cause to the outcome, these are everybody.
+        """
+        return value if self.spurious else None
+
+    def restrict(self, given: Mapping[str, object]) -> None:
+        """Keeps the patients with these values, who are the same whatever the cause.
+
+        Raises:
+            GraphError: If one is unknown, or changes with the cause.
+            TableError: If no row is left.
+        """
+        kept = np.ones(len(self.rows), dtype=bool)
+        graph = self.scm.graph
+        for name, wanted in given.items():
+            graph.parents(name)
+            if name == self.cause or name in graph.descendants(self.cause):
+                raise GraphError(
+                    f"{name!r} changes with {self.cause!r}, so patients alike in it are not alike in "
+                    f"both worlds; counterfactual_probability answers for given rows"
+                )
+            variable = graph.variables[name]
+            if name not in self.rows.columns:
+                raise TableError(f"the table has no column {name!r} to choose patients by")
+            column = self.rows[name]
+            if variable.is_discrete:
+                levels = [wanted] if isinstance(wanted, str) else [*wanted]  # type: ignore[misc]
+                for level in levels:
+                    _level(variable, level)
+                kept &= column.isin(levels).to_numpy()
+            else:
+                low, high = _range(name, wanted)
+                kept &= column.between(low, high).to_numpy()
+        if not kept.any():
+            words = ", ".join(f"{name} = {wanted}" for name, wanted in given.items())
+            raise TableError(f"no row has {words}")
+        self.kept = np.flatnonzero(kept)
+
+    def measure(
+        self, terms: Sequence[Term], statistics: Statistics
+    ) -> tuple[list[Figure], np.ndarray]:
+        """Returns figures that are functions of sums of terms, and the sums of the whole table.
+
+        With refits the interval is normal, by the spread of the figures over resampled patients and
+        their own fits; without, it is that of the patients alone.
+
+        Arguments:
+            terms: What is expected of each patient.
+            statistics: The figures of some sums.
+        """
+        parts, exact = self._nested().expectations(terms)
+        mean = parts.mean(0)
+        bootstrap = PatientBootstrap(
+            self.of_rows[self.kept],
+            resamples=self.resamples,
+            level=self.confidence,
+            seed=self.seed,
+        )
+        value, low, high = bootstrap.of_sums(mean, statistics)
+        error = np.zeros_like(value)
+        if not exact:
+            each = np.concatenate([statistics(part.sum(0)[None]) for part in parts])
+            error = each.std(0, ddof=1) / np.sqrt(len(parts))
+        if self.refits:
+            each = np.concatenate([statistics(sums[None]) for sums in self._refitted(terms)])
+            half = NormalDist().inv_cdf((1 + self.confidence) / 2) * each.std(0, ddof=1)
+            low, high = value - half, value + half
+        figures = [
+            Figure(float(v), float(a), float(b), float(e))
+            for v, a, b, e in zip(value, low, high, error, strict=True)
+        ]
+        return figures, mean.sum(0)
+
+    def expect(self, terms: Sequence[Term]) -> np.ndarray:
+        """Returns the means of terms over all rows that are kept, (terms,)."""
+        return self._nested().expectations(terms)[0].mean((0, 1))
+
+    def _refitted(self, terms: Sequence[Term]) -> Iterator[np.ndarray]:
+        """Yields the sums (terms,) over resampled patients, of mechanisms that are fitted to them."""
+        from cxrcausal.scm.fit import fit_mechanism
+
+        scm = self.scm
+        rng = np.random.default_rng([self.seed, self.refits])
+        values = {name: x.cpu() for name, x in self.values.items()}
+        read = [*self.worlds.moved, *([self.cause] if self.spurious else [])]
+        codes, patients = pd.factorize(self.of_rows)
+        for _ in range(self.refits):
+            share = np.full(len(patients), 1 / len(patients))
+            weights = rng.multinomial(len(patients), share)[codes].astype(np.float64)
+            anew = {
+                name: fit_mechanism(
+                    scm.mechanisms[name].variable,
+                    scm.mechanisms[name].parents,
+                    values,
+                    self.of_rows,
+                    family=scm.family,
+                    coupling=scm.coupling,
+                    hidden=scm.hidden,
+                    weights=weights,
+                    seed=self.seed,
+                ).to(scm.device)
+                for name in read
+            }
+            parts, _ = self._nested({**scm.mechanisms, **anew}).expectations(terms)
+            yield weights[self.kept] @ parts.mean(0)
+
+    def _nested(self, mechanisms: Mechanisms | None = None) -> Nested:
+        return Nested(
+            self.scm.mechanisms if mechanisms is None else mechanisms,
+            self.scm._supports,
+            self.worlds,
+            self.level,
+            {name: x[self.kept] for name, x in self.values.items()},
+            self.num_samples,
+            self.seed,
+        )
+
+    def _number(self, value: object) -> float:
+        """Returns a value of the cause as the SCM counts it."""
+        setting = resolve(
+            {self.cause: value}, self.rows.iloc[:1], self.scm.graph, self.scm.observed
+        )[self.cause]
+        if setting.values is None:
+            raise OptionError(f"levels are two values of {self.cause!r}; found {value!r}")
+        return float(setting.values.flatten()[0])
+
+
+def _refits(scm: FlowSCM, refits: int) -> int:
+    """Returns how many refits are asked for."""
+    fewest = 2
+    if refits and refits < fewest:
+        raise OptionError(f"refits is 0, or at least {fewest} to have a spread; found {refits}")
+    if refits and scm.data_fingerprint is None:
+        raise OptionError("this SCM's mechanisms were given, not fitted, so none can be refitted")
+    return refits
+
+
+def _two(variable: "Variable", levels: Levels | None) -> Levels:
+    if levels is None:
+        if variable.kind != "binary":
+            allowed = ", ".join(variable.levels) or "numbers"
+            raise OptionError(
+                f"say between which two values of {variable.name!r}, levels=(from, to); "
+                f"allowed: {allowed}"
+            )
+        return variable.levels[0], variable.levels[1]
+    if isinstance(levels, str) or len(levels) != len(("from", "to")):
+        raise OptionError(f"levels are two values, (from, to); found {levels!r}")
+    return levels[0], levels[1]
+
+
+def _level(variable: "Variable", level: object) -> int | None:
+    """Returns the place of the outcome's level, None for a continuum."""
+    if not variable.is_discrete:
+        if level is not None:
+            raise OptionError(
+                f"{variable.name!r} is continuous and asked for its mean; leave level out"
+            )
+        return None
+    if level is None and variable.kind == "binary":
+        return 1
+    if level not in variable.levels:
+        raise OptionError(
+            f"{variable.name!r} has no level {level!r}"
+            + (nearest(level, variable.levels) or ".")
+            + f" Allowed: {', '.join(variable.levels)}"
+        )
+    return variable.levels.index(str(level))
+
+
+def _range(name: str, wanted: object) -> tuple[float, float]:
+    """Returns the ends of a range of a continuous variable; a number is a range of itself."""
+    try:
+        low, high = wanted if isinstance(wanted, tuple | list) else (wanted, wanted)
+        return float(low), float(high)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"{name!r} is continuous: give a number or (low, high); found {wanted!r}"
+        ) from error
+
+
+def _groups(groups: Groups, rows: pd.DataFrame) -> np.ndarray:
+    """Returns whose row each is."""
+    if groups is None:
+        return np.arange(len(rows))
+    if isinstance(groups, str):
+        if groups not in rows.columns:
+            raise TableError(
+                f"the table has no column {groups!r} to say whose rows these are"
+                f"{nearest(groups, rows.columns) or '.'} groups=None takes each row as a patient"
+            )
+        groups = rows[groups]
+    elif isinstance(groups, pd.Series) and not groups.index.equals(rows.index):
+        raise TableError("groups is a Series with other row labels than the table")
+    if len(groups) != len(rows):
+        raise TableError(f"groups has {len(groups)} entries; the table has {len(rows)} rows")
+    codes, _ = pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=True)
+    if (codes < 0).any():
+        row = rows.index[int((codes < 0).argmax())]
+        raise TableError(f"groups is unknown in row {row!r}; every row belongs to a patient")
+    return codes

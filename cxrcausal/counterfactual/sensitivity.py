@@ -1,0 +1,318 @@
+r"""How strong must something unmeasured be, to explain an effect away.
+
+The *E-value* of a risk ratio :math:`R \ge 1` is :math:`R + \sqrt{R (R - 1)}`: an unmeasured cause that is tied
+to both cause and outcome by risk ratios below it cannot explain the effect away, whatever else it is.
+
+`sensitivity` answers for one such cause, a binary *acuity* :math:`A`, known to nobody, that raises the odds
+of the cause by :math:`\gamma` and those of the outcome by :math:`\delta`. All that was seen stays as it was:
+the intercepts of both are those at which mixing over :math:`A` gives back the fitted
+:math:`p(x \mid \mathrm{pa}_x)` and :math:`p(y \mid \mathrm{pa}_y)`, a quadratic equation each. Then
+
+.. math:: p(y_x \mid \mathrm{pa}_y) = \sum_a p(a) \, \mathrm{expit}(b + a \log \delta)
+    \quad\text{in place of}\quad \sum_a p(a \mid x, \mathrm{pa}_x) \, \mathrm{expit}(b + a \log \delta),
+
+summed exactly over everything else.
+
+References:
+    | Sensitivity Analysis in Observational Research: Introducing the E-Value
+    | (VanderWeele and Ding, 2017), https://doi.org/10.7326/M16-2607
+    | Assessing Sensitivity to an Unobserved Binary Covariate in an Observational Study with Binary Outcome
+    | (Rosenbaum and Rubin, 1983), https://doi.org/10.1111/j.2517-6161.1983.tb01242.x
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cxrcausal.counterfactual.contrast import Contrast, Groups, Levels
+from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
+from cxrcausal.counterfactual.nested import Term, Tilt
+from cxrcausal.errors import OptionError
+from cxrcausal.scm.model import FlowSCM
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["EValue", "Sensitivity", "Strength", "e_value", "sensitivity"]
+
+Strength = float | int | tuple[float, float]
+"""An odds ratio with both cause and outcome, or one with each."""
+
+STRONGEST = 1000.0
+"""The largest odds ratio that the tipping point is looked for at."""
+
+
+@final
+@dataclass(frozen=True)
+class EValue:
+    """The least strength of an unmeasured cause that could explain an effect away.
+
+    Arguments:
+        estimate: For the estimate.
+        limit: For the end of its interval that is nearer to no effect; 1 if that is inside.
+    """
+
+    estimate: float
+    limit: float
+
+    def __str__(self) -> str:
+        return f"E-value {self.estimate:.3g}, of the interval {self.limit:.3g}"
+
+
+def e_value(effect: Effect | float, low: float | None = None, high: float | None = None) -> EValue:
+    """Returns the E-value of a risk ratio.
+
+    Arguments:
+        effect: An effect with ``scale="ratio"``, or a risk ratio.
+        low: The lower end of the ratio's interval, if a number is given.
+        high: The upper end.
+
+    Raises:
+        OptionError: If it is no ratio, or not positive.
+
+    Example:
+        >>> print(e_value(3.9, 1.8, 8.7))
+        E-value 7.26, of the interval 3
+    """
+    if isinstance(effect, Effect):
+        if effect.scale != "ratio":
+            raise OptionError(
+                "an E-value is of a risk ratio; ask for the effect with scale='ratio'"
+            )
+        ratio, low, high = effect.estimate, effect.low, effect.high
+    else:
+        ratio = effect
+        low, high = ratio if low is None else low, ratio if high is None else high
+    if not 0 < ratio < math.inf or not low <= ratio <= high:
+        raise OptionError(
+            f"a risk ratio is above 0 and inside its interval; found {ratio:g} in "
+            f"[{low:g}, {high:g}]"
+        )
+    if low <= 1 <= high:
+        return EValue(_strength(ratio), 1.0)
+    return EValue(_strength(ratio), _strength(low if ratio > 1 else high))
+
+
+def _strength(ratio: float) -> float:
+    ratio = 1 / ratio if ratio < 1 else ratio
+    return ratio + math.sqrt(ratio * (ratio - 1))
+
+
+@final
+@dataclass(frozen=True)
+class Sensitivity:
+    """An effect as it would be, did an unmeasured cause of given strength exist.
+
+    Arguments:
+        name: What the unmeasured cause is called.
+        prevalence: How common it is.
+        effect: The effect without it.
+        table: By strength (`with_cause`, `with_outcome`, odds ratios): `estimate`, `low`, `high`.
+        tipping: The odds ratio, with the cause and with the outcome (there inverted if the effect is
+            negative), at which nothing is left of the effect; None if none below `STRONGEST` is.
+        e_value: Of the effect as a risk ratio; None if that is not finite.
+    """
+
+    name: str
+    prevalence: float
+    effect: Effect
+    table: pd.DataFrame = field(repr=False)
+    tipping: float | None
+    e_value: EValue | None
+
+    def __str__(self) -> str:
+        tipping = (
+            f"an odds ratio of {self.tipping:.3g} with both explains it away"
+            if self.tipping is not None
+            else f"no odds ratio below {STRONGEST:g} with both explains it away"
+        )
+        return (
+            f"{self.effect}\n{self.name}, in {self.prevalence:.0%} of patients: {tipping}; "
+            f"{self.e_value or 'no E-value'}\n{self.table.round(4).to_string(index=False)}"
+        )
+
+    def plot(self, axis: "Axes | None" = None) -> "Axes":
+        """Draws the effect against the strength, with its interval; returns the axes."""
+        from matplotlib.figure import Figure
+
+        if axis is None:
+            axis = Figure(figsize=(5.5, 3.4), layout="constrained").subplots()
+        table = self.table
+        spread = np.stack([table["estimate"] - table["low"], table["high"] - table["estimate"]])
+        place = np.arange(len(table))
+        axis.errorbar(place, table["estimate"], yerr=spread, fmt="o-", capsize=3)
+        axis.axhline(0, color="grey", linewidth=0.8)
+        labels = [
+            f"{a:g}" if a == b else f"{a:g}, {b:g}"
+            for a, b in zip(table["with_cause"], table["with_outcome"], strict=True)
+        ]
+        axis.set_xticks(place, labels)
+        axis.set_xlabel(f"odds ratio of unmeasured {self.name} with cause and outcome")
+        axis.set_ylabel("average effect")
+        return axis
+
+
+def sensitivity(
+    scm: FlowSCM,
+    table: pd.DataFrame,
+    cause: str,
+    outcome: str,
+    *,
+    strengths: Sequence[Strength] = (1.0, 1.5, 2.0, 3.0, 5.0),
+    prevalence: float = 0.5,
+    name: str = "acuity",
+    levels: Levels | None = None,
+    level: str | None = None,
+    groups: Groups = "patient_id",
+    resamples: int = 1000,
+    refits: int = 0,
+    confidence: float = 0.95,
+    num_samples: int = 256,
+    seed: int = 0,
+) -> Sensitivity:
+    """Returns the average effect under an unmeasured common cause of given strengths.
+
+    The unmeasured cause is independent of all that the cause does not reach, acts on the cause and on the
+    outcome alone, and does not interact: the simplest one, not the worst.
+
+    Arguments:
+        scm: A fitted SCM.
+        table: The patients that are averaged over.
+        cause: A variable of two levels.
+        outcome: One of its descendants, with levels.
+        strengths: Odds ratios of the unmeasured cause with cause and outcome, or pairs of them.
+        prevalence: The share of patients who have it.
+        name: What it is called.
+        levels: (from, to); the two levels if None.
+        level: The outcome's level; of a binary outcome the positive one if None.
+        groups: Whose rows these are: a column, one value per row, or None.
+        resamples: How many resamples of the patients.
+        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
+        confidence: The probability that the intervals cover.
+        num_samples: How many draws per row stand in where a sum is too large.
+        seed: Of resamples and draws.
+
+    Raises:
+        GraphError: If a name is unknown, or the outcome does not descend from the cause.
+        OptionError: If the cause has not two levels, the outcome none, or an option is not usable.
+        TableError: If the table or the groups are not usable.
+    """
+    contrast = Contrast(
+        scm, table, cause, outcome, levels=levels, level=level, groups=groups,
+        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
+        seed=seed,
+    )  # fmt: skip
+    if len(scm.graph.variables[cause].levels) != len(contrast.levels):
+        raise OptionError(f"{cause!r} has not two levels, so one odds ratio does not tell its law")
+    if contrast.level is None:
+        raise OptionError(f"{outcome!r} is continuous; the odds ratio is of an event, a level")
+    if not 0 < prevalence < 1:
+        raise OptionError(f"prevalence lies strictly between 0 and 1; found {prevalence}")
+    pairs = [_pair(strength) for strength in strengths]
+
+    terms = [Term()]
+    for pair in [(1.0, 1.0), *pairs]:
+        terms += _arms(contrast, *pair, prevalence)
+
+    def statistics(sums: np.ndarray) -> np.ndarray:
+        n, arms = sums[:, :1], sums[:, 1:].reshape(len(sums), -1, 2)
+        differences = (arms[..., 1] - arms[..., 0]) / n
+        return np.concatenate([differences, arms[:, 0, 1:] / arms[:, 0, :1]], axis=1)
+
+    (plain, *tilted, ratio), sums = contrast.measure(terms, statistics)
+    effect = effect_from(
+        contrast, "ATE", plain, total_claim(contrast),
+        arms=(float(sums[1] / sums[0]), float(sums[2] / sums[0])),
+    )  # fmt: skip
+    rows = [
+        {"with_cause": a, "with_outcome": b, "estimate": f.value, "low": f.low, "high": f.high}
+        for (a, b), f in zip(pairs, tilted, strict=True)
+    ]
+
+    def left(log_strength: float) -> float:
+        strength = math.exp(log_strength)
+        arms = _arms(contrast, strength, strength ** math.copysign(1, plain.value), prevalence)
+        without, within = contrast.expect(arms)
+        return within - without
+
+    is_finite = 0 < ratio.value and bool(np.isfinite(ratio).all())
+    return Sensitivity(
+        name,
+        prevalence,
+        effect,
+        pd.DataFrame(rows),
+        _tipping(left, plain.value),
+        e_value(ratio.value, ratio.low, ratio.high) if is_finite else None,
+    )
+
+
+def _pair(strength: Strength) -> tuple[float, float]:
+    a, b = strength if isinstance(strength, tuple) else (strength, strength)
+    if not (0 < a < math.inf and 0 < b < math.inf):
+        raise OptionError(f"a strength is an odds ratio above 0, or a pair; found {strength!r}")
+    return float(a), float(b)
+
+
+def _arms(
+    contrast: Contrast, with_cause: float, with_outcome: float, prevalence: float
+) -> tuple[Term, Term]:
+    """Returns the outcome in both arms, did the unmeasured cause exist."""
+    if with_cause == 1 or with_outcome == 1:  # it confounds nothing
+        tilts: tuple[Tilt | None, Tilt | None] = (None, None)
+    else:
+        tilts = (
+            _tilt(1 / with_cause, with_outcome, prevalence),
+            _tilt(with_cause, with_outcome, prevalence),
+        )
+    copies = (contrast.worlds.under(contrast.low), contrast.worlds.under(contrast.high))
+    return Term((copies[0],), None, tilts[0]), Term((copies[1],), None, tilts[1])
+
+
+def _tilt(with_cause: float, with_outcome: float, prevalence: float) -> Tilt:
+    """Returns how the outcome's probability changes once the unmeasured cause is averaged over.
+
+    Arguments:
+        with_cause: Its odds ratio with the value of the cause that is set.
+        with_outcome: Its odds ratio with the outcome.
+        prevalence: How common it is.
+    """
+
+    def tilt(chance: Tensor, own: Tensor) -> Tensor:
+        share = torch.tensor(prevalence, dtype=chance.dtype, device=chance.device)
+        _, having = _split(own, share, with_cause)
+        among = (share * having / own.clamp(min=1e-300)).clamp(0.0, 1.0)
+        without, within = _split(chance, among, with_outcome)
+        return (1 - share) * without + share * within
+
+    return tilt
+
+
+def _split(chance: Tensor, share: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
+    """Returns the two probabilities with that odds ratio whose mixture is `chance`.
+
+    With odds t and t·ratio: ratio (1 − p) t² + (1 − s + s·ratio − p (1 + ratio)) t − p = 0.
+    """
+    a = ratio * (1 - chance)
+    b = 1 - share + share * ratio - chance * (1 + ratio)
+    root = (b * b + 4 * a * chance).sqrt()
+    odds = torch.where(b > 0, 2 * chance / (b + root), (root - b) / (2 * a))
+    certain = chance >= 1
+    without, within = odds / (1 + odds), odds * ratio / (1 + odds * ratio)
+    return torch.where(certain, chance, without), torch.where(certain, chance, within)
+
+
+def _tipping(left: Callable[[float], float], plain: float) -> float | None:
+    """Returns the strength at which nothing is left of an effect, by Brent's search."""
+    from scipy.optimize import brentq
+
+    if plain == 0:
+        return 1.0
+    if left(math.log(STRONGEST)) * plain > 0:
+        return None
+    return math.exp(brentq(left, 0.0, math.log(STRONGEST), xtol=1e-5))
