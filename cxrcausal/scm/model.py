@@ -43,6 +43,8 @@ from cxrcausal.scm.replay import abduct_noise, affected_by, needed_for, replay
 from cxrcausal.scm.table import check_table, decode
 
 if TYPE_CHECKING:
+    from cxrcausal.scm.check import FitCheck
+    from cxrcausal.scm.check_noise import Groups
     from cxrcausal.scm.fit import Coupling, Family
 
 __all__ = ["FlowSCM"]
@@ -273,6 +275,37 @@ class FlowSCM:
             scores[name] = score.cpu().numpy()
         frame = pd.DataFrame(scores, index=table.index)
         return frame if per_variable else frame.sum(axis=1, skipna=False).rename("score")
+
+    def check(
+        self,
+        table: pd.DataFrame,
+        groups: "Groups" = None,
+        *,
+        seed: int = 0,
+        most_rows: int = 20_000,
+        permutations: int = 999,
+    ) -> "FitCheck":
+        """Returns whether the fit holds on rows that it has not seen: printed, or plotted.
+
+        Scores beside the marginals', calibration of every level, the PIT of age, the energy distance
+        of observed and sampled rows, and the dependence of the abducted noises; see `check.FitCheck`.
+
+        Arguments:
+            table: The rows, of other patients than the fit's.
+            groups: The column of patients, or one label per row; None if each row is its own.
+            seed: Of everything random in the check.
+            most_rows: From how many rows, drawn at random, noises are abducted.
+            permutations: Behind the p-value of the energy distance.
+
+        Raises:
+            TableError: If the table is empty or not usable.
+            OptionError: If the seed or a number is no whole number.
+        """
+        from cxrcausal.scm.check import check_fit
+
+        return check_fit(
+            self, table, groups, seed=seed, most_rows=most_rows, permutations=permutations
+        )
 
     # --- the three steps -----------------------------------------------------------------------
 
