@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 import pandas as pd
-import torch
 
 from cxrcausal.errors import OptionError, TableError
 from cxrcausal.graph.cells import Cells
@@ -25,7 +24,7 @@ from cxrcausal.graph.falsify import holm
 from cxrcausal.randomness import as_seed
 from cxrcausal.scm.check_calibration import calibrate, pit_of
 from cxrcausal.scm.check_energy import Energy, energy_test
-from cxrcausal.scm.check_noise import normal_scores, noise_dependence
+from cxrcausal.scm.check_noise import noise_dependence, normal_scores
 from cxrcausal.scm.check_score import score_beside_marginal
 from cxrcausal.scm.learn import data_fingerprint
 
@@ -80,7 +79,7 @@ class FitCheck:
     def to_table(self) -> pd.DataFrame:
         """Returns every test as one row: `part`, `what`, `effect` (in `unit`), `p` and `p_adjusted`.
 
-        The adjusted p-value is Holm's, over all of them.
+        The adjusted p-value is Holm's, over the tests of one part: each part is a question of its own.
         """
         parts = [
             pd.DataFrame(
@@ -130,7 +129,7 @@ class FitCheck:
             ),
         ]
         table = pd.concat([part for part in parts if len(part)], ignore_index=True)
-        table["p_adjusted"] = holm(table["p"].to_numpy(np.float64))
+        table["p_adjusted"] = table.groupby("part")["p"].transform(lambda p: holm(p.to_numpy()))
         return table
 
     def misfits(self, alpha: float = 0.05) -> pd.DataFrame:
@@ -234,7 +233,9 @@ def check_fit(
         some = np.sort(draw.choice(len(some), most_rows, replace=False))
     part = canonical.iloc[some].reset_index(drop=True)
     part_group = None if group is None else group[some]
-    noise = normal_scores(scm, part, seed)
+    # Seeds of their own: rows that were sampled under `seed` must not meet the same numbers again.
+    abduct_seed, sample_seed = (int(word) for word in draw.integers(2**63, size=2))
+    noise = normal_scores(scm, part, abduct_seed)
     pit, pit_bins = pit_of(scm, noise, part_group)
     return FitCheck(
         scores,
@@ -242,10 +243,10 @@ def check_fit(
         reliability,
         pit,
         pit_bins,
-        energy_test(scm, noise.values, patient[some], seed, draw, permutations),
+        energy_test(scm, noise.values, patient[some], sample_seed, draw, permutations),
         noise_dependence(scm, noise, part, part_group),
         len(canonical),
-        int(len(np.unique(patient))),
+        len(np.unique(patient)),
         scm.data_fingerprint is not None
         and scm.data_fingerprint == data_fingerprint(canonical, scm.graph),
         scm.graph.name,

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 import numpy as np
+import pandas as pd
 from scipy.spatial.distance import cdist
 
 from cxrcausal.scm.table import encode
@@ -50,6 +51,8 @@ class Energy:
             of independent marginals would show.
         p: The permutation p-value.
         rows: How many observed rows.
+        marginals: What differs in single variables, the most first: `what` (a level, or a mean),
+            `observed`, `sampled` and `difference` (of means in standard deviations).
         permuted: The shares of all permutations, (permutations,).
     """
 
@@ -59,12 +62,18 @@ class Energy:
     shuffled: float
     p: float
     rows: int
+    marginals: pd.DataFrame = field(repr=False)
     permuted: np.ndarray = field(repr=False)
 
     def __str__(self) -> str:
+        most = ", ".join(
+            f"{line.what} {line.sampled:.3f} for {line.observed:.3f}"
+            for line in self.marginals.head(3).itertuples()
+        )
         return (
             f"{self.share:.5f} of the mean distance ({self.by_chance:.5f} by chance, "
-            f"{self.shuffled:.5f} with shuffled columns), p {self.p:.2g}, {self.rows:,} rows"
+            f"{self.shuffled:.5f} with shuffled columns), p {self.p:.2g}, {self.rows:,} rows; "
+            f"most sampled apart: {most}"
         )
 
 
@@ -103,25 +112,51 @@ def energy_test(
     flips = np.concatenate([np.ones((len(side), 1)), np.tile(sign[own], (2, 1))], axis=1)
     sides = (side[:, None] * flips).astype(np.float32)
     energies = -(sides * (distances @ sides)).sum(0, dtype=np.float64) / len(x) ** 2
-    # A permutation moves the cross mean by as much as the inner ones: hold them to one scale.
-    scale = 2 * float(distances[: len(x), len(x) :].mean(dtype=np.float64))
-    shares = energies / scale
+    # All permutations on the scale of the table as it is, so that shares compare as energies do.
+    shares = energies / _scale(distances)
     other = _between(np.concatenate([x, z]))
     loose = -float((side * (other @ side.astype(np.float32))).sum()) / len(x) ** 2
     return Energy(
         float(energies[0]),
         float(shares[0]),
         float(shares[1:].mean()),
-        loose / (2 * float(other[: len(x), len(x) :].mean(dtype=np.float64))),
+        loose / _scale(other),
         float((1 + (shares[1:] >= shares[0] - 1e-12).sum()) / (1 + permutations)),
         len(x),
+        _marginals(scm, values, {name: v.numpy() for name, v in sampled.items()}),
         shares[1:],
     )
+
+
+def _marginals(
+    scm: "FlowSCM", values: Mapping[str, np.ndarray], sampled: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """Returns `Energy.marginals`, of two levels the second alone."""
+    lines = []
+    for name, x in values.items():
+        variable, y = scm.graph.variables[name], sampled[name]
+        if variable.is_discrete:
+            first = 1 if len(variable.levels) == 2 else 0
+            for k, level in enumerate(variable.levels[first:], first):
+                a, b = float((x == k).mean()), float((y == k).mean())
+                lines.append((f"{name} = {level}", a, b, b - a))
+        else:
+            a, b = float(x.mean()), float(y.mean())
+            lines.append((f"mean {name}", a, b, (b - a) / (float(x.std()) or 1.0)))
+    table = pd.DataFrame(lines, columns=["what", "observed", "sampled", "difference"])
+    order = np.argsort(-table["difference"].abs().to_numpy(), kind="stable")
+    return table.iloc[order].reset_index(drop=True)
 
 
 def _between(points: np.ndarray) -> np.ndarray:
     """Returns all distances (points, points) in float32: half the memory, and enough digits."""
     return cdist(points, points).astype(np.float32)
+
+
+def _scale(distances: np.ndarray) -> float:
+    """Returns twice the mean distance from the first half of the points to the second; 1 if none."""
+    half = len(distances) // 2
+    return 2 * float(distances[:half, half:].mean(dtype=np.float64)) or 1.0
 
 
 def _points(

@@ -34,7 +34,8 @@ def check_figure(check: "FitCheck") -> "Figure":
     tall = max(3.0, 0.21 * len(check.scores) + 1.0)
     heights = [tall, 1.85 * deep + 0.3, 0.24 * MOST_PAIRS + 1.1]
     figure = Figure(figsize=(11.5, sum(heights)), dpi=120, layout="constrained")
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
+    grid = figure.add_gridspec(3, 1, height_ratios=heights)
+    top, middle, bottom = (figure.add_subfigure(grid[i]) for i in range(3))
     left, right = top.subplots(1, 2, width_ratios=[1.5, 1])
     _scores(left, check.scores)
     _energy(right, check.energy)
@@ -156,5 +157,9 @@ def _noises(axis: "Axes", noises: pd.DataFrame) -> None:
 
 def _pair(row: pd.Series) -> str:
     rho = "" if np.isnan(row["correlation"]) else f"  ({row['correlation']:+.2f})"
-    words = {"noise": "{x}, {y}", "parent": "{x}, parent {y}", "spread": "spread of {x}, parent {y}"}
+    words = {
+        "noise": "{x}, {y}",
+        "parent": "{x}, parent {y}",
+        "spread": "spread of {x}, parent {y}",
+    }
     return words[row["kind"]].format(x=row["x"], y=row["y"]).replace("_", " ") + rho
