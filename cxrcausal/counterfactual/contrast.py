@@ -111,7 +111,8 @@ class Contrast:
                 f"never observed"
             )
         self.level = _level(graph.variables[outcome], level)
-        self.rows, self.values = scm._read(table, "ignore")
+        known = scm._read(table, "ignore")
+        self.rows, self.values, self.supports = known.table, known.values, known.supports
         if not len(self.rows):
             raise TableError("the table has no rows, so there is nobody to average over")
         self.levels = _two(graph.variables[cause], levels)
@@ -260,7 +261,7 @@ class Contrast:
     def _nested(self, mechanisms: Mechanisms | None = None) -> Nested:
         return Nested(
             self.scm.mechanisms if mechanisms is None else mechanisms,
-            self.scm._supports,
+            self.supports,
             self.worlds,
             self.level,
             {name: x[self.kept] for name, x in self.values.items()},

@@ -47,6 +47,8 @@ from cxrcausal.scm.three_steps import (
 )
 
 if TYPE_CHECKING:
+    from cxrcausal.scm.check import FitCheck
+    from cxrcausal.scm.check_noise import Groups
     from cxrcausal.scm.fit import Coupling, Family
 
 __all__ = ["FlowSCM"]
@@ -232,6 +234,37 @@ class FlowSCM(HasFit):
         }
         frame = pd.DataFrame(scores, index=known.table.index)
         return frame if per_variable else frame.sum(axis=1, skipna=False).rename("score")
+
+    def check(
+        self,
+        table: pd.DataFrame,
+        groups: "Groups" = None,
+        *,
+        seed: int = 0,
+        most_rows: int = 20_000,
+        permutations: int = 999,
+    ) -> "FitCheck":
+        """Returns whether the fit holds on rows that it has not seen: printed, or plotted.
+
+        Scores beside the marginals', calibration of every level, the PIT of age, the energy distance
+        of observed and sampled rows, and the dependence of the abducted noises; see `check.FitCheck`.
+
+        Arguments:
+            table: The rows, of other patients than the fit's.
+            groups: The column of patients, or one label per row; None if each row is its own.
+            seed: Of everything random in the check.
+            most_rows: From how many rows, drawn at random, noises are abducted.
+            permutations: Behind the p-value of the energy distance.
+
+        Raises:
+            TableError: If the table is empty or not usable.
+            OptionError: If the seed or a number is no whole number.
+        """
+        from cxrcausal.scm.check import check_fit
+
+        return check_fit(
+            self, table, groups, seed=seed, most_rows=most_rows, permutations=permutations
+        )
 
     # --- the three steps -----------------------------------------------------------------------
 
