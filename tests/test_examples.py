@@ -20,6 +20,7 @@ WRITES = {
     "counterfactual": ["sex/figure.png", "effusion/counterfactual.csv", "older/provenance.json"],
     "fairness_audit": ["audit.csv", "audit.png"],
     "effects": ["identified.png", "bounded.png"],
+    "causal_tutorial": ["1-falsify.png", "2-check.png", "3-identified.png", "4-patient.png"],
 }
 
 
