@@ -34,7 +34,7 @@ WORDS = {"necessity": "necessity (PN)", "sufficiency": "sufficiency (PS)", "both
 def draw_identified(found: Sensitivity, treated: cx.counterfactual.Effect) -> Figure:
     """Draws the two arms, the effects, and what an unmeasured cause would make of the average one."""
     figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5), sharey=True)
     effects = [found.effect, treated]
     place = np.arange(len(effects))
     spread = np.array([[e.estimate - e.low, e.high - e.estimate] for e in effects]).T
@@ -42,9 +42,10 @@ def draw_identified(found: Sensitivity, treated: cx.counterfactual.Effect) -> Fi
     left.set_xticks(place, ["everybody\n(ATE)", "those with effusion\n(ETT)"])
     left.set_xlim(-0.6, len(effects) - 0.4)
     left.set_ylabel("more support devices (probability)")
-    left.set_ylim(bottom=0)
     left.set_title("effect of a pleural effusion", fontsize=10)
+    left.axhline(0, color="grey", linewidth=0.8)
     found.plot(right)
+    right.set_ylabel("")
     if found.tipping is not None:
         right.set_title(f"nothing is left at an odds ratio of {found.tipping:.2g}", fontsize=10)
     figure.suptitle(f"{OUTCOME} ← {CAUSE}: {found.effect.statement}", fontsize=9)
@@ -90,11 +91,11 @@ def main() -> None:
     graph = cx.load_graph(args.graph)
     file = args.data / "metadata" / "chexpert_metadata.csv.gz"
     table = cx.read_table(file, source="chexpert", graph=graph)
-    train = table[split_by_patient(table) == "train"].head(2000 if args.tiny else 20_000)
+    train = table[split_by_patient(table) == "train"].head(2000 if args.tiny else 10_000)
     scm = cx.FlowSCM(graph).fit(train, groups="patient_id")
-    refits = {"refits": 3 if args.tiny else 20}
+    refits = {"refits": 2 if args.tiny else 10}
 
-    found = sensitivity(scm, train, CAUSE, OUTCOME, **refits)
+    found = sensitivity(scm, train, CAUSE, OUTCOME, strengths=(1, 2, 3, 5), **refits)
     treated = ett(scm, train, CAUSE, OUTCOME, **refits)
     print(f"{found}\n{treated}\n")
     chances = causation(scm, train, CAUSE, OUTCOME, **refits)

@@ -103,6 +103,7 @@ class Nested:
         self.level, self.values = level, values
         self.index = pd.RangeIndex(len(values[worlds.cause]))
         self.draws, self.seed = BATCHES * math.ceil(draws / BATCHES), seed
+        self.told: dict[tuple[object, ...], Tensor] = {}  # what terms have in common
 
     def expectations(self, terms: Sequence[Term]) -> tuple[np.ndarray, bool]:
         """Returns the terms (parts, rows, terms), and whether they are free of sampling.
@@ -282,6 +283,9 @@ class _Question:
         total = torch.zeros(len(rows), dtype=torch.float64, device=self._device)
         if not self.cells:
             return total
+        key = (frozenset(self.cells), rows.numpy().tobytes())
+        if key in self.nested.told:
+            return self.nested.told[key]
         network = self._facts(rows)
         order, _ = cheapest(network.factors, network.axes, network.axes)
         _, left = eliminate(network.factors, network.axes, order)
@@ -294,6 +298,7 @@ class _Question:
                 f"row number {row} of those asked about is impossible under the fitted model: no "
                 f"values of {summarise(self.cells, 20)} agree with what is known"
             )
+        self.nested.told[key] = total
         return total
 
     def _network(self, rows: Tensor) -> tuple[Network, Grid]:
