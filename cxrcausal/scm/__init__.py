@@ -11,6 +11,7 @@ from cxrcausal.scm.logic import LogicMechanism
 from cxrcausal.scm.mechanism import Mechanism, Parents
 from cxrcausal.scm.model import FlowSCM
 from cxrcausal.scm.nominal import GumbelMechanism
+from cxrcausal.scm.register import maximise_likelihood, register_mechanism
 from cxrcausal.scm.spline import SplineFlow
 from cxrcausal.scm.table import check_table, decode, encode
 
@@ -36,6 +37,8 @@ __all__ = [
     "encode",
     "fit_mechanism",
     "healthy",
+    "maximise_likelihood",
+    "register_mechanism",
     "scale",
     "shift",
 ]
