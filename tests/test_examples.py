@@ -15,6 +15,7 @@ import cxrcausal as cx
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 WRITES = {
+    "own_mechanism": ["scm/scm.json", "scm/scm.safetensors", "scores.csv"],
     "fit_metadata": ["scm.json", "scm.safetensors"],
     "train_radit": ["image.json", "image.safetensors", "loss.csv", "held_out.csv"],
     "counterfactual": ["sex/figure.png", "effusion/counterfactual.csv", "older/provenance.json"],

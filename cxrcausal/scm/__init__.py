@@ -12,6 +12,7 @@ from cxrcausal.scm.logic import LogicMechanism
 from cxrcausal.scm.mechanism import Mechanism, Parents
 from cxrcausal.scm.model import FlowSCM
 from cxrcausal.scm.nominal import GumbelMechanism
+from cxrcausal.scm.register import maximise_likelihood, register_mechanism
 from cxrcausal.scm.replacement import Replace
 from cxrcausal.scm.spline import SplineFlow
 from cxrcausal.scm.table import check_table, decode, encode
@@ -41,6 +42,8 @@ __all__ = [
     "fit_mechanism",
     "healthy",
     "importance_posterior",
+    "maximise_likelihood",
+    "register_mechanism",
     "scale",
     "shift",
 ]

@@ -8,6 +8,7 @@ two different saves are refused.
 """
 
 import json
+import math
 from os import PathLike
 from pathlib import Path
 from types import UnionType
@@ -69,10 +70,10 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
         "coupling": scm.coupling,
         "hidden": list(scm.hidden),
         "policies": dict(scm.policies),
-        "observed": {name: list(seen) for name, seen in scm.observed.items()},
+        "observed": {name: _finite(seen) for name, seen in scm.observed.items()},
         "observed_by": {
             context: {
-                level: {name: list(seen) for name, seen in variables.items()}
+                level: {name: _finite(seen) for name, seen in variables.items()}
                 for level, variables in levels.items()
             }
             for context, levels in scm._state.observed_by.items()
@@ -137,6 +138,7 @@ def load_scm(
     except OptionError as error:
         raise CheckpointError(f"{file}: a setting of the SCM is not allowed: {error}") from error
     observed = _key(file, description, "observed", dict)
+    observed = {name: _without_ends(seen) for name, seen in observed.items()}
     left = [name for name in observed if name not in mechanisms]
     if left:
         raise CheckpointError(f"{file}: key 'observed.{left[0]}' belongs to no mechanism")
@@ -198,6 +200,19 @@ def read_tensors(file: Path, description: dict[str, Any]) -> dict[str, Any]:
         raise CheckpointError(f"{file}: not readable as safetensors: {error}") from error
 
 
+def _finite(seen: tuple) -> list:
+    """Returns what was observed as JSON, which has no infinity: null is an end that a range lacks."""
+    return [None if isinstance(x, float) and math.isinf(x) else x for x in seen]
+
+
+def _without_ends(seen: object) -> object:
+    """Returns what was observed, an end that a range lacks being infinite; the inverse of `_finite`."""
+    if not isinstance(seen, list) or len(seen) != 2 or None not in seen:
+        return seen
+    low, high = seen
+    return [-math.inf if low is None else low, math.inf if high is None else high]
+
+
 def _config(mechanism: Mechanism) -> dict[str, Any]:
     """Returns what a registered mechanism is built from."""
     from cxrcausal.scm.fit import MECHANISMS
@@ -206,7 +221,7 @@ def _config(mechanism: Mechanism) -> dict[str, Any]:
     if MECHANISMS.get(name) is not type(mechanism):
         raise CheckpointError(
             f"the mechanism of {mechanism.variable.name!r} is a {name}, which cannot be saved; "
-            f"those that can: {', '.join(MECHANISMS)}"
+            f"those that can: {', '.join(MECHANISMS)}; see cxrcausal.scm.register_mechanism"
         )
     return mechanism.config()
 
@@ -250,7 +265,8 @@ def _mechanism(
     if kind not in MECHANISMS:
         raise CheckpointError(
             f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS) or '.'} "
-            f"Known: {', '.join(MECHANISMS)}"
+            f"Known: {', '.join(MECHANISMS)}. A mechanism of one's own is registered before loading, "
+            f"see cxrcausal.scm.register_mechanism"
         )
     try:
         parents = tuple(graph.variables[p] for p in names)

@@ -37,6 +37,7 @@ from cxrcausal.scm.logic import LogicMechanism
 from cxrcausal.scm.lookup import level_count
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.nominal import GumbelMechanism
+from cxrcausal.scm.register import FAMILIES, MECHANISMS, fit_own
 from cxrcausal.scm.spline import SplineFlow
 
 __all__ = [
@@ -49,14 +50,10 @@ __all__ = [
     "resolve_family",
 ]
 
-Family = Literal["auto", "direct", "cnf", "nsf"]
+Family = Literal["auto", "direct", "cnf", "nsf"] | str
+"""A family of the package, or one that was registered, see `register.register_mechanism`."""
+OURS = ("auto", "direct", "cnf", "nsf")
 Coupling = Literal["gumbel", "ordered"]
-
-MECHANISMS: dict[str, type[Mechanism]] = {
-    cls.__name__: cls
-    for cls in (FlowMechanism, IntervalMechanism, GumbelMechanism, LogicMechanism)
-}
-"""Every mechanism class by name; each builds itself with `from_config(variable, parents, config)`."""
 
 _Conditioned = FlowMechanism | IntervalMechanism | GumbelMechanism
 
@@ -73,7 +70,7 @@ def check_options(family: object, coupling: object, hidden: object = ()) -> tupl
         OptionError: If there is no such family or coupling, or a width is not a whole number above 0.
     """
     for what, word, allowed in (
-        ("family", family, get_args(Family)),
+        ("family", family, (*OURS, *FAMILIES)),
         ("coupling", coupling, get_args(Coupling)),
     ):
         if word not in allowed:
@@ -96,18 +93,22 @@ def check_options(family: object, coupling: object, hidden: object = ()) -> tupl
 
 def resolve_family(
     variable: Variable, family: Family = "auto", coupling: Coupling = "gumbel"
-) -> Literal["direct", "cnf", "nsf"]:
+) -> str:
     """Returns the family that a variable gets when `family` is asked for.
 
     `direct` exists for every variable with levels or a grid, `cnf` for every ordered one, `nsf` for
     continuous ones. Where the family does not exist for the variable's kind, the kind's own default
     stands in, so that one word can be given for a whole graph: `cnf` for continuous variables,
-    `direct` for the others.
+    `direct` for the others. A registered family is for the variables that it says it serves.
 
     Raises:
         OptionError: If there is no such family or coupling.
     """
     check_options(family, coupling)
+    if family in FAMILIES:
+        if not variable.is_definition and FAMILIES[family].serves(variable):
+            return family
+        family = "auto"
     if variable.kind == "continuous":
         has_no_grid = variable.grid is None
         return "cnf" if family == "auto" or (family == "direct" and has_no_grid) else family
@@ -140,7 +141,8 @@ def fit_mechanism(
         values: Values (rows,) of all of them by name, NaN where unknown.
         groups: What each row belongs to (patients); rows of one group stay on one side of the
             validation split. Without it each row is its own group.
-        family: `direct`, `cnf` or `nsf`; `auto` chooses by kind, see `resolve_family`.
+        family: `direct`, `cnf` or `nsf`, or a registered one; `auto` chooses by kind, see
+            `resolve_family`.
         coupling: Of a nominal variable, `gumbel` or `ordered` (an order is assumed).
         seed: Decides the validation patients and the residual's first weights.
         weights: How often each row counts (rows,); once if left out.
@@ -165,6 +167,8 @@ def fit_mechanism(
         mechanism = LogicMechanism(variable, parents)
         mechanism.fit_rates(x, {p.name: values[p.name] for p in parents}, weight)
         return mechanism.eval().requires_grad_(False)
+    if family in FAMILIES:
+        return fit_own(FAMILIES[family], variable, parents, values, weight, seed)
     cells = Cells.gather(variable, parents, values, weight, groups, validation, seed)
     mechanism = _build(variable, parents, family, coupling, hidden, cells, x)
     _fit_by_stages(mechanism, cells, _generator(seed, variable.name), most_rounds)
