@@ -10,6 +10,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = {
+    "falsify": ["--output", "falsify"],
     "metadata_likelihood": ["--graphs", "cxr19", "--fits", "NIH", "--patients", "1500"],
     "million_rows": ["--rows", "300", "--batches", "64", "7"],
     "missing_data": ["--rows", "200", "--patients", "200", "--graphs", "cxr19", "--threads", "1"],
@@ -95,3 +96,15 @@ def test_the_exact_abduction_keeps_what_the_other_changes(tmp_path):
         assert found["truncated at the maximum's law"]["law"] == pytest.approx(q[-1], abs=0.005)
         assert found["truncated at the winner's own law"]["flipped"] > 0.3
     assert (tmp_path / "figure.png").stat().st_size > 0
+
+
+def test_falsify_counts_every_claim_of_both_graphs(synthetic_data, tmp_path):
+    output = tmp_path / "falsify"
+    run("falsify", synthetic_data, tmp_path)
+    report = json.loads(output.with_suffix(".json").read_text())
+    assert set(report["counts"]) == {
+        f"{graph}, {kind}"
+        for graph in ("cxr19", "cxr19-extended")
+        for kind in ("independence", "edge")
+    }
+    assert "independencies" in output.with_suffix(".md").read_text()

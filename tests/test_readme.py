@@ -101,3 +101,33 @@ def test_the_published_run_is_of_the_shipped_model():
     assert numbers["model"]["training"] == shipped["training"]
     for key, value in shipped["recipe"]["solver"].items():
         assert numbers["model"]["solver"][key] == value
+
+
+def test_what_is_said_of_unknown_cells_was_measured():
+    said = README.read_text(encoding="utf-8")
+    parts = {part["part"]: part["lines"] for part in published("missing_data")["parts"]}
+    for part in ("random", "pooled"):
+        for line in parts[part]:
+            if line["test"] != "30 % removed":
+                assert f"{abs(line['gain']):.3f}".lstrip("0") in said
+    for line in parts["everything"]:
+        assert f"{line['seconds']['em']:.0f} s" in said
+    million = published("million_rows")
+    assert million["same_answer"]
+    line = next(x for x in million["lines"] if x["rows"] == 1_000_000)
+    assert f"{line['seconds']:.1f} s and {line['mib_beyond']:.0f} MiB" in said
+
+
+def test_what_data_say_against_the_graphs_was_measured():
+    said = README.read_text(encoding="utf-8").replace("\n", " ")
+    found = published("falsify")
+    assert f"{found['rows']:,} rows" in said
+    assert f"in {found['seconds']:.1f} s" in said
+    for graph, words in (
+        ("cxr19", "of the published graph"),
+        ("cxr19-extended", "of the extended one"),
+    ):
+        counts = found["counts"][f"{graph}, independence"]
+        tested = counts["misfit"] + counts["excused"] + counts["holds"]
+        assert f"{counts['misfit']} of {tested} {words}" in said
+    assert f"{found['counts']['cxr19-extended, independence']['excused']} more are excused" in said
