@@ -246,7 +246,9 @@ class Pgmpy:
         """Raises: there is none."""
         raise NotImplementedError("pgmpy has no counterfactual of a row")
 
-    null = counterfactual
+    def null(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Raises: without abduction there is none."""
+        raise NotImplementedError("pgmpy has no counterfactual of a row")
 
     def interventional(self, n: int, name: str, value: float) -> pd.DataFrame:
         """Returns new rows under do(name := value)."""
