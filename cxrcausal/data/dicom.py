@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cxrcausal.data.geometry import dicom_aspect
 from cxrcausal.errors import ImageError, MissingExtraError, summarise
 
 if TYPE_CHECKING:
@@ -29,18 +30,34 @@ MODALITIES = ("CR", "DX", "DR", "RG")
 """Projection radiographs, digital or from film (PS3.3 C.7.3.1.1.1). DR is not a defined term, and
 written by many."""
 
+PROJECTIONS = (
+    "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography Image Storage
+    "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray Image Storage, for presentation
+    "1.2.840.10008.5.1.4.1.1.1.1.1",  # the same, for processing
+)
+"""SOP classes (PS3.4 B.5) that hold nothing but radiographs: they speak where a de-identified file
+has lost its Modality."""
+
 DARK = 0.25  # a film that uses less than this share of its range was probably meant to be windowed
+
+MOSTLY = 0.9  # a window that holds less than the rest was written for other values
 
 logger = logging.getLogger("cxrcausal")
 
 
-def read_dicom(path: Path, allow_modalities: str | Sequence[str], max_pixels: int) -> np.ndarray:
-    """Returns a DICOM radiograph as float32 (height, width) in [0, 1], lungs dark.
+def read_dicom(
+    path: Path, allow_modalities: str | Sequence[str | None], max_pixels: int
+) -> tuple[np.ndarray, float]:
+    """Returns a DICOM radiograph as displayed, and the height of its pixels over their width.
 
     Arguments:
         path: A DICOM file (PS3.10).
-        allow_modalities: Modalities to accept beside `MODALITIES`, one or several.
+        allow_modalities: Modalities to accept beside `MODALITIES`, one or several; an empty one, or
+            None, accepts a file that names none.
         max_pixels: The most pixels that are decoded.
+
+    Returns:
+        Pixels (height, width) as float32 in [0, 1], lungs dark, and their aspect ratio.
 
     Raises:
         ImageError: If it is not one grey frame of a projection radiograph, or its header
@@ -52,26 +69,27 @@ def read_dicom(path: Path, allow_modalities: str | Sequence[str], max_pixels: in
 
     dataset = pydicom.dcmread(path)
     allow = (allow_modalities,) if isinstance(allow_modalities, str) else allow_modalities
-    _check(dataset, path, allow, max_pixels)
+    _check(dataset, path, [str(name or "") for name in allow], max_pixels)
     stored = _stored(dataset, path)
     values, low, high = _modality(stored, dataset, path)
     shown = _voi(values, low, high, dataset, path)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = 1.0 - shown  # the lowest value is white, after the VOI: C.7.6.3.1.2
     shown[_padding(stored, dataset)] = 0.0
-    return shown.astype(np.float32)
+    return shown.astype(np.float32), dicom_aspect(dataset, path)
 
 
 def _check(dataset: "Dataset", path: Path, allow: Sequence[str], max_pixels: int) -> None:
     """Refuses, before anything is decoded, what is not one grey frame of a radiograph."""
     modality = str(dataset.get("Modality", "") or "")
     allowed = (*MODALITIES, *allow)
-    if not modality:
+    if not modality and "" not in allow and _sop_class(dataset) not in PROJECTIONS:
         raise ImageError(
-            f"{str(path)!r} names no Modality (0008,0060), so nothing says that it is a radiograph; "
-            f"allowed: {summarise(allowed, most=20)}; write it into the file if you know it"
+            f"{str(path)!r} names no Modality (0008,0060), and its SOP class {_sop_class(dataset)!r} "
+            f"is not one of radiographs alone; allowed: {summarise(allowed, most=20)}; pass "
+            f"allow_modalities=('',) to read files that name none"
         )
-    if modality not in allowed:
+    if modality and modality not in allowed:
         raise ImageError(
             f"{str(path)!r} has Modality {modality!r}; allowed: {summarise(allowed, most=20)}; "
             f"pass allow_modalities=({modality!r},) to read it all the same"
@@ -95,6 +113,12 @@ def _check(dataset: "Dataset", path: Path, allow: Sequence[str], max_pixels: int
         )
 
 
+def _sop_class(dataset: "Dataset") -> str:
+    """Returns the SOP class, of the file's preface where the data set has lost it, else ''."""
+    preface = getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", "")
+    return str(dataset.get("SOPClassUID", "") or preface or "")
+
+
 def _stored(dataset: "Dataset", path: Path) -> np.ndarray:
     """Returns the stored values (height, width) as int32, decompressed where need be."""
     from pydicom.pixels.utils import pixel_array
@@ -107,10 +131,10 @@ def _stored(dataset: "Dataset", path: Path) -> np.ndarray:
             f"{str(path)!r} has {allocated} bits allocated, {bits} stored and high bit "
             f"{high_bit}; the pixels need 8 or 16 bits allocated, and those stored within them"
         )
-    packed = dataset.file_meta.TransferSyntaxUID.is_compressed
+    words = _holds_words(dataset, bits)
     # pydicom's own correction of unused bits supposes that they are the highest ones
     try:
-        values = pixel_array(dataset, correct_unused_bits=packed).astype(np.int32)
+        values = pixel_array(dataset, correct_unused_bits=not words).astype(np.int32)
     except RuntimeError as error:
         # Pillow alone decodes 8 bits of the syntaxes of which it knows some
         if bits > 8 and any("pylibjpeg" in missing for missing in decoder.missing_dependencies):
@@ -121,12 +145,29 @@ def _stored(dataset: "Dataset", path: Path) -> np.ndarray:
             f"{str(path)!r} says {dataset.Columns} x {dataset.Rows} pixels and holds "
             f"{' x '.join(map(str, values.shape[::-1]))}"
         )
-    if not packed:
+    if words:
         # The bits beside the stored ones (an old overlay, say) are no grey value: 8.1.1
         values = (values >> (high_bit - bits + 1)) & ((1 << bits) - 1)
         if dataset.PixelRepresentation == 1:
             values -= (values >> (bits - 1)) << bits  # two's complement
     return values
+
+
+def _holds_words(dataset: "Dataset", bits: int) -> bool:
+    """Whether decoding gives whole words, in which the stored bits still have to be found.
+
+    So it is without compression and with run lengths, which pack the words as they stand (PS3.5
+    annex G), and where a JPEG stream says itself that it has more bits than are stored.
+    """
+    from pydicom.encaps import get_frame
+    from pydicom.uid import RLELossless
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated or syntax == RLELossless:
+        return True
+    found = _codestream(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    shifted = int(dataset.get("HighBit", bits - 1)) > bits - 1
+    return shifted and found is not None and found[2] > bits
 
 
 def _decoder(dataset: "Dataset", path: Path) -> "Decoder":
@@ -146,8 +187,8 @@ def _decoder(dataset: "Dataset", path: Path) -> "Decoder":
     if syntax.is_encapsulated:
         from pydicom.encaps import get_frame
 
-        claimed = _codestream_size(get_frame(dataset.PixelData, 0, number_of_frames=1))
-        if claimed is not None and claimed != (dataset.Columns, dataset.Rows):
+        claimed = _codestream(get_frame(dataset.PixelData, 0, number_of_frames=1))
+        if claimed is not None and claimed[:2] != (dataset.Columns, dataset.Rows):
             raise ImageError(
                 f"{str(path)!r} says {dataset.Columns} x {dataset.Rows} pixels, its compressed "
                 f"image {claimed[0]} x {claimed[1]}"
@@ -164,13 +205,15 @@ def _missing_extra(dataset: "Dataset", path: Path) -> MissingExtraError:
     )
 
 
-def _codestream_size(stream: bytes) -> tuple[int, int] | None:
-    """Returns (columns, rows) that a JPEG, JPEG-LS or JPEG 2000 stream claims, else None."""
+def _codestream(stream: bytes) -> tuple[int, int, int] | None:
+    """Returns (columns, rows, bits) that a JPEG, JPEG-LS or JPEG 2000 stream claims, else None."""
     if stream.startswith(b"\xff\x4f\xff\x51"):  # SOC, SIZ: ISO 15444-1 A.5.1
         right, bottom, left, top = (
             int.from_bytes(stream[i : i + 4], "big") for i in (8, 12, 16, 20)
         )
-        return right - left, bottom - top
+        # Ssiz, the depth of the first component, stands behind the sizes and offsets of the tiles
+        bits = (stream[42] & 0x7F) + 1 if len(stream) > 42 else 0
+        return right - left, bottom - top, bits
     if not stream.startswith(b"\xff\xd8"):
         return None
     at = 2
@@ -178,7 +221,7 @@ def _codestream_size(stream: bytes) -> tuple[int, int] | None:
         marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             rows, columns = (int.from_bytes(stream[at + i : at + i + 2], "big") for i in (5, 7))
-            return columns, rows  # a frame header: ISO 10918-1 B.2.2
+            return columns, rows, stream[at + 4]  # a frame header: ISO 10918-1 B.2.2
         at += 2 + length
     return None
 
@@ -210,7 +253,8 @@ def _look_up(
     """Returns values through a table, and the highest that its bits allow.
 
     Below the first mapped value stands the first entry, beyond the last one the last (C.11.1.1.1,
-    C.11.2.1.1). Entries of 8 bits may be packed two to a word, which pydicom does not unpack.
+    C.11.2.1.1). Entries of 8 bits may be packed two to a word, which pydicom does not unpack. Some
+    vendors declare 16 bits and fill 12: the bits that an entry needs are the scale then, as in viewers.
     """
     entries, first, depth = (int(number) for number in item.LUTDescriptor)
     entries = entries % 2**16 or 2**16  # 16 bits cannot say 65,536, so 0 does
@@ -228,7 +272,13 @@ def _look_up(
         )
     table = np.frombuffer(packed, f"{order}u{word}", entries).astype(np.float64)
     at = np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)
-    return table[at], 2.0**depth - 1
+    needed = max(1, int(table.max()).bit_length())
+    if needed < depth:
+        logger.warning(
+            "%s has a LUT that declares %d bits and holds %d; these are taken as its grey scale",
+            path, depth, needed,
+        )  # fmt: skip
+    return table[at], 2.0 ** min(depth, needed) - 1
 
 
 def _voi(
@@ -267,6 +317,12 @@ def _window(
             f"{str(path)!r} has window centre {centre} and width {width}; the width must be "
             f"{'at least 1' if least else 'above 0'} (PS3.3 C.11.2.1.2)"
         )
+    beside = float(((values < centre - width / 2) | (values > centre + width / 2)).mean())
+    if beside > MOSTLY:
+        logger.warning(
+            "%s has a window from %g to %g, and %.0f %% of its values, %g to %g, lie beside it",
+            path, centre - width / 2, centre + width / 2, 100 * beside, values.min(), values.max(),
+        )  # fmt: skip
     if function == "LINEAR":
         if width == 1.0:
             return (values > centre - 0.5).astype(np.float64)

@@ -4,10 +4,14 @@ PNG and JPEG are taken as they are displayed: 8 bits over 255, 16 bits over 65,5
 through its own grey-scale transformations in `dicom`. A file that cannot be a radiograph (in
 colour, several frames, another modality, no image at all) is refused by name and never guessed at.
 
+Pixels that the file says are not square are made so (`geometry`), and what comes out as nearly one
+grey is warned of: what is abducted from it is nobody.
+
 To make a square, the short side is brought to the asked size by Lanczos resampling, which filters
 before it thins out, and the middle of the long side is kept: a thorax fills its film.
 """
 
+import logging
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -17,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin
+from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin
 from torch import Tensor
 
 from cxrcausal.data.dicom import read_dicom
+from cxrcausal.data.geometry import display_aspect, square_pixels
 from cxrcausal.errors import CxrCausalError, ImageError
 
 __all__ = ["MAX_PIXELS", "read_image", "read_images"]
@@ -32,22 +37,29 @@ and what a small malicious file may claim costs memory. No larger image is made 
 PNG, JPEG, DICM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"DICM"
 PREAMBLE = 128  # bytes before DICM, PS3.10 7.1
 GREY_TOLERANCE = 4  # of 255: JPEG's colour transform leaves grey films a rounding step from grey
+FLAT = 0.1
+"""A radiograph of which 98 % of the pixels lie within less than this share of the scale is warned of."""
+
+logger = logging.getLogger("cxrcausal")
 
 
 def read_image(
     path: str | os.PathLike,
     size: int | None = None,
-    allow_modalities: str | Sequence[str] = (),
+    allow_modalities: str | Sequence[str | None] = (),
 ) -> Tensor:
     """Reads a PNG, JPEG or DICOM radiograph.
 
     Arguments:
         path: The file; what it is follows from its first bytes, not from its name.
-        size: The side in pixels of the square to return; as stored if left out.
-        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG, one or several.
+        size: The side in pixels of the square to return; as stored if left out, but for pixels that
+            are not square, which are resampled to the finer of their two sides.
+        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG, one or several; '' or
+            None for a file that names none and whose SOP class is not of radiographs either.
 
     Returns:
-        A float32 tensor (1, 1, height, width) in [0, 1], lungs dark (MONOCHROME2).
+        A float32 tensor (1, 1, height, width) in [0, 1], lungs dark (MONOCHROME2). One that is
+        nearly one grey throughout is logged as a warning.
 
     Raises:
         ImageError: If the file is missing, damaged, too large, not an image or not a radiograph, or
@@ -58,7 +70,9 @@ def read_image(
         raise ImageError(f"path is {path!r}; give the path of a PNG, JPEG or DICOM file")
     if size is not None:
         _check_size(size)
-    pixels = _read(Path(path), allow_modalities)
+    pixels, aspect = _read(Path(path), allow_modalities)
+    _warn_if_flat(pixels, Path(path))
+    pixels = square_pixels(pixels, aspect, MAX_PIXELS, Path(path))
     if size is not None:
         pixels = _square(pixels, size, Path(path))
     return torch.from_numpy(np.ascontiguousarray(pixels, np.float32))[None, None]
@@ -68,7 +82,7 @@ def read_images(
     paths: Iterable[str | os.PathLike],
     size: int,
     workers: int = 1,
-    allow_modalities: str | Sequence[str] = (),
+    allow_modalities: str | Sequence[str | None] = (),
 ) -> Tensor:
     """Reads radiographs as one batch of squares.
 
@@ -76,7 +90,7 @@ def read_images(
         paths: The files, in the order of the batch.
         size: The side of the squares in pixels.
         workers: How many threads read; decoding releases the interpreter's lock.
-        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG, one or several.
+        allow_modalities: As `read_image`.
 
     Returns:
         A float32 tensor (files, 1, size, size) in [0, 1].
@@ -103,8 +117,11 @@ def read_images(
     return batch
 
 
-def _read(path: Path, allow_modalities: str | Sequence[str]) -> np.ndarray:
-    """Returns pixels (height, width) in [0, 1]; anything that a decoder raises names the file."""
+def _read(path: Path, allow_modalities: str | Sequence[str | None]) -> tuple[np.ndarray, float]:
+    """Returns pixels (height, width) in [0, 1] and their aspect ratio.
+
+    Anything that a decoder raises names the file.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(PREAMBLE + len(DICM))
@@ -135,8 +152,8 @@ def _read(path: Path, allow_modalities: str | Sequence[str]) -> np.ndarray:
 
 def _display(
     decoder: type[PngImagePlugin.PngImageFile | JpegImagePlugin.JpegImageFile], path: Path
-) -> np.ndarray:
-    """Returns a PNG or JPEG as displayed, in [0, 1].
+) -> tuple[np.ndarray, float]:
+    """Returns a PNG or JPEG as displayed, in [0, 1], and the aspect ratio of its pixels.
 
     The decoder is called by its own name: `Image.open` would also try every other format, and warns
     about large files through a filter that is global, where we count pixels ourselves.
@@ -150,8 +167,23 @@ def _display(
         if (frames := getattr(image, "n_frames", 1)) > 1:
             raise ImageError(f"{str(path)!r} has {frames} frames; a radiograph has one")
         image.load()
+        aspect = display_aspect(image)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)  # by 90 degrees
         upright = ImageOps.exif_transpose(image)
-        return _grey(upright, path)
+        return _grey(upright, path), 1.0 / aspect if turned else aspect
+
+
+def _warn_if_flat(pixels: np.ndarray, path: Path) -> None:
+    """Logs a radiograph that is nearly one grey: a window, a LUT or a depth that is not its own."""
+    if not pixels.size:
+        return
+    low, high = np.quantile(pixels, (0.01, 0.99))
+    if high - low < FLAT:
+        logger.warning(
+            "%s is nearly one grey: 98 %% of its pixels lie between %.3f and %.3f of the scale; "
+            "its window, look-up table or depth may belong to other values",
+            path, low, high,
+        )  # fmt: skip
 
 
 def _grey(image: Image.Image, path: Path) -> np.ndarray:
