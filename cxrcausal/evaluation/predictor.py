@@ -38,6 +38,7 @@ from cxrcausal.errors import (
     summarise,
 )
 from cxrcausal.files import atomic_path
+from cxrcausal.gradients import with_gradients
 from cxrcausal.graph import CausalGraph, Variable, load_graph
 from cxrcausal.image.recipe import Augmentation
 from cxrcausal.image.train import augment
@@ -154,6 +155,7 @@ class Predictor(nn.Module):
         """Returns raw outputs: the logits of each discrete target's levels, standardised values."""
         return self.head(self.features(images))
 
+    @with_gradients
     def fit(
         self,
         images: Image,

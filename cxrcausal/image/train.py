@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from cxrcausal.errors import CheckpointError, ImageError
 from cxrcausal.files import atomic_path
+from cxrcausal.gradients import with_gradients
 from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.recipe import Augmentation, TrainingRecipe
 from cxrcausal.image.subsets import descent
@@ -117,6 +118,7 @@ class Trainer:
         compile: Whether to compile the network first (`torch.compile`).
     """
 
+    @with_gradients
     def __init__(
         self,
         mechanism: RectifiedFlow,
@@ -175,6 +177,7 @@ class Trainer:
         left = (recipe.num_steps - step) / max(1.0, recipe.decay_fraction * recipe.num_steps)
         return recipe.learning_rate * warm * min(1.0, left)
 
+    @with_gradients
     def run(
         self,
         *,

@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from cxrcausal.gradients import with_gradients
 from cxrcausal.scm.completion import ExpectationStep, Patterns
 from cxrcausal.scm.fit import improve_mechanism
 from cxrcausal.scm.mechanism import Mechanism
@@ -59,6 +60,7 @@ def set_aside(groups: np.ndarray | None, rows: int, seed: int, share: float = 0.
     return (drawn < (share if number >= FEWEST_GROUPS else 0.0))[patient]
 
 
+@with_gradients
 def maximise_evidence(
     mechanisms: Mapping[str, Mechanism],
     children: Mapping[str, Mechanism],

@@ -26,8 +26,10 @@ import torch
 from torch import Tensor
 
 from cxrcausal.errors import OptionError, nearest, summarise
+from cxrcausal.gradients import with_gradients
 from cxrcausal.graph.variable import Variable
 from cxrcausal.randomness import as_seed
+from cxrcausal.scm.atoms import against_a_continuum
 from cxrcausal.scm.cells import Cells
 from cxrcausal.scm.continuous import FlowMechanism
 from cxrcausal.scm.edges import DirectEdges, FlowEdges
@@ -116,6 +118,7 @@ def resolve_family(
     return "cnf" if family == "cnf" and ordered and not variable.is_definition else "direct"
 
 
+@with_gradients
 def fit_mechanism(
     variable: Variable,
     parents: tuple[Variable, ...],
@@ -133,7 +136,8 @@ def fit_mechanism(
     """Fits one mechanism on the rows where the variable and all its parents are known.
 
     Families with a flow (`cnf`, `nsf`) use at most 20,000 distinct rows of them, drawn at random
-    under the seed; a log line says where that leaves some out.
+    under the seed; a log line says where that leaves some out. A warning says where a variable is
+    declared a continuum and its values are not one, see `atoms`.
 
     Arguments:
         variable: The variable that is assigned.
@@ -169,12 +173,15 @@ def fit_mechanism(
         return mechanism.eval().requires_grad_(False)
     if family in FAMILIES:
         return fit_own(FAMILIES[family], variable, parents, values, weight, seed)
+    if against := against_a_continuum(variable, x):
+        _log.warning("%s", against)
     cells = Cells.gather(variable, parents, values, weight, groups, validation, seed)
     mechanism = _build(variable, parents, family, coupling, hidden, cells, x)
     _fit_by_stages(mechanism, cells, _generator(seed, variable.name), most_rounds)
     return mechanism.eval().requires_grad_(False)
 
 
+@with_gradients
 def improve_mechanism(
     mechanism: Mechanism,
     x: Tensor,

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from cxrcausal.device import resolve_device
 from cxrcausal.errors import UnobservedError
+from cxrcausal.gradients import with_gradients
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
 from cxrcausal.randomness import as_count, as_seed, fresh_seed
@@ -138,6 +139,7 @@ class FlowSCM(HasFit):
 
     # --- fitting -------------------------------------------------------------------------------
 
+    @with_gradients
     def fit(
         self,
         table: pd.DataFrame,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cxrcausal.errors import OptionError, TableError
+from cxrcausal.gradients import with_gradients
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.continuous import FlowMechanism
 from cxrcausal.scm.interval import IntervalMechanism
@@ -104,6 +105,7 @@ def register_mechanism(
     return register
 
 
+@with_gradients
 def fit_own(
     own: OwnFamily,
     variable: Variable,
@@ -123,8 +125,7 @@ def fit_own(
         raise TableError(f"no row has {variable.name!r} and all of its parents known")
     some = {v.name: values[v.name][known] for v in (variable, *parents)}
     fit: Callable[..., Any] = own.mechanism.fit  # type: ignore[attr-defined]
-    with torch.enable_grad():
-        mechanism = fit(variable, parents, some, weights[known], seed)
+    mechanism = fit(variable, parents, some, weights[known], seed)
     if not isinstance(mechanism, own.mechanism) or mechanism.variable != variable:
         raise OptionError(
             f"{own.mechanism.__name__}.fit returned {mechanism!r}; it returns the fitted "
@@ -133,7 +134,7 @@ def fit_own(
     return mechanism.eval().requires_grad_(False)
 
 
-@torch.enable_grad()
+@with_gradients
 def maximise_likelihood(
     mechanism: Mechanism,
     values: Mapping[str, Tensor],
