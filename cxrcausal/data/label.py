@@ -128,8 +128,18 @@ def numbers(values: pd.Series) -> pd.Series:
 
 
 def text(values: pd.Series) -> pd.Series:
-    """Returns a column as strings; empty cells stay empty, in every pandas."""
+    """Returns a column of names as strings; empty cells stay empty, in every pandas.
+
+    A whole number has no decimal point: beside an empty cell pandas holds the patient 7 as 7.0.
+    """
+    if not pd.api.types.is_integer_dtype(values.dtype):
+        values = values.map(_without_point)
     return values.astype("str").where(values.notna())
+
+
+def _without_point(value: object) -> object:
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return int(value) if whole else value  # type: ignore[call-overload]
 
 
 def translate(

@@ -8,8 +8,6 @@ together with the count of every cell that could not be taken as written.
 
 import logging
 import os
-import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,6 +15,7 @@ from typing import Literal, get_args
 import pandas as pd
 
 from cxrcausal.data.chexpert import read_chexpert
+from cxrcausal.data.csv_file import read_csv
 from cxrcausal.data.films import read_films
 from cxrcausal.data.label import Columns, Policies, Uncertain, column, likelihood_column, text
 from cxrcausal.data.nih import read_nih
@@ -82,7 +81,7 @@ def read_table(
         )
     policies = Policies(not_mentioned=not_mentioned, uncertain=uncertain)
     graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)
-    frame = path if isinstance(path, pd.DataFrame) else _read_csv(path)
+    frame = path if isinstance(path, pd.DataFrame) else read_csv(path, graph)
     notes: dict[str, int] = {}
     if source == "graph":
         columns = _own_columns(frame, graph)
@@ -104,34 +103,6 @@ def read_table(
     if table.attrs["cxrcausal"]["notes"]:
         logger.info("%s table: %s", source, table.attrs["cxrcausal"]["notes"])
     return table
-
-
-def _read_csv(path: str | os.PathLike) -> pd.DataFrame:
-    """Returns the file's rows, with the sentence a user needs where it cannot be read.
-
-    A comma at the end of every line is no field: NIH writes one in its header, others after the rows.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise TableError(f"path is {path!r}; give a CSV file or a pandas DataFrame")
-    if not Path(path).is_file():
-        raise TableError(f"no table at {os.fspath(path)!r}; give a CSV file or a DataFrame")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            # Else pandas takes the first fields of rows that are too long for labels, and all others shift.
-            frame = pd.read_csv(path, low_memory=False, index_col=False)
-    except pd.errors.ParserWarning as error:
-        raise TableError(
-            f"{os.fspath(path)!r} has rows with more fields than its header; give each column a name, "
-            f"and put texts that hold a comma into quotation marks"
-        ) from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: pandas' own
-        raise TableError(f"{os.fspath(path)!r} cannot be read as a CSV table: {error}") from error
-    if len(frame.columns) == 1 and any(mark in frame.columns[0] for mark in ";\t|"):
-        raise TableError(
-            f"{os.fspath(path)!r} has one column, {frame.columns[0]!r}; separate its fields by commas"
-        )
-    return frame
 
 
 def _own_columns(frame: pd.DataFrame, graph: CausalGraph) -> Columns:
