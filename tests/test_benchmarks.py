@@ -18,6 +18,7 @@ SMALL = {
     "mechanisms": ["--rows", "200", "--rounds", "1", "--patients", "150"],
     "ground_truth": ["--rows", "400", "--only", "nominal", "collider-lin", "--families", "nsf"],
     "scm_vs_peers": ["--rows", "100", "--rounds", "1", "--models", "cxrcausal"],
+    "selection_verdicts": ["--graphs", "20", "--most", "5"],
     "training_speed": ["--batch-size", "2", "--steps", "1", "--rounds", "1"],
     "solver_choice": ["--model", "cxr19-tiny", "--films", "2"],
 }
@@ -26,7 +27,7 @@ SMALL = {
 def run(name: str, data: Path, folder: Path) -> str:
     """Runs a benchmark as a reader would; returns what it printed."""
     command = [sys.executable, BENCHMARKS / f"{name}.py", *SMALL[name]]
-    if name not in ("million_rows", "training_speed", "ground_truth"):
+    if name not in ("million_rows", "training_speed", "ground_truth", "selection_verdicts"):
         command += ["--data", data]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, timeout=600
@@ -91,6 +92,15 @@ def test_known_counterfactuals_are_met(tmp_path):
     assert found["collider-lin", "cxrcausal nsf"]["rmse"] < 0.3
     assert all(line["valid_rows"] == 1 for key, line in found.items() if key[1][:3] == "cxr")
     assert "| nominal | total variation |" in printed
+
+
+def test_no_verdict_under_selection_is_false(tmp_path):
+    """The recursion and exact models agree with every verdict; some effects are claimed."""
+    run("selection_verdicts", Path(), tmp_path)
+    counts = json.loads((tmp_path / "selection_verdicts.json").read_text())["counts"]
+    assert counts["false"] == counts["missed"] == counts["beyond"] == 0
+    assert counts["clause_adjusted"] == 0 < counts["clause"]
+    assert 0 < counts["claimed"] < counts["questions"]
 
 
 def test_peers_are_asked_beside_us(synthetic_data, tmp_path):

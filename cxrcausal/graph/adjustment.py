@@ -7,7 +7,8 @@ selection :math:`S` on which the data are conditioned already, every other path.
 .. math:: p(y \mid do(x)) = \sum_z p(y \mid x, z) \, p(z),
 
 for the data at hand, and for everybody if moreover :math:`y \perp S \mid x` once the arrows into
-:math:`x` are cut (type 1 of Correa and Bareinboim). A front-door set carries the whole effect,
+:math:`x` are cut, and no cause that leads to the selection has an open back-door path (type 1 of
+Correa and Bareinboim): else :math:`p(z)` is that of the selected alone. A front-door set carries the whole effect,
 shares no open back-door path with :math:`x`, and none with :math:`y` that :math:`x` leaves open:
 
 .. math:: p(y \mid do(x)) = \sum_m p(m \mid x) \sum_{x'} p(y \mid m, x') \, p(x').
@@ -115,15 +116,11 @@ def adjustment_sets(
     else:
         why = ""
 
-    mutilated = without_heads(parents, x)
-    moved = connected(mutilated, y, x) & set(selected)
+    reason = _moved_by_selection(parents, x, y, selected)
     found: list[tuple[str, ...]] = []
+    front: list[tuple[str, ...]] = []
     all_found = True
-    if moved:
-        path = open_path(mutilated, y, moved, x)
-        reason = f"selection reaches the effect even under do({', '.join(x)}): {path}"
-        front: list[tuple[str, ...]] = []
-    else:
+    if not reason:
         forbidden = ancestors_of(children_of(parents), causal_nodes(parents, x, y))
         allowed = [v for v in order if v not in forbidden and v not in x and v not in y]
         back_door = proper_back_door(parents, x, y)
@@ -141,6 +138,22 @@ def adjustment_sets(
     ordered = [tuple(sorted(z, key=place.__getitem__)) for z in found[:most]]
     ordered.sort(key=lambda z: (len(z), [place[v] for v in z]))
     return AdjustmentSets(tuple(x), tuple(y), tuple(ordered), tuple(front), why, all_found)
+
+
+def _moved_by_selection(
+    parents: Adjacency, x: Sequence[str], y: Sequence[str], selected: Sequence[str]
+) -> str:
+    """Returns why no adjustment gives the effect among all from data of the selected; or ""."""
+    mutilated = without_heads(parents, x)
+    moved = connected(mutilated, y, x) & set(selected)
+    if moved:
+        path = open_path(mutilated, y, moved, x)
+        return f"selection reaches the effect even under do({', '.join(x)}): {path}"
+    leading = [v for v in x if v in ancestors_of(parents, selected)]
+    path = open_path(without_tails(parents, x), leading, y, ()) if leading else None
+    if path:
+        return f"{path} is open, and selection depends on {path.split()[0]}"
+    return ""
 
 
 def check_effect(x: Sequence[str], y: Sequence[str], most: int = 1) -> None:

@@ -1,16 +1,15 @@
 r"""What data can answer: the ID algorithm, with hidden common causes and selection counted.
 
-The law after an intervention is a product of one factor per district of what is left (Tian and
-Pearl),
-
-.. math:: p(y \mid do(x)) = \sum_{d \setminus y} \prod_i Q[D_i], \qquad D = An(y)_{G \setminus x},
-
-and each :math:`Q[D_i]` is computed from the factor of the whole graph's district around it, or a
+The distribution after an intervention is a product of one factor per district of what is left
+(see `factors`). Each is computed from the factor of the whole graph's district around it, or a
 *hedge* stands in the way (Shpitser and Pearl): a c-forest over that district with another inside,
-and then no formula exists at all. Data from a selected part of the patients give the factors of
-those districts that neither hold an ancestor of the selection nor share a hidden cause with it
-(Bareinboim and Tian); an effect that needs another is claimed only where adjustment recovers it
-(see `adjustment`). Every verdict assumes that the values summed over do occur (positivity).
+and then no formula exists at all.
+
+Data from a selected part of the patients tell the factor of all causes of the selection only as
+one, up to a constant. So the causes of the selection and the selection itself count as one
+district, which may shrink but never loses the selection: what can be told in spite of that is
+recovered by the recursion of Bareinboim and Tian, which is complete (Correa et al.), and nothing
+else is. Every verdict assumes that the values summed over do occur (positivity).
 
 References:
     | A General Identification Condition for Causal Effects
@@ -21,6 +20,8 @@ References:
     | (Huang and Valtorta, 2006), https://aaai.org/Papers/AAAI/2006/AAAI06-180.pdf
     | Recovering Causal Effects from Selection Bias
     | (Bareinboim and Tian, 2015), https://doi.org/10.1609/aaai.v29i1.9679
+    | Identification of Causal Effects in the Presence of Selection Bias
+    | (Correa, Tian and Bareinboim, 2019), https://doi.org/10.1609/aaai.v33i01.33012744
 """
 
 from collections.abc import Sequence
@@ -29,16 +30,8 @@ from typing import TYPE_CHECKING, final
 
 from cxrcausal.graph.adjustment import adjustment_sets, check_effect
 from cxrcausal.graph.edge import IMAGE
-from cxrcausal.graph.estimand import (
-    Conditional,
-    Formula,
-    Product,
-    Ratio,
-    Sum,
-    free,
-    spell,
-    sum_out,
-)
+from cxrcausal.graph.estimand import Conditional, Formula, Product, Sum, free, spell
+from cxrcausal.graph.factors import Hedge, compose
 from cxrcausal.graph.mixed import MixedGraph
 from cxrcausal.graph.separation import connected
 
@@ -50,31 +43,14 @@ __all__ = ["Hedge", "Identification", "identify"]
 
 @final
 @dataclass(frozen=True)
-class Hedge:
-    """Why an effect has no formula: two models agree on all data and differ in the effect.
-
-    Arguments:
-        forest: The nodes of a c-forest: tied by hidden causes, all leading to its roots.
-        inner: The nodes of a smaller one inside, with the same roots, that meets no cause.
-    """
-
-    forest: tuple[str, ...]
-    inner: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"hedge {{{', '.join(self.forest)}}} around {{{', '.join(self.inner)}}}"
-
-
-@final
-@dataclass(frozen=True)
 class Identification:
     """Whether an effect follows from the law of the data, and how; true if it does.
 
     Arguments:
         x: The causes.
         y: The effects.
-        identified: The verdict. False is a proof where `hedge` is given; otherwise selection
-            stands in the way of every criterion tried here.
+        identified: The verdict. False is a proof: of a `hedge`, or of selection (as if all
+            selections were one).
         estimand: The formula in words, None if not identified.
         formula: The same as a value.
         hedge: What stands in the way, None if nothing does or if it is selection.
@@ -122,7 +98,7 @@ def identify(
     left = relevant.within([v for v in relevant.order if v not in x])
     wanted = left.within(left.ancestors(y))
 
-    formula, hedge = _compose(relevant, relevant.districts(), wanted, y)
+    formula, hedge = compose(relevant, wanted, y)
     if hedge is not None:
         causes = [v for v in hedge.forest if v in x]
         why = f"hidden causes tie {', '.join(causes)} to {', '.join(hedge.inner)}: {hedge}"
@@ -137,10 +113,10 @@ def identify(
         formula = _adjusted(x, y, sets.back_door[0])
         why = sets.why or f"adjust for {', '.join(sets.back_door[0]) or 'nothing'}"
     elif biased:
-        recovered = _recover(MixedGraph.over(parents, [*order, *selected]), selected, wanted, y)
+        recovered = _recover(MixedGraph.over(parents, [*order, *selected]), selected, x, y)
         if recovered is None:
             names = ", ".join(s.name for s in graph.selection)
-            why = f"selection ({names}) reaches what the formula needs, and none recovers it here"
+            why = f"selection ({names}) reaches what the formula needs, and none recovers it"
             return Identification(x, y, identified=False, why=f"{why}; {sets.why}")
         formula = recovered
         why = "every factor is the same among the selected as among all"
@@ -155,76 +131,15 @@ def _adjusted(x: Sequence[str], y: Sequence[str], z: tuple[str, ...]) -> Formula
     return Sum(z, Product((Conditional(z), outcome))) if z else outcome
 
 
-def _compose(
-    graph: MixedGraph,
-    districts: Sequence[Sequence[str]],
-    wanted: MixedGraph,
-    y: Sequence[str],
-) -> tuple[Formula, Hedge | None]:
-    """Returns the law of `y` from the factors of the graph's districts, or the hedge."""
-    factors: list[Formula] = []
-    for part in wanted.districts():
-        around = next(d for d in districts if part[0] in d)
-        known = Product(tuple(Conditional((v,), graph.pillow(v)) for v in around))
-        found = _identify(graph, part, around, known)
-        if isinstance(found, Hedge):
-            return Product(()), found
-        factors.append(found)
-    terms = tuple(t for f in factors for t in (f.terms if isinstance(f, Product) else (f,)))
-    return sum_out(Product(terms), [v for v in wanted.order if v not in y]), None
-
-
-def _identify(
-    graph: MixedGraph, part: Sequence[str], around: Sequence[str], known: Formula
-) -> Formula | Hedge:
-    """Returns the factor of `part`, given that of the district `around` it (Tian and Pearl)."""
-    inner = graph.within(around)
-    above = inner.ancestors(part)
-    if above == set(part):
-        return sum_out(known, [v for v in around if v not in above])
-    if above == set(around):
-        return Hedge(tuple(around), tuple(part))
-    known = sum_out(known, [v for v in around if v not in above])
-    smaller = inner.within(above)
-    district = smaller.district(part[0])
-    factors: list[Formula] = []
-    for i, v in enumerate(smaller.order):
-        if v in district:
-            later = list(smaller.order[i + 1 :])
-            factors.append(_ratio(sum_out(known, later), sum_out(known, [v, *later])))
-    terms = tuple(t for f in factors for t in (f.terms if isinstance(f, Product) else (f,)))
-    return _identify(smaller, part, [v for v in smaller.order if v in district], Product(terms))
-
-
-def _ratio(above: Formula, below: Formula) -> Formula:
-    """Returns the quotient, the factors that both share left out."""
-    over: list[Formula] = list(above.terms) if isinstance(above, Product) else [above]
-    under: list[Formula] = list(below.terms) if isinstance(below, Product) else [below]
-    for term in list(over):
-        if term in under:
-            over.remove(term)
-            under.remove(term)
-    top = over[0] if len(over) == 1 else Product(tuple(over))
-    if not under:
-        return top
-    return Ratio(top, under[0] if len(under) == 1 else Product(tuple(under)))
-
-
 def _recover(
-    graph: MixedGraph, selected: Sequence[str], wanted: MixedGraph, y: Sequence[str]
+    graph: MixedGraph, selected: Sequence[str], x: Sequence[str], y: Sequence[str]
 ) -> Formula | None:
-    """Returns the law of `y` from the data of the selected, or None if not recovered.
+    """Returns the distribution of `y` under do(x) from the data of the selected, None if not told.
 
-    In an order that begins with the selection and its ancestors, the factor of a district that
-    meets none of them is a product of conditionals of the selected (Bareinboim and Tian).
+    In an order that begins with the selection and its causes, all factors but theirs are products
+    of conditionals among the selected (Bareinboim and Tian).
     """
-    tainted = graph.ancestors(selected)
-    nodes = graph.ancestors([*y, *selected])
-    first = [v for v in graph.order if v in tainted]
-    rest = [v for v in graph.order if v in nodes and v not in tainted]
-    ordered = MixedGraph((*first, *rest), graph.parents, graph.spouses).within(nodes)
-    clean = [d for d in ordered.districts() if tainted.isdisjoint(d)]
-    if any(all(v not in d for d in clean) for v in wanted.order):
-        return None
-    formula, hedge = _compose(ordered, clean, wanted, y)
+    tied = graph.within(graph.ancestors([*y, *selected])).tie(graph.ancestors(selected))
+    left = tied.within([v for v in tied.order if v not in x])
+    formula, hedge = compose(tied, left.within(left.ancestors(y)), y, selected)
     return formula if hedge is None else None

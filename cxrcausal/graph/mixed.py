@@ -49,6 +49,12 @@ class MixedGraph:
             {v: self.spouses[v] & kept for v in self.order if v in kept},
         )
 
+    def tie(self, nodes: Collection[str]) -> "MixedGraph":
+        """Returns the graph with a two-headed arc between every two of `nodes`."""
+        tied = frozenset(nodes) & set(self.order)
+        spouses = {v: s | (tied - {v}) if v in tied else s for v, s in self.spouses.items()}
+        return MixedGraph(self.order, self.parents, spouses)
+
     def ancestors(self, nodes: Collection[str]) -> set[str]:
         """Returns `nodes` and all of their ancestors."""
         return ancestors_of(self.parents, nodes)

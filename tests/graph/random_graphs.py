@@ -33,7 +33,8 @@ def graphs(draw, most: int = 7, unseen: bool = False, image: bool = False) -> Ca
     if unseen:
         touches = draw(st.lists(some, max_size=3))
         hidden = [HiddenCause(f"h{i}", tuple(t)) for i, t in enumerate(touches)]
-        causes = draw(st.lists(some, max_size=2))
+        one = st.lists(st.sampled_from(names), min_size=1, unique=True, max_size=3)
+        causes = draw(st.lists(one, max_size=2))
         selection = [Selection(f"s{i}", tuple(c)) for i, c in enumerate(causes)]
     shown = draw(st.lists(st.sampled_from(names), unique=True)) if image else None
     return CausalGraph(

@@ -27,9 +27,17 @@ def is_adjustment_set(graph, x, y, z):
     cut.remove_edges_from([(path[0], path[1]) for path in causal])
     if not nx.is_d_separator(cut, {x}, {y}, {*z, *selected}):
         return False
+    if not selected:
+        return True
     mutilated = network.copy()
     mutilated.remove_edges_from(list(network.in_edges(x)))
-    return not selected or nx.is_d_separator(mutilated, {y}, selected, {x})
+    if not nx.is_d_separator(mutilated, {y}, selected, {x}):
+        return False
+    tailless = network.copy()
+    tailless.remove_edges_from(list(network.out_edges(x)))
+    return not selected & nx.descendants(network, x) or nx.is_d_separator(
+        tailless, {x}, {y}, set()
+    )
 
 
 def is_front_door(graph, x, y, m):
@@ -74,7 +82,7 @@ def test_all_minimal_sets_and_no_others(graph):
 @given(graphs(most=5, unseen=True))
 @settings(max_examples=60)
 def test_adjusting_the_selected_gives_the_effect_among_all(graph):
-    """Both formulas, evaluated on the law of the selected, give p(y | do(x)) (Correa, 2017)."""
+    """Both formulas, evaluated on the data of the selected, give p(y | do(x)) (Correa, 2017)."""
     law = Law(graph, seed=1)
     joint = law.joint(selected=True)
     for x, y in itertools.permutations(list(graph.variables)[:3], 2):
@@ -134,6 +142,20 @@ def test_selection_on_the_effect_and_on_the_cause():
     assert on_effect.adjustment_sets("x", "y", selection=False).back_door == ((),)
     on_cause = graph_of([("x", "y")], selection=[("x",)])
     assert on_cause.adjustment_sets("x", "y").back_door == ((),)
+
+
+def test_selection_that_depends_on_a_confounded_cause():
+    """Among the selected the confounder is not distributed as among all (Correa, 2017, clause d)."""
+    tied = graph_of([("a", "c"), ("b", "c")], [("a", "b")], [("a",)])
+    found = tied.adjustment_sets("a", "c")
+    assert not found
+    assert "a ← u0 (hidden) → b → c is open, and selection depends on a" in found.why
+    assert not tied.identifiable("a", "c")
+    assert tied.adjustment_sets("b", "c").back_door == ()
+    assert tied.adjustment_sets(["a", "b"], "c").back_door == ((),)
+    assert tied.adjustment_sets("a", "c", selection=False).back_door == (("b",),)
+    seen = graph_of([("w", "x"), ("w", "y"), ("x", "y")], selection=[("x",)])
+    assert not seen.adjustment_sets("x", "y")
 
 
 def test_an_effect_that_is_none():

@@ -1,0 +1,155 @@
+"""Random graphs with hidden causes and selection, and models of them with everything written out.
+
+What a graph's verdicts are held against. Nothing here reads the library's reasoning: the recursion
+of Bareinboim and Tian (2015) is written as in the paper, over sets of names, and every model is
+enumerated with its hidden causes and its selection, so that what the selected show and what an
+intervention would do are both exact.
+"""
+
+from itertools import combinations
+
+import numpy as np
+
+from cxrcausal.graph import CausalGraph, HiddenCause, Selection, Variable
+from cxrcausal.graph.estimand import Conditional, Formula, Product, Ratio, Sum
+
+
+def random_graph(rng: np.random.Generator, most: int = 6, fewest: int = 3) -> CausalGraph:
+    """Returns a graph of binary variables v0, v1, … with hidden causes and one or two selections."""
+    names = [f"v{i}" for i in range(rng.integers(fewest, most + 1))]
+    share = rng.uniform(0.2, 0.7)
+    edges = [pair for pair in combinations(names, 2) if rng.random() < share]
+    selection = [
+        Selection(f"s{i}", tuple(rng.choice(names, rng.integers(1, 3), replace=False).tolist()))
+        for i in range(1 + (rng.random() < 0.3))
+    ]
+    nodes = [*names, *(s.name for s in selection)]
+    hidden = [
+        HiddenCause(f"h{i}", tuple(rng.choice(nodes, rng.integers(2, 4), replace=False).tolist()))
+        for i in range(rng.integers(0, 4))
+    ]
+    order = rng.permutation(names).tolist()  # the order of a file is not the causal one
+    return CausalGraph(
+        [Variable(v, "binary", ("negative", "positive")) for v in order],
+        edges,
+        name="random",
+        hidden=hidden,
+        selection=selection,
+    )
+
+
+class LatentModel:
+    """A graph's nodes, hidden causes and selections included, binary, with random probabilities.
+
+    Arguments:
+        graph: The graph.
+        rng: Where the probabilities come from.
+    """
+
+    def __init__(self, graph: CausalGraph, rng: np.random.Generator) -> None:
+        network = graph.to_networkx(hidden=True)
+        self.nodes = list(network.nodes)
+        self.recorded = [v for v in self.nodes if v in graph.variables]
+        self.selected = [s.name for s in graph.selection]
+        self.parents = {v: list(network.predecessors(v)) for v in self.nodes}
+        self.chance = {v: rng.uniform(0.1, 0.9, 2 ** len(p)) for v, p in self.parents.items()}
+
+    def distribution(self, do: tuple[str, ...] = (), selected: bool = False) -> np.ndarray:
+        """Returns p(recorded), or p(the others | do) for every value of what is set, one axis each."""
+        total = np.ones((2,) * len(self.nodes))
+        grid = dict(zip(self.nodes, np.indices(total.shape), strict=True))
+        for v in self.nodes:
+            if v not in do:
+                code = sum((grid[p] << i for i, p in enumerate(self.parents[v])), 0 * grid[v])
+                positive = self.chance[v][code]
+                total = total * np.where(grid[v] == 1, positive, 1 - positive)
+        for s in self.selected if selected else ():
+            total = total * grid[s]
+        gone = tuple(i for i, v in enumerate(self.nodes) if v not in self.recorded)
+        total = total.sum(axis=gone)
+        return total / total.sum() if selected else total
+
+    def effect(self, x: tuple[str, ...], y: tuple[str, ...], given: tuple[str, ...] = ()):
+        """Returns p(y | do(x), given) among all, one axis per recorded variable."""
+        kept = {*x, *y, *given}
+        rest = tuple(i for i, v in enumerate(self.recorded) if v not in kept)
+        both = self.distribution(x).sum(axis=rest, keepdims=True)
+        over = tuple(self.recorded.index(v) for v in y)
+        return both / both.sum(axis=over, keepdims=True)
+
+    def value(self, formula: Formula, data: np.ndarray) -> np.ndarray:
+        """Returns a formula's value on p(recorded), one axis per recorded variable."""
+        match formula:
+            case Conditional(head, given):
+                rest = [i for i, v in enumerate(self.recorded) if v not in (*head, *given)]
+                both = data.sum(axis=tuple(rest), keepdims=True)
+                over = tuple(self.recorded.index(v) for v in head)
+                return both / both.sum(axis=over, keepdims=True)
+            case Product(terms):
+                total = np.ones((1,) * len(self.recorded))
+                for term in terms:
+                    total = total * self.value(term, data)
+                return total
+            case Ratio(above, below):
+                return self.value(above, data) / self.value(below, data)
+            case Sum(over, of):
+                total = self.value(of, data)
+                for v in over:
+                    axis = self.recorded.index(v)
+                    repeats = 2 // total.shape[axis]
+                    total = repeats * total.sum(axis=axis, keepdims=True)
+                return total
+
+    def error(
+        self, formula: Formula, x: tuple[str, ...], y: tuple[str, ...], given: tuple[str, ...] = ()
+    ) -> float:
+        """Returns how far a formula, read on the selected, is from the effect among all."""
+        claimed = self.value(formula, self.distribution(selected=True))
+        return float(np.abs(claimed - self.effect(x, y, given)).max())
+
+
+def recovers(graph: CausalGraph, x: tuple[str, ...], y: tuple[str, ...]) -> bool:
+    """Returns whether the recursion RC recovers p(y | do(x)) from data of the selected."""
+    network = graph.to_networkx(hidden=True)
+    hidden = {h.name for h in graph.hidden}
+    nodes = set(network.nodes) - hidden
+    ends = [set(network.successors(h)) for h in hidden]
+    selection = {s.name for s in graph.selection}
+
+    def above(names: set[str], among: set[str]) -> set[str]:
+        found = names & among
+        while True:
+            more = {p for v in found for p in network.predecessors(v) if p in among} - found
+            if not more:
+                return found
+            found = found | more
+
+    def components(among: set[str]) -> list[set[str]]:
+        groups = [{v} for v in among]
+        for tied in (e & among for e in ends):
+            joined = [g for g in groups if g & tied]
+            groups = [g for g in groups if not g & tied]
+            groups += [set().union(*joined)] if joined else []
+        return groups
+
+    def identify(part: set[str], around: set[str]) -> bool:
+        needed = above(part, around)
+        if needed == part:
+            return True
+        if needed == around:
+            return False
+        return identify(part, next(c for c in components(needed) if part <= c))
+
+    def recover(part: set[str], among: set[str]) -> bool:
+        among = above(part | selection, among)
+        causes = above(selection, among)
+        clean = [c for c in components(among) if not c & causes]
+        if not clean:
+            return False
+        for group in clean:
+            if part <= group:
+                return identify(part, group)
+        return recover(part, among.difference(*clean))
+
+    wanted = above(set(y), nodes - set(x))
+    return all(recover(part, nodes) for part in components(wanted))
