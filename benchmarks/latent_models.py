@@ -101,10 +101,15 @@ class LatentModel:
                 return total
 
     def error(
-        self, formula: Formula, x: tuple[str, ...], y: tuple[str, ...], given: tuple[str, ...] = ()
+        self,
+        formula: Formula,
+        x: tuple[str, ...],
+        y: tuple[str, ...],
+        given: tuple[str, ...] = (),
+        selected: bool = True,
     ) -> float:
-        """Returns how far a formula, read on the selected, is from the effect among all."""
-        claimed = self.value(formula, self.distribution(selected=True))
+        """Returns how far a formula, read on the data, is from the effect among all."""
+        claimed = self.value(formula, self.distribution(selected=selected))
         return float(np.abs(claimed - self.effect(x, y, given)).max())
 
 

@@ -9,6 +9,9 @@ and of one pair of causes, `identifiable` and `adjustment_sets` are asked, and t
 - against two random models with every hidden cause written out: each formula, read on the
   distribution of the selected, is to be the effect among all, for all values, to 1e-9.
 
+So are effects among those alike in one or two other variables, each with and without selection: there
+the recursion says at least that where the joint effect is recovered, the conditional one is.
+
 The clause of Correa and Bareinboim's type-1 adjustment that a cause on which selection depends has no
 open back-door path is counted apart. Writes JSON and markdown.
 """
@@ -86,6 +89,30 @@ def ask(graph: CausalGraph, x: Names, y: Names, models: list[LatentModel]) -> Co
     )
 
 
+def ask_given(graph: CausalGraph, models: list[LatentModel], rng: np.random.Generator) -> Counter:
+    """Returns what effects among those alike in something add to the counts."""
+    total: Counter = Counter()
+    for _ in range(len(graph.variables)):
+        names = rng.permutation(list(graph.variables)).tolist()
+        x, y, z = (names[0],), (names[1],), tuple(names[2 : 3 + rng.integers(0, 2)])
+        for selection in (True, False):
+            found = graph.identifiable(x, y, z, selection=selection)
+            false = found.formula is not None and any(
+                m.error(found.formula, x, y, z, selected=selection) > CLOSE for m in models
+            )
+            where = "selected" if selection else "all"
+            total[f"given_{where}"] += 1
+            total[f"given_{where}_claimed"] += bool(found)
+            total["given_false"] += false
+            if selection and recovers(graph, x, (*y, *z)):
+                total["given_missed"] += not found
+            elif selection:
+                total["given_beyond_joint"] += bool(found)
+                on_average = graph.identifiable(x, y)
+                total["average_alone"] += bool(on_average) and not found
+    return total
+
+
 def verdicts(graphs: int, most: int, seed: int) -> dict[str, int]:
     """Returns the counts over random graphs."""
     rng = np.random.default_rng(seed)
@@ -95,6 +122,7 @@ def verdicts(graphs: int, most: int, seed: int) -> dict[str, int]:
         models = [LatentModel(graph, rng) for _ in range(MODELS)]
         for x, y in questions(graph, rng):
             total.update(ask(graph, x, y, models))
+        total.update(ask_given(graph, models, rng))
     return dict(total)
 
 
@@ -113,6 +141,14 @@ def markdown(report: dict) -> str:
         ("selection depends on a cause with an open back-door path", "clause"),
         ("of these adjusted for", "clause_adjusted"),
         ("of these claimed by another formula", "clause_claimed"),
+        ("effects given others, from data of the selected", "given_selected"),
+        ("of these claimed", "given_selected_claimed"),
+        ("of these claimed though the joint effect is not recovered", "given_beyond_joint"),
+        ("not claimed though the joint effect is recovered", "given_missed"),
+        ("not claimed though the average effect is", "average_alone"),
+        ("effects given others, from data of all", "given_all"),
+        ("of these claimed", "given_all_claimed"),
+        ("formulas of both false in an exact model", "given_false"),
     ]
     return "\n".join(
         [

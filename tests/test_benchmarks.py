@@ -99,6 +99,8 @@ def test_no_verdict_under_selection_is_false(tmp_path):
     run("selection_verdicts", Path(), tmp_path)
     counts = json.loads((tmp_path / "selection_verdicts.json").read_text())["counts"]
     assert counts["false"] == counts["missed"] == counts["beyond"] == 0
+    assert counts["given_false"] == counts.get("given_missed", 0) == 0
+    assert 0 < counts["given_selected_claimed"] < counts["given_selected"]
     assert counts["clause_adjusted"] == 0 < counts["clause"]
     assert 0 < counts["claimed"] < counts["questions"]
 

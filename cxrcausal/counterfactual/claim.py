@@ -1,7 +1,8 @@
 """What an effect rests on: the data and the graph, the coupling of worlds, or nothing at all.
 
 An average effect may follow from data once the graph is granted (`CausalGraph.identifiable`), and is
-then this figure if nothing hidden ties what the SCM sums over. A
+then this figure if nothing hidden ties what the SCM sums over. Among patients alike in something it
+is identified apart: a cause that is hidden may tie the outcome to what they are alike in. A
 nested effect follows if no *district*, a group of variables tied by hidden causes, is asked to hear
 of two values of the cause at once (Shpitser), and each district's factor follows from data. What
 asks of two worlds of one patient never does: it rests on how the mechanisms couple their levels.
@@ -12,6 +13,8 @@ References:
     | (Shpitser, 2013), https://doi.org/10.1111/cogs.12058
     | Effects of Treatment on the Treated: Identification and Generalization
     | (Shpitser and Pearl, 2009), https://arxiv.org/abs/1205.2615
+    | Identification of Conditional Interventional Distributions
+    | (Shpitser and Pearl, 2006), https://arxiv.org/abs/1206.6876
 """
 
 from collections.abc import Iterable
@@ -74,12 +77,22 @@ def recorded(graph: CausalGraph, worlds: Worlds) -> CausalGraph:
     return graph.project(tuple(worlds.parents))
 
 
-def claim_of_total(graph: CausalGraph, worlds: Worlds) -> Claim:
-    """Returns what the average effect of the cause on the outcome rests on."""
-    found = graph.identifiable(worlds.cause, worlds.outcome)
+def claim_of_total(graph: CausalGraph, worlds: Worlds, given: Iterable[str] = ()) -> Claim:
+    """Returns what the average effect of the cause on the outcome rests on.
+
+    Arguments:
+        graph: The graph over what is recorded.
+        worlds: Between which variables.
+        given: Among patients alike in what; that has an identification of its own.
+    """
+    alike = tuple(given)
+    lost = [v for v in alike if v not in graph.variables]
+    if lost:
+        return Claim("model", f"the fit never observed {summarise(lost)}")
+    found = graph.identifiable(worlds.cause, worlds.outcome, alike)
     if not found:
         return Claim("model", found.why)
-    return _granted(graph, worlds, found.why, causes=False)
+    return _granted(graph, worlds, found.why, causes=False, given=alike)
 
 
 def claim_of_treated(graph: CausalGraph, worlds: Worlds) -> Claim:
@@ -124,7 +137,9 @@ def claim_of_nested(graph: CausalGraph, worlds: Worlds, outcomes: Iterable[Copy]
     return _granted(graph, worlds, why, causes=False)
 
 
-def _granted(graph: CausalGraph, worlds: Worlds, why: str, *, causes: bool) -> Claim:
+def _granted(
+    graph: CausalGraph, worlds: Worlds, why: str, *, causes: bool, given: Iterable[str] = ()
+) -> Claim:
     """Returns that an identified effect follows from data, if the SCM's formula is the one that does.
 
     The SCM takes every arrow below the cause as it is seen, as if nothing hidden tied its ends. An
@@ -134,9 +149,10 @@ def _granted(graph: CausalGraph, worlds: Worlds, why: str, *, causes: bool) -> C
         graph: The graph over what is recorded.
         worlds: Between which variables.
         why: How the effect is identified.
-        causes: Whether the law of the cause given its own causes enters too.
+        causes: Whether the distribution of the cause given its own causes enters too.
+        given: What patients are alike in.
     """
-    relevant = _relevant(graph, worlds)
+    relevant = _relevant(graph, worlds, given)
     ours = {*worlds.moved, *([worlds.cause] if causes else [])}
     for name in relevant.order:
         tied = sorted(relevant.district(name) - {name})
@@ -151,10 +167,10 @@ def _granted(graph: CausalGraph, worlds: Worlds, why: str, *, causes: bool) -> C
     return Claim("data", why)
 
 
-def _relevant(graph: CausalGraph, worlds: Worlds) -> MixedGraph:
-    """Returns the mixed graph over the outcome and its ancestors."""
+def _relevant(graph: CausalGraph, worlds: Worlds, given: Iterable[str] = ()) -> MixedGraph:
+    """Returns the mixed graph over the outcome, what patients are alike in, and their ancestors."""
     whole = MixedGraph.over(graph._all_parents(), graph.topological_order)
-    return whole.within(whole.ancestors([worlds.outcome]))
+    return whole.within(whole.ancestors([worlds.outcome, *given]))
 
 
 def is_spurious(worlds: Worlds) -> bool:

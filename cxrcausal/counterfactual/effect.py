@@ -168,6 +168,9 @@ def cate(
 ) -> Effect:
     """Returns the average effect among patients alike in what the cause does not change.
 
+    That the average effect follows from data does not say that this one does: it has a verdict of its
+    own (`CausalGraph.identifiable` with ``given``).
+
     Arguments:
         scm: A fitted SCM.
         table: The patients; rows where a cell of `given` is unknown are left out.
@@ -196,7 +199,8 @@ def cate(
     )  # fmt: skip
     contrast.restrict(given)
     where = ", ".join(f"{name} {_said(wanted)}" for name, wanted in given.items())
-    return _total(contrast, f"CATE ({where})", None, scale, total_claim(contrast))
+    claim = claim_of_total(contrast.graph, contrast.worlds, given)
+    return _total(contrast, f"CATE ({where})", None, scale, claim)
 
 
 def ett(

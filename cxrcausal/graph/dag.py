@@ -316,11 +316,20 @@ class CausalGraph:
         names = self._names(x), self._names(y)
         return adjustment_sets(self, *names, selection=selection, most=most)
 
-    def identifiable(self, x: Names, y: Names, *, selection: bool = True) -> "Identification":
-        """Returns whether data can answer for the effect of `x` on `y`; see `identify.identify`."""
+    def identifiable(
+        self, x: Names, y: Names, given: Names = (), *, selection: bool = True
+    ) -> "Identification":
+        """Returns whether data can answer for the effect of `x` on `y`, and how.
+
+        See `identify.identify`; among those alike in `given`, `conditional.identify_given`.
+        """
+        from cxrcausal.graph.conditional import identify_given
         from cxrcausal.graph.identify import identify
 
-        return identify(self, self._names(x), self._names(y), selection=selection)
+        causes, effects, alike = self._names(x), self._names(y), self._names(given)
+        if alike:
+            return identify_given(self, causes, effects, alike, selection=selection)
+        return identify(self, causes, effects, selection=selection)
 
     def falsify(
         self,

@@ -28,7 +28,7 @@ from typing import final
 from cxrcausal.graph.estimand import Conditional, Formula, Product, Ratio, sum_out
 from cxrcausal.graph.mixed import MixedGraph
 
-__all__ = ["Hedge", "compose"]
+__all__ = ["Hedge", "compose", "ratio"]
 
 
 @final
@@ -103,7 +103,7 @@ def _factor(
     for i, v in enumerate(smaller.order):
         if v in district and v not in anchor:
             later = [w for w in smaller.order[i + 1 :] if w not in anchor]
-            factors.append(_ratio(sum_out(known, later), sum_out(known, [v, *later])))
+            factors.append(ratio(sum_out(known, later), sum_out(known, [v, *later])))
     left = [v for v in smaller.order if v in district]
     return _factor(smaller, part, left, _product(factors), anchor)
 
@@ -114,7 +114,7 @@ def _product(factors: Sequence[Formula]) -> Product:
     )
 
 
-def _ratio(above: Formula, below: Formula) -> Formula:
+def ratio(above: Formula, below: Formula) -> Formula:
     """Returns the quotient, the factors that both share left out."""
     over: list[Formula] = list(above.terms) if isinstance(above, Product) else [above]
     under: list[Formula] = list(below.terms) if isinstance(below, Product) else [below]

@@ -55,6 +55,7 @@ class Identification:
         formula: The same as a value.
         hedge: What stands in the way, None if nothing does or if it is selection.
         why: The verdict's reason.
+        given: What is known of those whom the effect is asked of.
     """
 
     x: tuple[str, ...]
@@ -64,12 +65,14 @@ class Identification:
     formula: Formula | None = None
     hedge: Hedge | None = None
     why: str = ""
+    given: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return self.identified
 
     def __str__(self) -> str:
-        effect = f"P({', '.join(self.y)} | do({', '.join(self.x)}))"
+        after = ", ".join([f"do({', '.join(self.x)})", *self.given])
+        effect = f"P({', '.join(self.y)} | {after})"
         if self.identified:
             return f"{effect} = {self.estimand}\n  {self.why}"
         return f"{effect} is not identified: {self.why}"

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis.strategies import data, integers, permutations
 from laws import Law
 from random_graphs import graph_of, graphs
 
@@ -174,3 +175,55 @@ def test_what_is_no_question():
         graph.identifiable("age", ["age", "sex"])
     with pytest.raises(GraphError, match="did you mean 'age'"):
         graph.identifiable("agee", "sex")
+
+
+# --- among those alike in something ----------------------------------------------------------------
+
+
+@given(graphs(most=5, unseen=True), data())
+@settings(max_examples=80)
+def test_every_conditional_formula_gives_the_effect(graph, draw):
+    """Evaluated on the data of the selected, for every value of cause, effect and what is given."""
+    names = draw.draw(permutations(list(graph.variables)))
+    if len(names) < 3:
+        return
+    x, y, z = names[:1], names[1:2], names[2 : 2 + draw.draw(integers(1, 2))]
+    for selection in (True, False):
+        found = graph.identifiable(x, y, z, selection=selection)
+        assert found or found.formula is None
+        if found:
+            law = Law(graph, 0)
+            value = law.evaluate(found.formula, law.joint(selected=selection), [*x, *y, *z])
+            both = law.effect(x, [*z, *y])
+            truth = both / both.sum(-1, keepdims=True)
+            truth = np.moveaxis(truth, -1, 1)
+            np.testing.assert_allclose(value, truth, rtol=1e-9)
+
+
+def test_an_effect_that_strata_do_not_share():
+    """A hidden cause ties z to cause and effect: the average follows from data, that given z not."""
+    tied = graph_of([("x", "y")], [("z", "x"), ("z", "y")])
+    assert tied.identifiable("x", "y")
+    found = tied.identifiable("x", "y", "z")
+    assert not found
+    assert found.hedge.inner == ("y", "z") or found.hedge.inner == ("z", "y")
+    assert str(found).startswith("P(y | do(x), z) is not identified: hidden causes tie x to")
+    seen = graph_of([("z", "x"), ("z", "y"), ("x", "y")])
+    assert seen.identifiable("x", "y", "z").estimand == "P(y | z, x)"
+
+
+def test_an_effect_that_strata_know_better():
+    """Given the confounder the effect may follow where on average it does not."""
+    graph = graph_of([("w", "x"), ("w", "y"), ("x", "y")], selection=[("w",)])
+    assert not graph.identifiable("x", "y")  # the share of w is that of the selected
+    assert graph.identifiable("x", "y", "w").estimand == "P(y | w, x)"
+    assert not graph.identifiable("x", "y", "w").hedge
+
+
+def test_strata_of_a_front_door():
+    """Given w the front door stands as before: each factor given w."""
+    graph = graph_of([("x", "m"), ("m", "y"), ("w", "x"), ("w", "y")], [("x", "y")])
+    found = graph.identifiable("x", "y", "w")
+    assert found.estimand == "Σ_{m} P(m | x) Σ_{x′} P(x′ | w) P(y | w, x′, m)"
+    with pytest.raises(GraphError, match="'w' is given and is a cause or an effect too"):
+        graph.identifiable("x", "w", ["w"])
