@@ -20,7 +20,6 @@ from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.counterfactual.query import (
     as_images,
     check_count,
-    complete_rows,
     guidance_record,
     plain_value,
 )
@@ -30,7 +29,8 @@ from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summa
 from cxrcausal.graph import CausalGraph
 from cxrcausal.randomness import fresh_seed, label_words
 from cxrcausal.scm import FlowSCM
-from cxrcausal.scm.table import check_table
+from cxrcausal.scm.evidence import absent_words
+from cxrcausal.scm.table import complete_table
 from cxrcausal.version import __version__
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class CounterfactualModel:
         self.scm = scm
         self.image = image
         self.name = name
+        self._said: set[tuple[str, ...]] = set()
 
     @property
     def graph(self) -> CausalGraph:
@@ -134,7 +135,7 @@ class CounterfactualModel:
         check_count(batch_size, "batch_size")
         guided = guidance_record(guidance)
         do = {} if do is None else do
-        rows = check_table(complete_rows(rows, self.graph), self.graph)
+        rows = self._complete(rows)
         solved: dict[str, Any] = {}
         if not metadata_only:
             images = as_images(images)
@@ -254,6 +255,15 @@ class CounterfactualModel:
         """Says the name, the graph and whether there is an image."""
         image = "metadata alone" if self.image is None else f"images {self.image.image_shape}"
         return f"CounterfactualModel({self.name!r}, graph={self.graph.name!r}, {image})"
+
+    def _complete(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Returns the rows with every variable's column, saying once which are unknown throughout."""
+        rows, absent = complete_table(rows, self.graph)
+        lost = tuple(name for name in absent if name in self.scm.observed)
+        if lost and lost not in self._said:
+            self._said.add(lost)
+            logger.warning(absent_words(lost))
+        return rows
 
     def _check_images(self, images: Tensor | None, rows: pd.DataFrame) -> ImageMechanism:
         """Returns the mechanism that paints; refuses images that are not its own or not the rows'."""

@@ -1,7 +1,6 @@
 """What is asked: patients and question as a user gives them, made usable or refused before any work."""
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Sequence
 from numbers import Integral
@@ -12,40 +11,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.errors import ImageError, InterventionError, TableError
-from cxrcausal.graph import CausalGraph
+from cxrcausal.errors import ImageError, InterventionError
 
 if TYPE_CHECKING:
     from cxrcausal.image.guidance import Guidance
 
-__all__ = ["as_images", "check_count", "complete_rows", "guidance_record", "plain_value"]
-
-_ALIKE = 0.8
-"""Names more alike than this are one name mistyped: 'agee' is 'age', 'image' (.75) is not."""
-
-
-def complete_rows(rows: pd.DataFrame, graph: CausalGraph) -> pd.DataFrame:
-    """Returns the rows with a column of unknowns for every variable that has none.
-
-    A column that the graph does not know may stand beside them, unless its name is nearly that of an
-    absent variable: to read such a variable as unknown would answer for another patient.
-
-    Raises:
-        TableError: If a column seems to be a variable under a mistyped name.
-    """
-    if not isinstance(rows, pd.DataFrame):
-        return rows  # check_table says what is wrong with it
-    absent = [name for name in graph.variables if name not in rows.columns]
-    strange = [str(name) for name in rows.columns if name not in graph.variables]
-    for name in absent:
-        for column in strange:
-            if _alike(name, column):
-                raise TableError(
-                    f"rows: {column!r} is not a variable of graph {graph.name!r}, whose {name!r} has no "
-                    f"column; did you mean {name!r}? If it is something else, rename it, or give "
-                    f"{name!r} as a column of NaN"
-                )
-    return rows.assign(**dict.fromkeys(absent, np.nan))
+__all__ = ["as_images", "check_count", "guidance_record", "plain_value"]
 
 
 def as_images(images: object) -> Any:  # noqa: ANN401
@@ -105,8 +76,3 @@ def plain_value(value: object, index: pd.Index) -> Any:  # noqa: ANN401
     except TypeError:
         return str(value)
     return value
-
-
-def _alike(variable: str, column: str) -> bool:
-    a, b = (name.casefold().replace(" ", "_").replace("-", "_") for name in (variable, column))
-    return difflib.SequenceMatcher(None, a, b).ratio() > _ALIKE

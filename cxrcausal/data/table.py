@@ -22,7 +22,7 @@ from cxrcausal.data.nih import read_nih
 from cxrcausal.errors import TableError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
-from cxrcausal.scm.table import check_table
+from cxrcausal.scm.table import check_table, complete_table
 
 __all__ = ["Source", "read_table"]
 
@@ -51,7 +51,7 @@ def read_table(
             modified and whose index is kept.
         source: Whose layout it is: `nih` (ChestX-ray14's Data_Entry_2017, either edition),
             `chexpert` (train.csv), `films` (an image list in CheXpert's vocabulary), or `graph`
-            (the graph's own columns; it must have them all).
+            (the graph's own columns; what has none is unknown).
         graph: A causal graph, its name or its file.
         not_mentioned: What a finding that the report does not mention is. Silence is informative:
             read as unknown, nearly all that is left of CheXpert's support devices is positive.
@@ -107,7 +107,9 @@ def read_table(
 
 def _own_columns(frame: pd.DataFrame, graph: CausalGraph) -> Columns:
     """Returns the columns of a table that is in the graph's own layout."""
-    checked = check_table(frame, graph, what="a table of source 'graph'")
+    checked, absent = complete_table(frame, graph, what="a table of source 'graph'")
+    if absent:
+        logger.warning("the table has no column for %s, unknown in all rows", ", ".join(absent))
     columns: Columns = {name: column(checked, name, "graph") for name in graph.variables}
     for name in ("patient_id", "image"):
         if name in frame.columns:

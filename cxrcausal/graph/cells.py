@@ -4,6 +4,7 @@ Most rows of a metadata table are alike: a few thousand combinations of sex, vie
 up hundreds of thousands of films. What depends on the combination alone is computed once for each.
 """
 
+import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -12,12 +13,15 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.errors import TableError, nearest, summarise
+from cxrcausal.graph.absent import absent_variables
 from cxrcausal.graph.value import normalise, not_allowed
 
 if TYPE_CHECKING:
     from cxrcausal.graph.dag import CausalGraph
 
 __all__ = ["Cells", "Column", "Patterns"]
+
+logger = logging.getLogger("cxrcausal")
 
 BINS = 10
 """Into so many bins of equal size a continuous variable is cut where rows are held like with like."""
@@ -103,7 +107,8 @@ class Cells:
         what: What to call the table in an error.
 
     Raises:
-        TableError: If a column is missing, a value is not allowed, or a row has no patient.
+        TableError: If an absent column seems to be there under another name, none is a variable at all,
+            a value is not allowed, or a row has no patient.
     """
 
     def __init__(
@@ -118,14 +123,13 @@ class Cells:
         if not len(table):
             raise TableError(f"{what}: it has no rows")
         present = [str(c) for c in table.columns]
-        for name in graph.variables:
-            if present.count(name) != 1:
-                said = "is missing" if name not in present else "is there more than once"
-                hint = nearest(name, present) if name not in present else ""
-                raise TableError(
-                    f"{what}: column {name!r} {said}{hint or '.'} "
-                    f"Present: {summarise(present, 30)}. Give an unknown variable as a column of NaN"
-                )
+        repeated = [name for name in graph.variables if present.count(name) > 1]
+        if repeated:
+            raise TableError(f"{what}: column {repeated[0]!r} is there more than once")
+        absent = absent_variables(table, graph, graph.variables, what)
+        if absent:
+            logger.warning("%s: no column for %s; unknown in all rows", what, ", ".join(absent))
+            table = table.assign(**dict.fromkeys(absent, np.nan))
         self.rows = len(table)
         self.columns: dict[str, Column] = {}
         for name, variable in graph.variables.items():

@@ -143,7 +143,7 @@ def falsify(
         tolerance: Above how many nats per row an independence counts as contradicted.
 
     Raises:
-        TableError: If a column is missing, a value is not allowed, or no two variables are known.
+        TableError: If a column is misnamed, a value is not allowed, or no two variables are known.
         GraphError: If two graphs that are compared have one name, or other variables, or `alpha`
             or `tolerance` is out of range.
     """

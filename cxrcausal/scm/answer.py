@@ -39,6 +39,7 @@ def remark_on(
     """
     stopped = {}
     beyond = []
+    lost = []
     for name, setting in settings.items():
         if setting.mechanism is not None:
             continue
@@ -47,18 +48,25 @@ def remark_on(
         if not setting.variable.is_discrete:
             low, high = fitted.observed[name]
             outside = (wanted < low) | (wanted > high)
-            count = int(outside.reshape(len(rows), -1).any(-1).sum())
+            in_row = outside if outside.ndim == 1 else outside.flatten(1).any(1)
+            count = int(in_row.sum())
             if count:
                 beyond.append(
                     f"{name!r} in {count} row(s) outside what the fit observed, {low:g} to {high:g}"
                 )
             stopped[name] = setting.stopped(values[name])
+            if rounded := setting.rounded_away(values[name]):
+                lost.append(
+                    f"{name!r} in {rounded} row(s), steps of {setting.variable.resolution:g}"
+                )
         beyond += _unmet_in_context(settings, name, wanted, outside, rows, fitted)
     if beyond:
         logger.warning(
             "do leaves the observed support, and effects there are extrapolated: it sets %s",
             "; ".join(beyond),
         )
+    if lost:
+        logger.warning("do moves less than the data record, so nothing moves: %s", "; ".join(lost))
     return {name: count for name, count in stopped.items() if count}
 
 

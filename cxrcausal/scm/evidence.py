@@ -15,9 +15,9 @@ from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.likelihood import Likelihood, read_likelihood
 from cxrcausal.scm.network import Mechanisms, Supports
 from cxrcausal.scm.posterior import Draws
-from cxrcausal.scm.table import check_table, encode
+from cxrcausal.scm.table import complete_table, encode
 
-__all__ = ["BATCH", "Chunk", "Evidence", "chunks", "draws_of", "read_evidence"]
+__all__ = ["BATCH", "Chunk", "Evidence", "absent_words", "chunks", "draws_of", "read_evidence"]
 
 BATCH = 2**16
 """How many rows times draws are in memory at once unless a caller says otherwise."""
@@ -52,6 +52,7 @@ class Evidence:
         supports: The values that each of their variables may have.
         unseen: How many rows hold evidence that the fit never observed, by `variable` or
             `variable=level`; it reads as unknown.
+        absent: The variables of the fit for which the rows had no column; unknown throughout.
     """
 
     table: pd.DataFrame
@@ -59,6 +60,7 @@ class Evidence:
     mechanisms: Mechanisms = field(repr=False)
     supports: Supports = field(repr=False)
     unseen: dict[str, int] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
     def remarks(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yields what a reader should know once of the evidence on some variables: topic and words.
@@ -69,6 +71,8 @@ class Evidence:
         if self.unseen:
             told = f"evidence that the fit never observed is ignored: {self._ignored}"
             yield f"unseen {sorted(self.unseen)}", told
+        if self.absent:
+            yield f"absent {self.absent}", absent_words(self.absent)
         if any(bool(self.values[name].isnan().any()) for name in names):
             yield (
                 "missing",
@@ -103,9 +107,10 @@ def read_evidence(
 
     Raises:
         UnobservedError: On evidence that the fit never saw, if that is asked for.
-        TableError: If a column is missing, a value is not allowed, or soft evidence is malformed.
+        TableError: If a column seems to be a variable under another name, none is a variable at all, a
+            value is not allowed, or soft evidence is malformed.
     """
-    table = check_table(rows, graph, columns=fitted.mechanisms)
+    table, absent = complete_table(rows, graph, columns=fitted.mechanisms)
     attrs, table.attrs = table.attrs, {}  # pandas copies them with every column that is looked at
     unseen = {
         name: int(table[name].notna().sum())
@@ -127,10 +132,17 @@ def read_evidence(
     values |= {name: x.to(device) for name, x in said.items()}
     mechanisms = {**fitted.mechanisms, **children}
     unseen = {word: count for word, count in unseen.items() if count}
-    evidence = Evidence(table, values, mechanisms, supports | dict.fromkeys(children), unseen)
+    evidence = Evidence(
+        table, values, mechanisms, supports | dict.fromkeys(children), unseen, absent
+    )
     if unseen and unobserved == "error":
         raise UnobservedError(f"the fit never observed {evidence._ignored}")
     return evidence
+
+
+def absent_words(absent: Iterable[str]) -> str:
+    """Returns what is said of rows that have no column for some variables."""
+    return f"the rows have no column for {', '.join(absent)}, unknown in all of them"
 
 
 def draws_of(index: pd.Index, seed: int | None, num_samples: int) -> Draws:

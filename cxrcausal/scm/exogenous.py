@@ -134,6 +134,9 @@ def sample_index(index: pd.Index, samples: int) -> pd.Index:
     if samples == 1:
         return index
     levels = [index.get_level_values(i).repeat(samples) for i in range(index.nlevels)]
-    names = [*(n if n is not None else "row" for n in index.names), "sample"]
+    names: list = []  # each its own, also of samples of samples, so that they can become columns
+    for name in [*(n if n is not None else "row" for n in index.names), "sample"]:
+        taken = sum(other == name or str(other).startswith(f"{name}_") for other in names)
+        names.append(f"{name}_{taken + 1}" if name in names else name)
     draws = np.tile(np.arange(samples), len(index))
     return pd.MultiIndex.from_arrays([*levels, draws], names=names)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from cxrcausal.errors import InterventionError, UnobservedError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.graph.value import GRID_TOLERANCE
 from cxrcausal.graph.variable import Variable
 from cxrcausal.randomness import label_words
 from cxrcausal.scm.chance import draw_values, is_law
@@ -182,6 +183,14 @@ class Setting:
         low, high = self.variable.bounds
         return int(((self.wanted(x) < low) | (self.wanted(x) > high)).sum())
 
+    def rounded_away(self, x: Tensor) -> int:
+        """Returns in how many rows of factual values `x` (rows,) a move is too small for the grid."""
+        resolution = self.variable.resolution
+        if self.values is not None or resolution is None:
+            return 0
+        moved = self.wanted(x) - x
+        return int(((moved != 0) & (moved.abs() < resolution / 2)).sum())
+
     def take(self, rows: slice | Tensor) -> "Setting":
         """Returns the setting of some of the rows."""
         if self.values is None:
@@ -237,6 +246,7 @@ def resolve(
             factor, offset = (
                 (wanted.factor, 0.0) if isinstance(wanted, Scale) else (1.0, wanted.amount)
             )
+            _refuse_off_grid(variable, offset)
             settings[name] = Setting(variable, None, factor, offset, clip)
             unknown = rows.index[rows[name].isna()]
             if len(unknown) and not clip and _may_leave(settings[name]):
@@ -256,6 +266,18 @@ def resolve(
             settings[name] = _fixed(variable, wanted, rows, observed, clip=clip)
     world_of(mechanisms or {}, settings)  # refuses a variable that would cause itself
     return settings
+
+
+def _refuse_off_grid(variable: Variable, amount: float) -> None:
+    """Refuses to move a value by what its record cannot hold: .4 of a year would be none at all."""
+    if variable.resolution is None:
+        return
+    steps = amount / variable.resolution
+    if abs(steps - round(steps)) > GRID_TOLERANCE:
+        raise InterventionError(
+            f"do moves {variable.name!r} by {amount:g}, which is not a whole number of the steps that "
+            f"it is recorded in; allowed: multiples of {variable.resolution:g} {variable.unit or ''}"
+        )
 
 
 def _may_leave(setting: Setting) -> bool:

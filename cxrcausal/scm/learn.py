@@ -24,7 +24,7 @@ from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.intervention import Observed
 from cxrcausal.scm.likelihood import Likelihood, read_likelihood
 from cxrcausal.scm.mechanism import Mechanism
-from cxrcausal.scm.table import check_table, encode
+from cxrcausal.scm.table import complete_table, encode
 
 if TYPE_CHECKING:
     from cxrcausal.scm.fit import Coupling, Family
@@ -59,7 +59,12 @@ def learn(
             f"missing={missing!r} is not known{nearest(missing, get_args(Missing)) or '.'} "
             f"Allowed: {summarise(get_args(Missing))}"
         )
-    table = check_table(table, graph, what="the table to fit")
+    table, absent = complete_table(table, graph, what="the table to fit")
+    if absent:
+        logger.warning(
+            "the table to fit has no column for %s; never observed, so without a mechanism",
+            ", ".join(absent),
+        )
     if not len(table):
         raise TableError("the table to fit has no rows")
     patients = _groups(groups, table)

@@ -140,7 +140,10 @@ def replay(
         x = filled[name]
         is_replaced = name in settings and settings[name].mechanism is not None
         if name in settings and not is_replaced:
-            facts = x.reshape(len(index), len(x) // max(len(index), 1))
+            if not len(index):
+                star[name] = x  # of nobody
+                continue
+            facts = x.reshape(len(index), -1)
             star[name] = settings[name].value(facts, index).expand_as(facts).reshape(-1)
         else:
             moved = [changed[p.name] for p in mechanism.parents if p.name in changed]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cxrcausal.errors import TableError, nearest, summarise
+from cxrcausal.graph.absent import absent_variables
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.value import allowed_values, as_numbers, normalise, not_allowed, plain
 from cxrcausal.graph.variable import Variable
@@ -26,6 +27,7 @@ __all__ = [
     "categories",
     "check_table",
     "column",
+    "complete_table",
     "decode",
     "encode",
     "normalise",
@@ -82,6 +84,36 @@ def check_table(
     table = table.assign(**canonical)
     table.attrs = dict(attrs)
     return table
+
+
+def complete_table(
+    table: pd.DataFrame,
+    graph: CausalGraph,
+    columns: Iterable[str] | None = None,
+    what: str = "rows",
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Returns the table in canonical form, with a column of unknowns for every variable without one.
+
+    Arguments:
+        table: As `check_table` takes it, but that columns may be absent.
+        graph: The graph whose variables are looked for.
+        columns: The variables that the result must have; all of the graph's if None.
+        what: What to call the table in an error.
+
+    Returns:
+        The table, absent variables behind its own columns, and which were absent.
+
+    Raises:
+        TableError: As `check_table`, or if an absent variable seems to stand there under another name,
+            or no variable of the graph has a column.
+    """
+    names = tuple(graph.variables) if columns is None else tuple(columns)
+    if not isinstance(table, pd.DataFrame) or not table.columns.is_unique:
+        return check_table(table, graph, names, what), ()  # which says what is wrong with it
+    absent = absent_variables(table, graph, names, what)
+    if absent:
+        table = table.assign(**dict.fromkeys(absent, math.nan))
+    return check_table(table, graph, names, what), absent
 
 
 def categories(variable: Variable) -> pd.CategoricalDtype:

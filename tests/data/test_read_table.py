@@ -404,8 +404,9 @@ def test_a_table_in_the_graphs_own_layout_is_checked():
     table = read_table(nih(("Edema", 1, 5, "M", "PA"))).astype({"sex": "str"})
     with pytest.raises(TableError, match=r"'sex', row 0: found 'Mael'.*did you mean 'Male'"):
         read_table(table.assign(sex="Mael"), source="graph")
-    with pytest.raises(TableError, match="'edema' is missing"):
-        read_table(table.drop(columns="edema"), source="graph")
+    some = read_table(table.drop(columns="edema"), source="graph")
+    assert some["edema"].isna().all()
+    assert some.attrs["cxrcausal"]["never_labelled"].count("edema") == 1
 
 
 # --- what holds for all

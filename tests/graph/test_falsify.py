@@ -166,7 +166,8 @@ def test_the_figure_names_the_strongest():
 @pytest.mark.parametrize(
     ("change", "options", "words"),
     [
-        (lambda t: t.drop(columns="age"), {}, "column 'age' is missing"),
+        (lambda t: t.rename(columns={"age": "Age"}), {}, "'Age' is not a var.*did you mean 'age'"),
+        (lambda t: t[["patient_id"]], {}, "no column is a variable of graph 'ward'"),
         (lambda t: t.assign(sex="Males"), {}, r"row 0: found 'Males'"),
         (lambda t: t.iloc[:0], {}, "it has no rows"),
         (lambda t: t.to_dict(), {}, "expected a pandas DataFrame; found dict"),
