@@ -5,6 +5,9 @@ statistic is written once, as a function of row weights, and is evaluated for ma
 vectorised call; two statistics under one `PatientBootstrap` see the same resamples, so that ratios and
 differences of them are paired.
 
+Resamples of one patient are all the same, and so are those of patients who do not differ: that shows no
+spread, which is not to say that there is none. Such a figure has no interval (NaN).
+
 References:
     | An Introduction to the Bootstrap (Efron and Tibshirani, 1993), sections 8.3 and 13.3
 """
@@ -22,6 +25,7 @@ __all__ = [
     "Interval",
     "PatientBootstrap",
     "Statistic",
+    "shows_no_spread",
     "weighted_auc",
     "weighted_mean",
     "weighted_slope",
@@ -31,6 +35,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 """Row weights (resamples, rows) give one number per resample; NaN where it is not defined."""
 
 _CELLS = 2**22  # weights held at a time, 32 MB
+_ROUNDING = 1e-12  # figures that differ by less of their size are the same
 
 
 @final
@@ -49,8 +54,13 @@ class Interval:
     high: float
 
     def excludes(self, other: "Interval | float") -> bool:
-        """Returns whether no value of `other` lies inside; never where an end is not defined."""
+        """Returns whether no value of `other` lies inside; never where this one has no ends.
+
+        Another figure that shows no spread, such as a null effect of exactly 0, is its value alone.
+        """
         low, high = (other.low, other.high) if isinstance(other, Interval) else (other, other)
+        if isinstance(other, Interval) and np.isnan(low) and np.isnan(high):
+            low = high = other.value
         return bool(self.low > high or self.high < low)
 
     def __format__(self, spec: str) -> str:
@@ -68,11 +78,11 @@ class PatientBootstrap:
     Arguments:
         groups: The patient of each row, (rows,).
         resamples: How many resamples.
-        level: The probability that an interval covers.
+        confidence: The probability that an interval covers.
         seed: A seed, or a generator from which one is drawn; global random state is not used.
 
     Raises:
-        TableError: If there are no rows, a patient is missing, or `level` is not in (0, 1).
+        TableError: If there are no rows, a patient is missing, or `confidence` is not in (0, 1).
 
     Example:
         >>> import numpy as np
@@ -88,7 +98,7 @@ class PatientBootstrap:
         groups: Iterable[object],
         *,
         resamples: int = 2000,
-        level: float = 0.95,
+        confidence: float = 0.95,
         seed: int | np.random.Generator = 0,
     ) -> None:
         self.codes, names = pd.factorize(np.array([*groups], object), use_na_sentinel=True)
@@ -97,14 +107,14 @@ class PatientBootstrap:
         if (self.codes < 0).any():
             row = int(np.argmax(self.codes < 0))
             raise TableError(f"every row needs a patient to be resampled; row {row} has none")
-        if not 0 < level < 1 or resamples < 1:
+        if not 0 < confidence < 1 or resamples < 1:
             raise TableError(
-                f"level {level} and resamples {resamples} make no interval; the level lies "
-                f"strictly between 0 and 1, the resamples are at least 1"
+                f"confidence {confidence} and resamples {resamples} make no interval; confidence "
+                f"lies strictly between 0 and 1, the resamples are at least 1"
             )
         self.patients = len(names)
         self.resamples = resamples
-        self.level = level
+        self.confidence = confidence
         if isinstance(seed, np.random.Generator):
             seed = int(seed.integers(2**63))
         self._seed = seed
@@ -160,7 +170,7 @@ class PatientBootstrap:
                 size = min(at_once, self.resamples - start)
                 counts = rng.multinomial(self.patients, share, size=size).astype(np.float64)
                 drawn.append(statistics(counts @ kinds))
-        ends = [_ends(draws, self.level) for draws in np.concatenate(drawn).T]
+        ends = [_ends(draws, self.confidence) for draws in np.concatenate(drawn).T]
         low, high = np.array(ends).reshape(-1, 2).T
         return value, low, high
 
@@ -168,19 +178,28 @@ class PatientBootstrap:
         """Returns the statistic of all rows and its percentile interval.
 
         Resamples on which it is not defined (no positive was drawn, say) are left out; where that is
-        true of all of them, the interval is NaN.
+        true of all of them, or all are the same, the interval is NaN.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             value = float(statistic(np.ones((1, len(self.codes))))[0])
-        return Interval(value, *_ends(self.draws(statistic), self.level))
+        return Interval(value, *_ends(self.draws(statistic), self.confidence))
 
 
-def _ends(draws: np.ndarray, level: float) -> tuple[float, float]:
-    """Returns the ends of the percentile interval of some draws, those that are NaN left out."""
+def shows_no_spread(draws: np.ndarray) -> bool:
+    """Returns whether figures (resamples,) are all the same, up to rounding."""
+    first, last = draws.min(), draws.max()
+    return bool(first == last or last - first <= _ROUNDING * max(abs(first), abs(last), 1e-3))
+
+
+def _ends(draws: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Returns the ends of the percentile interval of some draws, those that are NaN left out.
+
+    Draws that are all the same, up to rounding, show no spread, and have no interval.
+    """
     draws = draws[~np.isnan(draws)]
-    if not len(draws):
+    if not len(draws) or shows_no_spread(draws):
         return np.nan, np.nan
-    tail = (1 - level) / 2
+    tail = (1 - confidence) / 2
     with np.errstate(invalid="ignore"):  # between two infinite draws lies nothing
         low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)

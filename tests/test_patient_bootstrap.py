@@ -91,7 +91,11 @@ def test_what_is_not_defined_is_nan_and_excludes_nothing():
     assert np.isnan(found.value)
     assert np.isnan(found.low)
     assert not found.excludes(0.0)
+    assert not found.excludes(Interval(9.0, 8.0, 10.0))
     assert Interval(1.0, 0.5, 1.5).excludes(0.4)
+    assert Interval(1.0, 0.5, 1.5).excludes(Interval(0.0, np.nan, np.nan))
+    assert not Interval(1.0, 0.5, 1.5).excludes(Interval(1.2, np.nan, np.nan))
+    assert not Interval(1.0, 0.5, 1.5).excludes(Interval(np.nan, np.nan, np.nan))
     assert not Interval(1.0, 0.5, 1.5).excludes(Interval(2.0, 1.5, 2.5))
 
 
@@ -101,7 +105,7 @@ def test_refuses_rows_without_a_patient():
     with pytest.raises(TableError, match="no rows"):
         PatientBootstrap([])
     with pytest.raises(TableError, match="strictly between 0 and 1"):
-        PatientBootstrap(["a"], level=95)
+        PatientBootstrap(["a"], confidence=95)
 
 
 def test_sums_are_resampled_by_patient():
@@ -121,3 +125,39 @@ def test_a_sum_that_is_not_defined_has_no_interval():
     bootstrap = PatientBootstrap([1, 2, 3], resamples=10)
     value, low, high = bootstrap.of_sums(np.zeros((3, 1)), lambda s: s / s)
     assert np.isnan([value[0], low[0], high[0]]).all()
+
+
+@pytest.mark.parametrize("rows", [1, 6])
+def test_one_patient_has_no_interval(rows):
+    """However many films: resamples of one patient are all the same, which is no certainty."""
+    x = np.random.default_rng(0).normal(size=rows)
+    bootstrap = PatientBootstrap(["one"] * rows, resamples=50)
+    found = bootstrap.interval(weighted_mean(x))
+    assert found.value == pytest.approx(x.mean())
+    assert np.isnan([found.low, found.high]).all()
+    assert not found.excludes(1e9)
+    sums = np.stack([np.ones(rows), x], axis=1)
+    value, low, high = bootstrap.of_sums(sums, lambda s: (s[:, 1] / s[:, 0])[:, None])
+    assert value[0] == pytest.approx(x.mean())
+    assert np.isnan([low[0], high[0]]).all()
+
+
+def test_one_patient_with_a_value_has_no_interval():
+    """The others' values are unknown, so they do not tell how patients vary."""
+    x = np.array([0.3, 0.4, np.nan, np.nan, np.nan])
+    found = PatientBootstrap([1, 1, 2, 3, 4], resamples=200).interval(weighted_mean(x))
+    assert found.value == pytest.approx(0.35)
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_patients_who_are_all_alike_show_no_spread():
+    """All of ten patients are at 1: that is not to say that all of a million would be."""
+    found = PatientBootstrap(range(10), resamples=100).interval(weighted_mean(np.full(10, 0.1)))
+    assert found.value == pytest.approx(0.1)
+    assert np.isnan([found.low, found.high]).all()
+    rounding = weighted_mean(0.1 + 1e-17 * np.arange(10))
+    assert np.isnan(PatientBootstrap(range(10), resamples=100).interval(rounding).low)
+    sums = np.stack([np.ones(10), 0.3 + np.array([0, 1e-16] * 5)], axis=1)
+    bootstrap = PatientBootstrap(range(10), resamples=100)
+    _, low, _ = bootstrap.of_sums(sums, lambda s: (s[:, 1] / s[:, 0] - 0.3)[:, None])
+    assert np.isnan(low[0])

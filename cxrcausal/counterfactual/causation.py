@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.counterfactual.claim import Claim, claim_of_treated
-from cxrcausal.counterfactual.contrast import Contrast, Figure, Groups, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Figure, Groups, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.errors import OptionError
@@ -63,7 +63,7 @@ def causation(
     outcome: str,
     *,
     levels: Levels | None = None,
-    level: str | None = None,
+    level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
     refits: int = 0,

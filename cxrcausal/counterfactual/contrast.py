@@ -7,31 +7,32 @@ adds up in each.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 import pandas as pd
 
 from cxrcausal.bootstrap import PatientBootstrap
+from cxrcausal.counterfactual.asked import (
+    Groups,
+    Level,
+    Levels,
+    level_asked,
+    levels_asked,
+    patients_of,
+    range_asked,
+    two_values,
+)
 from cxrcausal.counterfactual.claim import is_spurious, recorded
 from cxrcausal.counterfactual.nested import Nested, Term
 from cxrcausal.counterfactual.worlds import Worlds
-from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedError, nearest
+from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedError
 from cxrcausal.randomness import as_seed
 from cxrcausal.scm.intervention import resolve
 from cxrcausal.scm.model import FlowSCM
 from cxrcausal.scm.network import Mechanisms
 
-if TYPE_CHECKING:
-    from cxrcausal.graph.variable import Variable
-
-__all__ = ["Contrast", "Figure", "Groups", "Levels", "Statistics"]
-
-Groups = str | np.ndarray | pd.Series | None
-"""Whose rows these are: a column, or one value per row; each row is its own patient if None."""
-
-Levels = tuple[str | float | int, str | float | int]
-"""Two values of the cause: from which, to which."""
+__all__ = ["Contrast", "Figure", "Groups", "Level", "Levels", "Statistics"]
 
 Statistics = Callable[[np.ndarray], np.ndarray]
 """Sums (resamples, terms) give figures (resamples, figures)."""
@@ -81,7 +82,7 @@ class Contrast:
         outcome: str,
         *,
         levels: Levels | None = None,
-        level: str | None = None,
+        level: Level | None = None,
         groups: Groups = "patient_id",
         resamples: int = 1000,
         refits: int = 0,
@@ -110,16 +111,16 @@ class Contrast:
                 f"every path from {cause!r} to {outcome!r} leads through variables that the fit "
                 f"never observed"
             )
-        self.level = _level(graph.variables[outcome], level)
+        self.level = level_asked(graph.variables[outcome], level)
         known = scm._read(table, "ignore")
         self.rows, self.values, self.supports = known.table, known.values, known.supports
         if not len(self.rows):
             raise TableError("the table has no rows, so there is nobody to average over")
-        self.levels = _two(graph.variables[cause], levels)
+        self.levels = two_values(graph.variables[cause], levels)
         self.low, self.high = (self._number(value) for value in self.levels)
         if self.low == self.high:
             raise OptionError(f"levels are two different values of {cause!r}; found {levels!r}")
-        self.of_rows = _groups(groups, self.rows)
+        self.of_rows = patients_of(groups, self.rows)
         self.resamples, self.confidence = resamples, confidence
         self.refits = _refits(scm, refits)
         self.num_samples, self.seed = num_samples, as_seed(seed)
@@ -157,13 +158,22 @@ class Contrast:
         """
         return value if self.spurious else None
 
-    def restrict(self, given: Mapping[str, object]) -> None:
+    def restrict(self, given: Mapping[str, object]) -> str:
         """Keeps the patients with these values, who are the same whatever the cause.
+
+        Returns:
+            Which they are, in words.
 
         Raises:
             GraphError: If one is unknown, or changes with the cause.
+            OptionError: If `given` is no mapping, or a value is no level, number or range.
             TableError: If no row is left.
         """
+        if not isinstance(given, Mapping):
+            raise OptionError(
+                f"given is a mapping from variable to value, as in {{'sex': 'Male'}}; found {given!r}"
+            )
+        words = []
         kept = np.ones(len(self.rows), dtype=bool)
         graph = self.scm.graph
         for name, wanted in given.items():
@@ -178,17 +188,18 @@ class Contrast:
                 raise TableError(f"the table has no column {name!r} to choose patients by")
             column = self.rows[name]
             if variable.is_discrete:
-                levels = [wanted] if isinstance(wanted, str) else [*wanted]  # type: ignore[misc]
-                for level in levels:
-                    _level(variable, level)
+                levels = levels_asked(variable, wanted)
                 kept &= column.isin(levels).to_numpy()
+                words.append(f"{name} = {' or '.join(levels)}")
             else:
-                low, high = _range(name, wanted)
+                low, high = range_asked(variable, wanted)
                 kept &= column.between(low, high).to_numpy()
+                words.append(f"{name} = {low:g}" if low == high else f"{name} {low:g} to {high:g}")
+        where = ", ".join(words)
         if not kept.any():
-            words = ", ".join(f"{name} = {wanted}" for name, wanted in given.items())
-            raise TableError(f"no row has {words}")
+            raise TableError(f"no row has {where}")
         self.kept = np.flatnonzero(kept)
+        return where
 
     def measure(
         self, terms: Sequence[Term], statistics: Statistics
@@ -207,7 +218,7 @@ class Contrast:
         bootstrap = PatientBootstrap(
             self.of_rows[self.kept],
             resamples=self.resamples,
-            level=self.confidence,
+            confidence=self.confidence,
             seed=self.seed,
         )
         value, low, high = bootstrap.of_sums(mean, statistics)
@@ -287,69 +298,3 @@ def _refits(scm: FlowSCM, refits: int) -> int:
     if refits and scm.data_fingerprint is None:
         raise OptionError("this SCM's mechanisms were given, not fitted, so none can be refitted")
     return refits
-
-
-def _two(variable: "Variable", levels: Levels | None) -> Levels:
-    if levels is None:
-        if variable.kind != "binary":
-            allowed = ", ".join(variable.levels) or "numbers"
-            raise OptionError(
-                f"say between which two values of {variable.name!r}, levels=(from, to); "
-                f"allowed: {allowed}"
-            )
-        return variable.levels[0], variable.levels[1]
-    if isinstance(levels, str) or len(levels) != len(("from", "to")):
-        raise OptionError(f"levels are two values, (from, to); found {levels!r}")
-    return levels[0], levels[1]
-
-
-def _level(variable: "Variable", level: object) -> int | None:
-    """Returns the place of the outcome's level, None for a continuum."""
-    if not variable.is_discrete:
-        if level is not None:
-            raise OptionError(
-                f"{variable.name!r} is continuous and asked for its mean; leave level out"
-            )
-        return None
-    if level is None and variable.kind == "binary":
-        return 1
-    if level not in variable.levels:
-        raise OptionError(
-            f"{variable.name!r} has no level {level!r}"
-            + (nearest(level, variable.levels) or ".")
-            + f" Allowed: {', '.join(variable.levels)}"
-        )
-    return variable.levels.index(str(level))
-
-
-def _range(name: str, wanted: object) -> tuple[float, float]:
-    """Returns the ends of a range of a continuous variable; a number is a range of itself."""
-    try:
-        low, high = wanted if isinstance(wanted, tuple | list) else (wanted, wanted)
-        return float(low), float(high)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"{name!r} is continuous: give a number or (low, high); found {wanted!r}"
-        ) from error
-
-
-def _groups(groups: Groups, rows: pd.DataFrame) -> np.ndarray:
-    """Returns whose row each is."""
-    if groups is None:
-        return np.arange(len(rows))
-    if isinstance(groups, str):
-        if groups not in rows.columns:
-            raise TableError(
-                f"the table has no column {groups!r} to say whose rows these are"
-                f"{nearest(groups, rows.columns) or '.'} groups=None takes each row as a patient"
-            )
-        groups = rows[groups]
-    elif isinstance(groups, pd.Series) and not groups.index.equals(rows.index):
-        raise TableError("groups is a Series with other row labels than the table")
-    if len(groups) != len(rows):
-        raise TableError(f"groups has {len(groups)} entries; the table has {len(rows)} rows")
-    codes, _ = pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=True)
-    if (codes < 0).any():
-        row = rows.index[int((codes < 0).argmax())]
-        raise TableError(f"groups is unknown in row {row!r}; every row belongs to a patient")
-    return codes

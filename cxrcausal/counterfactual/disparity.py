@@ -29,7 +29,7 @@ import pandas as pd
 
 from cxrcausal.bootstrap import Interval, PatientBootstrap, weighted_slope
 from cxrcausal.counterfactual.claim import Claim, claim_of_nested, claim_of_treated
-from cxrcausal.counterfactual.contrast import Contrast, Groups, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Groups, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.scm.model import FlowSCM
@@ -69,7 +69,7 @@ def ctf_effects(
     outcome: str,
     *,
     levels: Levels | None = None,
-    level: str | None = None,
+    level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
     refits: int = 0,
@@ -151,7 +151,7 @@ def _observed(contrast: Contrast) -> Interval:
     bootstrap = PatientBootstrap(
         contrast.of_rows[known],
         resamples=contrast.resamples,
-        level=contrast.confidence,
+        confidence=contrast.confidence,
         seed=contrast.seed,
     )
     return bootstrap.interval(weighted_slope(y[known], group[known]))

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.counterfactual.claim import Claim, claim_of_total, claim_of_treated
-from cxrcausal.counterfactual.contrast import Contrast, Figure, Groups, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Figure, Groups, Level, Levels
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.errors import OptionError
 from cxrcausal.scm.model import FlowSCM
@@ -46,7 +46,8 @@ class Effect:
         name: What it is called: `ATE`, `NDE`, `PNS`.
         of: What is done and what is asked, in words.
         estimate: The figure on all patients.
-        low: The lower end of its interval by patient.
+        low: The lower end of its interval by patient; NaN where resamples show no spread, as of a
+            single patient.
         high: The upper end.
         monte_carlo_error: The standard error that draws leave; 0 where the sums are exact.
         claim: What it rests on, by the graph.
@@ -88,9 +89,13 @@ class Effect:
         sign = "+" if self.scale == "difference" else ""
         name = f"{self.name} as a ratio" if self.scale == "ratio" else self.name
         words = f"{name}, {self.of}: {self.estimate:{sign}.4g}"
-        words += f" [{self.low:{sign}.4g}, {self.high:{sign}.4g}]"
-        if not self.refits and self.claim.basis != "construction":
-            words += " by patients, the fit held"
+        if np.isnan(self.low) or np.isnan(self.high):
+            words += f" without an interval ({self.patients} patient"
+            words += "s that do not differ)" if self.patients > 1 else ")"
+        else:
+            words += f" [{self.low:{sign}.4g}, {self.high:{sign}.4g}]"
+            if not self.refits and self.claim.basis != "construction":
+                words += " by patients, the fit held"
         if self.bounds is not None:
             words += f", bounds {self.bounds[0]:.4g} to {self.bounds[1]:.4g}"
         if self.monte_carlo_error:
@@ -105,7 +110,7 @@ def ate(
     outcome: str,
     *,
     levels: Levels | None = None,
-    level: str | None = None,
+    level: Level | None = None,
     scale: Scale = "difference",
     groups: Groups = "patient_id",
     resamples: int = 1000,
@@ -157,7 +162,7 @@ def cate(
     given: Mapping[str, object],
     *,
     levels: Levels | None = None,
-    level: str | None = None,
+    level: Level | None = None,
     scale: Scale = "difference",
     groups: Groups = "patient_id",
     resamples: int = 1000,
@@ -176,7 +181,8 @@ def cate(
         table: The patients; rows where a cell of `given` is unknown are left out.
         cause: The variable that is set.
         outcome: One of its descendants.
-        given: Which patients: variable to level, to several levels, to a number or to (low, high).
+        given: Which patients: variable to level, to several levels, to a number or to (low, high);
+            levels are named as in a table, so 0 and 1, or False and True, are a binary one's two.
         levels: As in `ate`.
         level: As in `ate`.
         scale: As in `ate`.
@@ -197,8 +203,7 @@ def cate(
         resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
         seed=seed,
     )  # fmt: skip
-    contrast.restrict(given)
-    where = ", ".join(f"{name} {_said(wanted)}" for name, wanted in given.items())
+    where = contrast.restrict(given)
     claim = claim_of_total(contrast.graph, contrast.worlds, given)
     return _total(contrast, f"CATE ({where})", None, scale, claim)
 
@@ -210,7 +215,7 @@ def ett(
     outcome: str,
     *,
     levels: Levels | None = None,
-    level: str | None = None,
+    level: Level | None = None,
     scale: Scale = "difference",
     groups: Groups = "patient_id",
     resamples: int = 1000,
@@ -301,13 +306,3 @@ def _total(
     figures, sums = contrast.measure(terms, statistics)
     arms = float(sums[1] / sums[0]), float(sums[2] / sums[0])
     return effect_from(contrast, name, figures[0], claim, scale=scale, arms=arms)
-
-
-def _said(wanted: object) -> str:
-    if isinstance(wanted, tuple | list):
-        return (
-            " to ".join(map(str, wanted))
-            if not isinstance(wanted[0], str)
-            else " or ".join(wanted)
-        )
-    return f"= {wanted}"

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.counterfactual.claim import Claim, claim_of_nested
-from cxrcausal.counterfactual.contrast import Contrast, Groups, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Groups, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.errors import OptionError
@@ -68,7 +68,7 @@ def natural_effects(
     *,
     mediators: Collection[str] | None = None,
     levels: Levels | None = None,
-    level: str | None = None,
+    level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
     refits: int = 0,
@@ -149,7 +149,7 @@ def path_specific_effect(
     paths: Sequence[Sequence[str]] | None = None,
     through: str | Collection[str] | None = None,
     levels: Levels | None = None,
-    level: str | None = None,
+    level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
     refits: int = 0,

@@ -30,7 +30,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.contrast import Contrast, Groups, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Groups, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
 from cxrcausal.counterfactual.nested import Term, Tilt
 from cxrcausal.errors import OptionError
@@ -55,7 +55,8 @@ class EValue:
 
     Arguments:
         estimate: For the estimate.
-        limit: For the end of its interval that is nearer to no effect; 1 if that is inside.
+        limit: For the end of its interval that is nearer to no effect; 1 if that is inside, NaN if
+            the estimate has no interval.
     """
 
     estimate: float
@@ -89,6 +90,8 @@ def e_value(effect: Effect | float, low: float | None = None, high: float | None
     else:
         ratio = effect
         low, high = ratio if low is None else low, ratio if high is None else high
+    if 0 < ratio < math.inf and math.isnan(low) and math.isnan(high):
+        return EValue(_strength(ratio), math.nan)
     if not 0 < ratio < math.inf or not low <= ratio <= high:
         raise OptionError(
             f"a risk ratio is above 0 and inside its interval; found {ratio:g} in "
@@ -168,7 +171,7 @@ def sensitivity(
     prevalence: float = 0.5,
     name: str = "acuity",
     levels: Levels | None = None,
-    level: str | None = None,
+    level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
     refits: int = 0,
@@ -241,7 +244,7 @@ def sensitivity(
         without, within = contrast.expect(arms)
         return within - without
 
-    is_finite = 0 < ratio.value and bool(np.isfinite(ratio).all())
+    is_finite = 0 < ratio.value < math.inf and not np.isinf(ratio).any()
     return Sensitivity(
         name,
         prevalence,

@@ -104,6 +104,8 @@ class PairTest:
             if len(column.values) < 2:
                 return Dependence(rows, note=f"{name} has a single value in these rows")
         group = self.cells.group if whole or self.cells.group is None else self.cells.group[known]
+        if group is not None and (group == group[0]).all():
+            return Dependence(rows, note="these rows are all of one patient")
         model = self._null(left, at, patterns, (x, z, tuple(left.values)))
         tilde, cell, cell_at = _residual(right, at, patterns, model)
         return _judge(model, left, at, tilde, cell, cell_at, _strata(patterns, at, model), group)

@@ -5,6 +5,7 @@ binary findings shrinks a hundredfold. Patients set aside for validation keep th
 their rows, so that a gain can be given a standard error by patient.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
@@ -101,6 +102,8 @@ class Cells:
     def gain(self, before: Tensor, after: Tensor) -> tuple[float, float]:
         """Returns the mean gain on validation rows, in nats, and its standard error by patient.
 
+        Of one patient the standard error is NaN.
+
         Arguments:
             before: Loss of every cell (cells,) under the smaller model.
             after: Loss of every cell under the larger one.
@@ -109,4 +112,6 @@ class Cells:
         patients = np.bincount(self.held_group, rows)
         sizes = np.bincount(self.held_group, self.held_weight)
         mean = patients.sum() / sizes.sum()
+        if len(sizes) < 2:
+            return mean, math.nan  # one patient does not tell how patients vary
         return mean, float(np.sqrt(((patients - mean * sizes) ** 2).sum()) / sizes.sum())

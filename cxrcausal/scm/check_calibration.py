@@ -195,7 +195,8 @@ def sum_test(
         group: The patient of each row (rows,), or None.
 
     Returns:
-        The statistic, its degrees of freedom, its p-value, and the variance with patients counted.
+        The statistic, its degrees of freedom, its p-value (NaN for a single patient, who does not
+        tell how patients vary), and the variance with patients counted.
     """
     if not len(variance):
         return math.nan, 0, math.nan, variance
@@ -216,4 +217,6 @@ def sum_test(
         shrunk = (basis * np.maximum(eigen, 1.0)) @ basis.T
     statistic, df = float(score @ np.linalg.solve(shrunk, score)), len(score)
     back = np.linalg.pinv(root)
-    return statistic, df, float(chi2.sf(statistic, df)), back.T @ shrunk @ back
+    alone = group is not None and len(np.unique(group)) < 2
+    p = math.nan if alone else float(chi2.sf(statistic, df))
+    return statistic, df, p, back.T @ shrunk @ back

@@ -18,6 +18,7 @@ References:
     | (Gelman, 2008), https://doi.org/10.1002/sim.3107
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
@@ -49,7 +50,7 @@ class Energy:
         by_chance: The mean share over permutations: what rows of one law show.
         shuffled: The share between observed rows and rows whose columns were shuffled: what a model
             of independent marginals would show.
-        p: The permutation p-value.
+        p: The permutation p-value; NaN for a single patient, who has nobody to change sides with.
         rows: How many observed rows.
         marginals: What differs in single variables, the most first: `what` (a level, or a mean),
             `observed`, `sampled` and `difference` (of means in standard deviations).
@@ -115,13 +116,14 @@ def energy_test(
     # All permutations on the scale of the table as it is, so that shares compare as energies do.
     shares = energies / _scale(distances)
     other = _between(np.concatenate([x, z]))
+    p = float((1 + (shares[1:] >= shares[0] - 1e-12).sum()) / (1 + permutations))
     loose = -float((side * (other @ side.astype(np.float32))).sum()) / len(x) ** 2
     return Energy(
         float(energies[0]),
         float(shares[0]),
         float(shares[1:].mean()),
         loose / _scale(other),
-        float((1 + (shares[1:] >= shares[0] - 1e-12).sum()) / (1 + permutations)),
+        p if len(sign) > 1 else math.nan,
         len(x),
         _marginals(scm, values, {name: v.numpy() for name, v in sampled.items()}),
         shares[1:],

@@ -2,7 +2,8 @@
 
 The marginal is that of the other patients of the same table, ten folds of patients in turn, so that
 it has seen as little of a row as the SCM has. Levels and grids by their frequencies, half a row added
-to each; a continuum by a Gaussian kernel (Silverman's width).
+to each; a continuum by a Gaussian kernel (Silverman's width). The rows of one patient have no
+standard error, and no test.
 """
 
 import math
@@ -54,14 +55,15 @@ def score_beside_marginal(
         marginal = _marginal(x, fold[known], grid, draw)
         gain = score[known] - marginal
         total = np.bincount(patient[known], gain - gain.mean())
-        error = math.sqrt(float((total**2).sum())) / len(gain)
+        several = len(np.unique(patient[known])) > 1  # one does not tell how patients vary
+        error = math.sqrt(float((total**2).sum())) / len(gain) if several else math.nan
         lines[name] = {
             "rows": len(gain),
             "nats": score[known].mean(),
             "marginal": marginal.mean(),
             "gain": gain.mean(),
             "standard_error": error,
-            "p": float(ndtr(gain.mean() / error)) if error > 0 else 1.0,
+            "p": 1.0 if error == 0 else float(ndtr(gain.mean() / error)),
         }
     columns = ["rows", "nats", "marginal", "gain", "standard_error", "p"]
     table = pd.DataFrame.from_dict(lines, orient="index", columns=columns)

@@ -63,6 +63,17 @@ def test_true_graph_passes_and_a_false_one_is_named():
         found.misfits("wrad")
 
 
+def test_one_patient_contradicts_nothing():
+    """However many films: they do not tell how patients vary."""
+    found = GRAPH.falsify(
+        patients(8, rows=600, rare_to_haze=4.0).assign(patient_id="one"), "patient_id"
+    )
+    assert found.patients == 1
+    assert (found.table["verdict"] == "untested").all()
+    assert (found.table["note"] == "these rows are all of one patient").any()
+    assert found.table["p"].isna().all()
+
+
 def test_an_edge_too_many_is_not_seen():
     found = GRAPH.with_edge("sex", "rare").falsify(patients(3), "patient_id")
     weak = found.unsupported()

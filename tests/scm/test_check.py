@@ -231,3 +231,15 @@ def test_a_table_of_one_row_is_told_without_tests():
     check = TRUTH.check(TRUTH.sample(1, seed=0), permutations=9)
     assert check.misfits().empty
     assert "1 rows of 1 patients" in str(check)
+
+
+def test_the_rows_of_one_patient_are_told_without_tests():
+    """Four hundred films of one patient do not tell how patients vary: no p-value, no error."""
+    rows = ward(edema=TableMechanism(EDEMA, (AGE, SEX), 1 - EDEMA_TABLE)).sample(400, seed=0)
+    assert len(TRUTH.check(rows, permutations=9).misfits())
+    check = TRUTH.check(rows.assign(who="one"), "who", permutations=9)
+    assert check.misfits().empty
+    assert check.to_table()["p"].isna().all()
+    assert check.scores["standard_error"].isna().all()
+    assert "400 rows of 1 patients" in str(check)
+    check.plot()
