@@ -45,7 +45,8 @@ def main() -> None:
         answer.save(args.output / name)
         answer.plot(args.output / name / "figure.png")
         changes = answer.changes()
-        print(f"do({do}): {len(changes)} cells changed; blocked: {list(answer.blocked)}")
+        blocked = answer.blocked["unknown"].drop_duplicates().tolist()
+        print(f"do({do}): {len(changes)} cells changed; not followed, unknown: {blocked}")
         print(changes.head(8).to_string(index=False))
 
 

@@ -24,6 +24,7 @@ from cxrcausal.counterfactual.query import (
     plain_value,
 )
 from cxrcausal.counterfactual.result import Counterfactual, changed_cells
+from cxrcausal.counterfactual.round_trip import RoundTrip, round_trip_error
 from cxrcausal.device import resolve_device
 from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summarise
 from cxrcausal.graph import CausalGraph
@@ -66,6 +67,7 @@ class CounterfactualModel:
         self.image = image
         self.name = name
         self._said: set[tuple[str, ...]] = set()
+        self._round_trip: RoundTrip | None = None
 
     @property
     def graph(self) -> CausalGraph:
@@ -151,7 +153,8 @@ class CounterfactualModel:
         intervened, descendants = self._changes(repeated, table, do)
         # An imputed table follows every path; the radiograph, painted without it, does not.
         complete = impute and metadata_only
-        blocked = {} if complete else self._blocked(repeated, intervened | descendants, do)
+        changed = intervened | descendants
+        blocked = self._blocked(repeated, changed & (not complete), do)
         provenance = {
             "synthetic": True,
             "do": {name: plain_value(value, rows.index) for name, value in do.items()},
@@ -166,6 +169,7 @@ class CounterfactualModel:
         }
         pictures: tuple[Tensor | None, ...] = (None, None, None)
         unseen: dict[str, tuple] = {}
+        error, lost = np.full(len(rows), np.nan), np.zeros(len(rows), bool)
         if not metadata_only:
             advice = "Ask with metadata_only=True for the metadata alone"
             unseen = self._unseen(rows, table, do, advice)
@@ -173,6 +177,8 @@ class CounterfactualModel:
                 images, rows, repeated, table, intervened, descendants,
                 guidance, num_steps, batch_size, progress=progress,
             )  # fmt: skip
+            error = round_trip_error(images, pictures[1])
+            lost = self._warn_if_lost(rows, error, num_steps)
         columns, index = list(self.graph.variables), table.index
         return Counterfactual(
             factual=rows,
@@ -181,6 +187,8 @@ class CounterfactualModel:
             factual_images=None if metadata_only else images,
             reconstruction=pictures[1],
             noise=pictures[0],
+            reconstruction_error=pd.Series(error, rows.index, name="reconstruction_error"),
+            not_reconstructed=pd.Series(lost, rows.index, name="not_reconstructed"),
             exogenous=exogenous,
             intervened=pd.DataFrame(intervened, index, columns),
             descendants=pd.DataFrame(descendants, index, columns),
@@ -291,18 +299,36 @@ class CounterfactualModel:
 
     def _blocked(
         self, factual: pd.DataFrame, changed: np.ndarray, do: Mapping[str, Any]
-    ) -> dict[tuple[str, str], pd.Index]:
-        """Returns the changes that end in an unknown cell, with the rows where they do."""
-        variables = list(self.graph.variables)
-        blocked = {}
+    ) -> pd.DataFrame:
+        """Returns the changes that end in an unknown cell, one line each, in the order of the rows."""
+        variables, lines = list(self.graph.variables), []
         for cause_column, cause in enumerate(variables):
             for effect in self.graph.children(cause):
-                if effect in do:
+                if effect in do or effect not in factual.columns:
                     continue
                 stopped = changed[:, cause_column] & factual[effect].isna().to_numpy()
-                if stopped.any():
-                    blocked[(cause, effect)] = factual.index[stopped]
-        return blocked
+                lines += [(position, cause, effect) for position in np.flatnonzero(stopped)]
+        lines.sort(key=lambda line: line[0])
+        rows = [(factual.index[position], *line) for position, *line in lines]
+        return pd.DataFrame(rows, columns=["row", "cause", "unknown"])
+
+    def _warn_if_lost(
+        self, rows: pd.DataFrame, error: np.ndarray, num_steps: int | None
+    ) -> np.ndarray:
+        """Returns which radiographs (rows,) do not come back from their noise, and says so."""
+        if self._round_trip is None or self._round_trip.image is not self.image:
+            assert self.image is not None
+            self._round_trip = RoundTrip(self.image, self.graph)
+        lost = error > self._round_trip.most(error, num_steps)
+        if lost.any():
+            logger.warning(
+                "%d radiograph(s) do not come back from their own noise, rows %s (mean error up to "
+                "%.3f, the model's own images %.3f): negatives, other views or parts? Their "
+                "counterfactuals differ from them by that error more than by the intervention",
+                lost.sum(), summarise(rows.index[lost]), error[lost].max(),
+                self._round_trip.own(num_steps),
+            )  # fmt: skip
+        return lost
 
     def _unseen(
         self, rows: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any], advice: str

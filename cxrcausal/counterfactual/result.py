@@ -50,7 +50,12 @@ class Counterfactual:
         invariant: Which cells stayed as they were. A cell that was unknown counts as one, also where
             `impute` gives a value drawn for it: nobody saw it change.
         unseen: Levels that the image mechanism never saw, by variable; they entered as unknown.
-        blocked: Changes that end in an unknown cell: (cause, unknown variable) to the row labels. What
+        reconstruction_error: Of each radiograph the mean absolute error of its reconstruction, in
+            shares of the grey scale; NaN of metadata alone.
+        not_reconstructed: Whether that is far above the error of images that the model painted
+            itself: such a counterfactual differs from its radiograph by the flow's error most of all.
+        blocked: Changes that end in an unknown cell, one line each: the row's label, the cause that
+            changed, and the unknown variable that it may have changed. What
             this path would have done to the image is not in it, and so it is with `impute`, which gives
             the cell in the table alone. Of metadata alone, imputed, nothing is blocked.
         provenance: Intervention, guidance, solver, seed, model and graph, as JSON would hold them.
@@ -67,19 +72,27 @@ class Counterfactual:
     descendants: pd.DataFrame
     invariant: pd.DataFrame
     unseen: Mapping[str, tuple[str, ...]]
-    blocked: Mapping[tuple[str, str], pd.Index]
+    blocked: pd.DataFrame
+    reconstruction_error: pd.Series
+    not_reconstructed: pd.Series
     provenance: Mapping[str, Any] = field(repr=False)
 
     def changes(self) -> pd.DataFrame:
         """Returns one line per cell that changed: row, variable, why, factual and counterfactual value."""
+        return self._changes().drop(columns="position")
+
+    def _changes(self) -> pd.DataFrame:
+        """Returns the changes with the position of each in the table: labels may repeat."""
         lines = []
         for why, mask in (("intervened", self.intervened), ("descendant", self.descendants)):
             for position, column in np.argwhere(mask.to_numpy()):
                 name = mask.columns[column]
                 label = mask.index[position]
                 seen = self.factual[name].to_numpy()[position // self._samples]
-                lines.append((label, name, why, seen, self.table[name].to_numpy()[position]))
-        return pd.DataFrame(lines, columns=["row", "variable", "why", "factual", "counterfactual"])
+                after = self.table[name].to_numpy()[position]
+                lines.append((position, label, name, why, seen, after))
+        names = ["position", "row", "variable", "why", "factual", "counterfactual"]
+        return pd.DataFrame(lines, columns=names)
 
     @property
     def _samples(self) -> int:
@@ -106,18 +119,22 @@ class Counterfactual:
         if not len(self.images):
             raise ImageError("this answer has no rows; there is no image to draw")
         count = min(most, len(self.images))
-        changes = self.changes()
-        captions = []
-        for label in self.table.index[:count]:
-            mine = changes[[row == label for row in changes["row"]]]
-            captions.append(
-                [f"{c.variable}: {c.factual} → {c.counterfactual}" for c in mine.itertuples()]
+        changes = self._changes()
+        captions = [
+            [f"{c.variable}: {c.factual} → {c.counterfactual}" for c in mine.itertuples()]
+            for mine in (changes[changes["position"] == position] for position in range(count))
+        ]
+        labels = [
+            f"{label}\n(does not come back)" if lost else str(label)
+            for label, lost in zip(
+                self.table.index, self.not_reconstructed.repeat(self._samples), strict=True
             )
+        ]
         figure = draw_counterfactuals(
             self.factual_images.repeat_interleave(self._samples, 0)[:count],
             self.reconstruction.repeat_interleave(self._samples, 0)[:count],
             self.images[:count],
-            [str(label) for label in self.table.index[:count]],
+            labels[:count],
             captions,
         )
         if path is not None:
@@ -125,10 +142,11 @@ class Counterfactual:
         return figure
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `factual.csv`, `counterfactual.csv`, `changes.csv`, `provenance.json` and one PNG a row.
+        """Writes the answer into a folder: tables, provenance, and one PNG a row.
 
-        Every PNG says in its metadata that it is synthetic, from which model, and what was asked of its
-        own patient. Each file is complete or absent; what a larger answer left in the folder goes.
+        The tables are `factual.csv`, `counterfactual.csv`, `changes.csv` and `blocked.csv`. Every PNG
+        says in its metadata that it is synthetic, from which model, and what was asked of its own
+        patient. Each file is complete or absent; what a larger answer left in the folder goes.
         `provenance.json` is taken away first and written last, so where it stands the rest is its own.
 
         Returns:
@@ -148,6 +166,7 @@ class Counterfactual:
             "factual": self.factual,
             "counterfactual": self.table,
             "changes": self.changes(),
+            "blocked": self.blocked,
         }
         for name, table in tables.items():
             with atomic_path(folder / f"{name}.csv") as beside:
