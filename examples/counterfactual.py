@@ -37,11 +37,8 @@ def main() -> None:
     healthy = table[women & (table["no_finding"] == "positive")]
     rows = healthy.drop_duplicates("patient_id").head(1 if args.tiny else args.patients)
     images = read_images(rows["image"], size=model.image.image_shape[-1])
-    guidance = cx.Guidance("nested", intervened=1.5)
     for name, do in QUESTIONS.items():
-        answer = model.counterfactual(
-            images, rows, do, guidance=guidance, num_steps=4 if args.tiny else None, seed=0
-        )
+        answer = model.counterfactual(images, rows, do, num_steps=4 if args.tiny else None, seed=0)
         answer.save(args.output / name)
         answer.plot(args.output / name / "figure.png")
         changes = answer.changes()

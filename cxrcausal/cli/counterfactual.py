@@ -1,12 +1,13 @@
 """`cxrcausal counterfactual`: counterfactual radiographs of a table of patients."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
-from cxrcausal.cli.app import app, read_assignments
+from cxrcausal.cli.app import app, read_assignments, read_interventions
 from cxrcausal.data import read_images, read_table
 from cxrcausal.errors import TableError
 from cxrcausal.image import Guidance
@@ -14,41 +15,74 @@ from cxrcausal.pretrained import load_pretrained
 
 __all__ = ["counterfactual"]
 
+_WEIGHTS = ("form", "intervened", "descendants", "invariant")
+
 
 @app.command()
 def counterfactual(
     table: Annotated[Path, typer.Option(help="A table with the graph's columns, and `image`.")],
-    do: Annotated[list[str], typer.Option(help="The intervention: key=value, repeatable.")],
+    do: Annotated[
+        list[str],
+        typer.Option(
+            help="The intervention, repeatable: sex=Male; age=40 (set), age=+20 (add), age=*1.1."
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="Folder for images, tables and provenance.")],
     source: Annotated[
         str, typer.Option(help="The table's layout: graph, films, nih, chexpert.")
     ] = "graph",
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the radiographs; else the table's own.")
+    ] = None,
     model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-tiny",
-    form: Annotated[str, typer.Option(help="none, cfg, decoupled, anchored, nested.")] = "nested",
-    weight: Annotated[float, typer.Option(help="Guidance weight of what is set.")] = 2.5,
+    form: Annotated[
+        str | None,
+        typer.Option(help="none, cfg, decoupled, anchored, nested; else as the model recommends."),
+    ] = None,
+    intervened: Annotated[
+        float | None,
+        typer.Option("--intervened", "--weight", help="Guidance weight of what is set."),
+    ] = None,
+    descendants: Annotated[
+        float | None, typer.Option(help="Guidance weight of what changed because of it.")
+    ] = None,
+    invariant: Annotated[float | None, typer.Option(help="Guidance weight of the rest.")] = None,
+    num_samples: Annotated[int, typer.Option(min=1, help="Counterfactuals per patient.")] = 1,
+    num_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the flow.")] = None,
+    impute: Annotated[bool, typer.Option(help="Show unknown cells as drawn.")] = False,
+    clip: Annotated[bool, typer.Option(help="Stop at a variable's bounds.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
     metadata_only: Annotated[bool, typer.Option(help="Leave the radiographs out.")] = False,
     seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
     """Answers one intervention for every row; writes PNG, CSV and provenance."""
-    asked = read_assignments(do, "--do")
+    pairs = read_assignments(do, "--do")
     loaded = load_pretrained(model, device=device)
-    rows = read_table(table, source=source, graph=loaded.graph)  # type: ignore[arg-type]
+    folder = table.parent if images is None else images
+    rows = read_table(table, source=source, graph=loaded.graph, images=folder)  # type: ignore[arg-type]
     rows = rows if limit is None else rows.head(limit)
     if rows.empty:
         raise TableError(f"{str(table)!r} has no rows, so there is nobody to ask about")
     with_images = not metadata_only and loaded.image is not None
-    films = None
+    films = guidance = None
     if with_images:
         assert loaded.image is not None
+        guidance = loaded.image.guidance or Guidance("none")
+        options = zip(_WEIGHTS, (form, intervened, descendants, invariant), strict=True)
+        given: dict[str, Any] = {name: value for name, value in options if value is not None}
+        guidance = replace(guidance, **given)
         films = read_images(_paths(rows), size=loaded.image.image_shape[-1])
     answer = loaded.counterfactual(
         films,
         rows,
-        asked,
-        guidance=Guidance(form, intervened=weight),  # type: ignore[arg-type]
+        read_interventions(pairs, loaded.graph),
+        guidance=guidance,
+        num_steps=num_steps,
+        num_samples=num_samples,
         seed=seed,
+        impute=impute,
+        clip=clip,
         metadata_only=not with_images,
         progress=True,
     )

@@ -7,14 +7,13 @@ import pandas as pd
 import torch
 import typer
 
-from cxrcausal.cli.app import app, read_assignments
+from cxrcausal.cli.app import app, read_assignments, read_values
 from cxrcausal.counterfactual import Counterfactual, CounterfactualModel
 from cxrcausal.counterfactual.figure import draw_questions
 from cxrcausal.counterfactual.result import save_synthetic
 from cxrcausal.data import read_image
 from cxrcausal.errors import GraphError, TableError, nearest, summarise
 from cxrcausal.files import atomic_path
-from cxrcausal.image import Guidance
 from cxrcausal.pretrained import load_pretrained
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ __all__ = ["demo"]
 
 _ASKS = ("sex", "age", "pleural_effusion")
 _YEARS = 30.0
-_GUIDANCE = Guidance("nested", intervened=1.5)
 
 
 @app.command()
@@ -45,9 +43,10 @@ def demo(
     """Asks: had this patient been of the other sex, of another age, with or without an effusion?"""
     if image is None and metadata:
         raise typer.BadParameter("--metadata describes the patient of --image; give both")
-    known = read_assignments(metadata or [], "--metadata")
+    said = read_assignments(metadata or [], "--metadata")
     loaded = load_pretrained(model, device=device)
-    _check(loaded, known)
+    _check(loaded, said)
+    known = read_values(said, loaded.graph)
     if image is None:
         films, rows = loaded.sample(1, seed=seed)
         source = "a synthetic radiograph, sampled from the model"
@@ -55,10 +54,11 @@ def demo(
         if loaded.image is None:
             raise typer.BadParameter(f"model {model!r} is of metadata alone")
         films = read_image(image, size=loaded.image.image_shape[-1])
-        rows = pd.DataFrame([known], index=[image.stem])
+        nothing = dict.fromkeys(loaded.graph.variables)  # what is not said is not known
+        rows = pd.DataFrame([nothing | known], index=[image.stem])
         source = f"the radiograph {image.name}"
     answers = {
-        title: loaded.counterfactual(films, rows, do, guidance=_GUIDANCE, seed=seed)
+        title: loaded.counterfactual(films, rows, do, seed=seed)
         for title, do in _questions(loaded, rows.iloc[0]).items()
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def demo(
     typer.echo(changed.to_string(index=False))
 
 
-def _check(model: CounterfactualModel, known: dict[str, str | float]) -> None:
+def _check(model: CounterfactualModel, known: dict[str, str]) -> None:
     """Refuses a model that cannot be asked, and what would be known of nothing."""
     variables = model.graph.variables
     absent = [name for name in _ASKS if name not in variables]

@@ -94,7 +94,7 @@ class CounterfactualModel:
         rows: pd.DataFrame,
         do: Mapping[str, Any] | None = None,
         *,
-        guidance: "Guidance | None" = None,
+        guidance: "Guidance | Literal['recommended'] | None" = "recommended",
         num_steps: int | None = None,
         num_samples: int = 1,
         seed: int | None = None,
@@ -113,7 +113,8 @@ class CounterfactualModel:
             rows: Their metadata; unknown cells are NaN, absent columns unknown throughout. Further
                 columns are left alone, but one that seems to be an absent variable, mistyped.
             do: The intervention, as `FlowSCM.counterfactual` takes it; None is the null intervention.
-            guidance: How strongly changed parents are imposed on the image; unguided if left out.
+            guidance: How strongly changed parents are imposed on the image; as the model's recipe
+                recommends if left out, not at all if None.
             num_steps: Steps of the flow in each direction; the recipe's if left out.
             num_samples: Counterfactuals per patient (of what the data leave undecided).
             seed: Makes the answer a function of (seed, row label).
@@ -135,6 +136,8 @@ class CounterfactualModel:
             UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
         """
         check_count(batch_size, "batch_size")
+        if isinstance(guidance, str) and guidance == "recommended":
+            guidance = None if metadata_only or self.image is None else self.image.guidance
         guided = guidance_record(guidance)
         do = {} if do is None else do
         rows = self._complete(rows)

@@ -34,6 +34,11 @@ class ImageMechanism(Protocol):
         ...
 
     @property
+    def guidance(self) -> "Guidance | None":
+        """The guidance that is recommended for it; None where it needs none."""
+        ...
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
         ...

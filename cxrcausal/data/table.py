@@ -59,8 +59,8 @@ def read_table(
             policies are for report labels: `films` and `graph` come with the labels already
             decided. Under `likelihood` it is unknown, and further columns hold what the word
             says all the same, see `soft_evidence`.
-        images: The folder that image names are relative to; for `films` the list's own if left
-            out.
+        images: The folder that image names are relative to; for `films` and `graph` the file's own
+            if left out.
         keep: Further columns of the source, one or several, to carry along under their own names.
 
     Returns:
@@ -133,7 +133,7 @@ def _image_folder(
 ) -> Path | None:
     if images is not None:
         return Path(images).absolute()
-    if source == "films" and not isinstance(path, pd.DataFrame):
+    if source in ("films", "graph") and not isinstance(path, pd.DataFrame):
         return Path(path).absolute().parent
     return None
 

@@ -125,6 +125,11 @@ class RectifiedFlow(nn.Module):
                     parents[level == index, column] = torch.nan
         return parents.to(self.device), unseen
 
+    @property
+    def guidance(self) -> Guidance:
+        """The guidance that its recipe recommends."""
+        return self.recipe.guidance
+
     def velocity(self, x: Image, t: Time, parents: Attributes, keep: Keep) -> Velocity:
         """Returns dx/dt at `x`, in the flow's own scale."""
         return self.path.velocity(self.network(x, t, parents, keep), x, t)

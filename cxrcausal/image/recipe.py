@@ -9,6 +9,7 @@ from typing import Any, Literal, final, get_args, get_origin
 import yaml
 
 from cxrcausal.errors import RecipeError, nearest, summarise
+from cxrcausal.image.guidance import Guidance
 from cxrcausal.image.interpolant import RectifiedPath
 from cxrcausal.image.solver import Solver
 from cxrcausal.image.subsets import SubsetMixture
@@ -101,7 +102,21 @@ class TrainingRecipe:
 @final
 @dataclass(frozen=True)
 class ImageRecipe:
-    """An image model and its training, as one YAML file in `generative/` declares them."""
+    """An image model and its training, as one YAML file in `generative/` declares them.
+
+    Arguments:
+        name: What the model is called.
+        graph: The causal graph of the image's parents.
+        description: One sentence.
+        network: The size of the network.
+        path: The flow's path from noise to image.
+        solver: How its equation is solved unless a caller says otherwise.
+        guidance: How strongly changed parents are imposed unless a caller says otherwise: what the
+            soundness table of the trained model recommends.
+        subsets: Which parents training shows and which it drops.
+        augmentation: Small random changes of training images.
+        training: The optimiser's numbers.
+    """
 
     name: str
     graph: str = "cxr19"
@@ -109,6 +124,7 @@ class ImageRecipe:
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     path: RectifiedPath = field(default_factory=RectifiedPath)
     solver: Solver = field(default_factory=Solver)
+    guidance: Guidance = field(default_factory=lambda: Guidance("nested", intervened=1.5))
     subsets: SubsetMixture = field(default_factory=SubsetMixture)
     augmentation: Augmentation = field(default_factory=Augmentation)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)

@@ -319,7 +319,7 @@ class Trainer:
                 for k, v in recipe["training"].items()
                 if k not in ("num_images", "decay_fraction")
             }
-        free = ("name", "description", "solver")  # none of these touches a weight
+        free = ("name", "description", "solver", "guidance")  # none of these touches a weight
         changed = [k for k in now if now[k] != then.get(k) and k not in free]
         if changed:
             raise CheckpointError(

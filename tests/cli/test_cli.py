@@ -208,4 +208,4 @@ def test_version():
 
 
 def test_assignments():
-    assert read_assignments(["age=40", "sex=Male"], "--do") == {"age": 40.0, "sex": "Male"}
+    assert read_assignments(["age=40", "sex = Male"], "--do") == {"age": "40", "sex": "Male"}

@@ -64,3 +64,15 @@ def test_blocked_is_written_with_the_answer(model, tmp_path):
     pd.testing.assert_frame_equal(
         pd.read_csv(tmp_path / "a" / "blocked.csv", index_col=0), answer.blocked, check_dtype=False
     )
+
+
+def test_the_recommended_guidance_is_the_default_and_none_is_unguided(model, images):
+    """The same answer as with the recipe's own weights; None leaves the velocity as it is."""
+    ask = {"do": {"sex": "Male"}, "num_steps": STEPS, "seed": 0}
+    rows = ROWS.reset_index(drop=True)
+    default = model.counterfactual(images, rows, **ask)
+    given = model.counterfactual(images, rows, guidance=model.image.guidance, **ask)
+    unguided = model.counterfactual(images, rows, guidance=None, **ask)
+    assert (default.images == given.images).all()
+    assert unguided.provenance["guidance"] == {"form": "none"}
+    assert (default.images - unguided.images).abs().mean() > 1e-4
