@@ -9,6 +9,7 @@ so, names are text, and a column in which some number begins with 0 is one of na
 import os
 import warnings
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,9 @@ NAMES = ("patient_id", "image", "Image Index", "Path")
 """Columns of names, which stay as written whatever they look like."""
 
 
-def read_csv(path: str | os.PathLike, graph: CausalGraph) -> pd.DataFrame:
+def read_csv(
+    path: str | os.PathLike, graph: CausalGraph, keep: Collection[str] = ()
+) -> pd.DataFrame:
     """Returns the file's rows, with the sentence a user needs where it cannot be read.
 
     A comma at the end of every line is no field: NIH writes one in its header, others after the rows.
@@ -37,6 +40,7 @@ def read_csv(path: str | os.PathLike, graph: CausalGraph) -> pd.DataFrame:
     Arguments:
         path: A CSV file, compressed or not.
         graph: Whose levels are words, whatever else they may mean.
+        keep: Columns that nobody reads here: where they are no numbers, only an empty cell is missing.
 
     Raises:
         TableError: If it is not there, or is no table of comma-separated fields.
@@ -64,11 +68,12 @@ def read_csv(path: str | os.PathLike, graph: CausalGraph) -> pd.DataFrame:
             f"{os.fspath(path)!r} has one column, {written.columns[0]!r}; separate its fields by commas"
         )
     return pd.DataFrame(
-        {name: _meant(written[name], graph) for name in written.columns}, index=written.index
+        {name: _meant(written[name], graph, name in keep) for name in written.columns},
+        index=written.index,
     )
 
 
-def _meant(written: pd.Series, graph: CausalGraph) -> pd.Series:
+def _meant(written: pd.Series, graph: CausalGraph, kept: bool) -> pd.Series:
     """Returns a column of text as what it means: names, levels, numbers or truth values."""
     variable = graph.variables.get(str(written.name))
     levels = variable.levels if variable is not None and variable.is_discrete else ()
@@ -77,7 +82,9 @@ def _meant(written: pd.Series, graph: CausalGraph) -> pd.Series:
     cells = pd.Series(distinct, dtype="str").mask(np.array(unknown, bool))
     known = cells.dropna()
     if written.name not in NAMES and not known.isin(levels).any() and not _are_names(known):
-        cells = _plain(cells)
+        plain = _plain(cells)
+        as_text = kept and (plain.dtype == cells.dtype or plain.isna().all())
+        cells = pd.Series(distinct, dtype="str") if as_text else plain
     found = cells.array.take(codes, allow_fill=True)  # an empty field has the code -1
     return pd.Series(found, index=written.index, name=written.name)
 

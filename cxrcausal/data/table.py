@@ -81,7 +81,8 @@ def read_table(
         )
     policies = Policies(not_mentioned=not_mentioned, uncertain=uncertain)
     graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)
-    frame = path if isinstance(path, pd.DataFrame) else read_csv(path, graph)
+    keep = (keep,) if isinstance(keep, str) else tuple(keep)
+    frame = path if isinstance(path, pd.DataFrame) else read_csv(path, graph, keep)
     notes: dict[str, int] = {}
     if source == "graph":
         columns = _own_columns(frame, graph)
@@ -92,7 +93,7 @@ def read_table(
     if folder is not None and "image" in columns:
         columns["image"] = _inside(folder, columns["image"])
     never = [v for v in graph.variables if v not in columns or columns[v].isna().all()]
-    table = _assemble(columns, graph, frame, (keep,) if isinstance(keep, str) else keep)
+    table = _assemble(columns, graph, frame, keep)
     table.attrs["cxrcausal"] = {
         "source": source,
         "graph": graph.name,

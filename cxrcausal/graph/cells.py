@@ -157,6 +157,8 @@ class Cells:
                     f"Present: {summarise(table.columns, 30)}; groups=None takes each row as its own"
                 )
             groups = table[groups]
+        elif isinstance(groups, pd.Series) and not groups.index.equals(table.index):
+            raise TableError(f"{what}: groups is a Series with other row labels than the table's")
         labels = pd.Series(np.asarray(groups, dtype=object))
         if len(labels) != len(table):
             raise TableError(f"{what}: {len(labels)} groups for {len(table)} rows; give one each")

@@ -81,15 +81,16 @@ def test_levels_as_numbers_and_truth_values(tmp_path, cells, expected):
 def test_columns_that_are_kept_lose_nothing(tmp_path):
     """A number with leading zeros or too many digits for a float is a name; others are numbers."""
     (tmp_path / "a.csv").write_text(
-        "age,word,sex,study,accession,visits,empty\n"
-        "40,Former,Male,0012,12345678901234567,3,\n40,Former,Male,7,9,NA,\n"
+        "age,word,sex,study,accession,visits,empty,region\n"
+        "40,Former,Male,0012,12345678901234567,3,,NA\n40,Former,Male,7,9,NA,,None\n"
     )
-    kept = ["study", "accession", "visits", "empty"]
+    kept = ["study", "accession", "visits", "empty", "region"]
     found = read_table(tmp_path / "a.csv", source="graph", graph=GRAPH, keep=kept)
     assert found["study"].tolist() == ["0012", "7"]
     assert found["accession"].tolist() == ["12345678901234567", "9"]
     assert found["visits"].tolist()[0] == 3.0
     assert found["empty"].isna().all()
+    assert found["region"].tolist() == ["NA", "None"]
 
 
 def test_a_patient_is_no_decimal_number():
@@ -101,3 +102,7 @@ def test_a_patient_is_no_decimal_number():
     assert whole["patient_id"].tolist() == ["7", "8"]
     assert beside_nan["patient_id"].tolist() == ["7", "8"]
     assert read_table(mixed, source="graph", graph=GRAPH)["patient_id"].tolist() == ["7", "8"]
+    parts = [
+        split_by_patient(t).tolist() for t in (whole, table, table.astype({"patient_id": float}))
+    ]
+    assert parts[0] == parts[1] == parts[2]

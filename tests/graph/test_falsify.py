@@ -188,6 +188,7 @@ def test_the_figure_names_the_strongest():
             "'patient' is not a column; did you mean 'patient_id'",
         ),
         (lambda t: t, {"groups": [1, 2]}, "2 groups for 3000 rows"),
+        (lambda t: t, {"groups": pd.Series(1, range(1, 3001))}, "other row labels than the tab"),
         (lambda t: t.assign(patient_id=None), {"groups": "patient_id"}, "row 0 has no group"),
         (lambda t: t.assign(**dict.fromkeys(list(t)[:6])), {}, "only 1 variables are known"),
     ],
