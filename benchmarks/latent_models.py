@@ -13,15 +13,27 @@ import numpy as np
 from cxrcausal.graph import CausalGraph, HiddenCause, Selection, Variable
 from cxrcausal.graph.estimand import Conditional, Formula, Product, Ratio, Sum
 
+NOISE = 3
+"""How many values the noise of a variable has."""
 
-def random_graph(rng: np.random.Generator, most: int = 6, fewest: int = 3) -> CausalGraph:
-    """Returns a graph of binary variables v0, v1, … with hidden causes and one or two selections."""
+
+def random_graph(
+    rng: np.random.Generator, most: int = 6, fewest: int = 3, *, selected: bool = True
+) -> CausalGraph:
+    """Returns a graph of binary variables v0, v1, … with hidden causes and one or two selections.
+
+    Arguments:
+        rng: Where it comes from.
+        most: The most variables.
+        fewest: The fewest.
+        selected: Whether there are selections.
+    """
     names = [f"v{i}" for i in range(rng.integers(fewest, most + 1))]
     share = rng.uniform(0.2, 0.7)
     edges = [pair for pair in combinations(names, 2) if rng.random() < share]
     selection = [
         Selection(f"s{i}", tuple(rng.choice(names, rng.integers(1, 3), replace=False).tolist()))
-        for i in range(1 + (rng.random() < 0.3))
+        for i in range(1 + (rng.random() < 0.3) if selected else 0)
     ]
     nodes = [*names, *(s.name for s in selection)]
     hidden = [
@@ -111,6 +123,82 @@ class LatentModel:
         """Returns how far a formula, read on the data, is from the effect among all."""
         claimed = self.value(formula, self.distribution(selected=selected))
         return float(np.abs(claimed - self.effect(x, y, given)).max())
+
+
+class NoisyModel:
+    """A graph's nodes as functions of their causes and of noise: every world is known.
+
+    Arguments:
+        graph: The graph.
+        rng: Where functions and probabilities come from.
+
+    Attributes:
+        weight: How probable each world is (worlds,): a value of each hidden cause and each noise.
+        values: Each node's value in each world.
+        selected: Whether it is selected in each world.
+    """
+
+    def __init__(self, graph: CausalGraph, rng: np.random.Generator) -> None:
+        self.graph = graph
+        network = graph.to_networkx(hidden=True)
+        hidden = {h.name for h in graph.hidden}
+        order = [*hidden, *graph.topological_order, *(s.name for s in graph.selection)]
+        self.order = [v for v in order if v not in hidden]
+        self.parents = {v: list(network.predecessors(v)) for v in self.order}
+        sizes = [2 if v in hidden else NOISE for v in order]
+        grid = np.indices(sizes).reshape(len(order), -1)
+        self.noise = dict(zip(order, grid, strict=True))
+        self.weight = np.ones(grid.shape[1])
+        for v, size in zip(order, sizes, strict=True):
+            share = rng.uniform(0.5, 1.5, size)
+            self.weight *= (share / share.sum())[self.noise[v]]
+        # Positive under one or two of the three noises, so that every value occurs.
+        patterns = np.array([p for p in np.ndindex((2,) * NOISE) if 0 < sum(p) < NOISE])
+        self.tables = {
+            v: patterns[rng.integers(len(patterns), size=2 ** len(pa))]
+            for v, pa in self.parents.items()
+        }
+        self.hidden = {h: self.noise[h] for h in hidden}
+        self.values = self.under({}, self.order)
+        self.selected = np.ones(len(self.weight))
+        for s in graph.selection:
+            self.selected *= self.values[s.name]
+
+    def under(
+        self,
+        do: "dict[str, int | np.ndarray]",
+        asked: "list[str]",
+        hears: "dict[str, dict[str, int]] | None" = None,
+    ) -> "dict[str, np.ndarray]":
+        """Returns the values of `asked` in every world, had some nodes been set.
+
+        Arguments:
+            do: What is set, to one value or to one in each world.
+            asked: The nodes.
+            hears: Of a cause, which value each node reads that reads it.
+        """
+        found = dict(self.hidden)
+        for v in self.order:
+            if v in do:
+                found[v] = np.broadcast_to(do[v], self.weight.shape)
+                continue
+            code = np.zeros(len(self.weight), dtype=int)
+            for i, p in enumerate(self.parents[v]):
+                told = (hears or {}).get(p, {})
+                code |= (np.full_like(code, told[v]) if v in told else found[p]) << i
+            found[v] = self.tables[v][code, self.noise[v]]
+        return {v: found[v] for v in asked}
+
+    def mean(self, patients: np.ndarray, value: np.ndarray) -> float:
+        """Returns the mean of a value over worlds, by how much each counts."""
+        return float(patients @ value / patients.sum())
+
+    def distribution(self, names: tuple[str, ...]) -> np.ndarray:
+        """Returns the distribution of `names` among the selected, one axis each."""
+        total = np.zeros((2,) * len(names))
+        weight = self.weight * self.selected
+        np.add.at(total, tuple(self.values[v] for v in names), weight)
+        return total / weight.sum()
 
 
 def recovers(graph: CausalGraph, x: tuple[str, ...], y: tuple[str, ...]) -> bool:

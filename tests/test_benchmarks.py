@@ -18,6 +18,7 @@ SMALL = {
     "mechanisms": ["--rows", "200", "--rounds", "1", "--patients", "150"],
     "ground_truth": ["--rows", "400", "--only", "nominal", "collider-lin", "--families", "nsf"],
     "scm_vs_peers": ["--rows", "100", "--rounds", "1", "--models", "cxrcausal"],
+    "labels": ["--graphs", "16", "--most", "4"],
     "selection_verdicts": ["--graphs", "20", "--most", "5"],
     "training_speed": ["--batch-size", "2", "--steps", "1", "--rounds", "1"],
     "solver_choice": ["--model", "cxr19-tiny", "--films", "2"],
@@ -27,7 +28,13 @@ SMALL = {
 def run(name: str, data: Path, folder: Path) -> str:
     """Runs a benchmark as a reader would; returns what it printed."""
     command = [sys.executable, BENCHMARKS / f"{name}.py", *SMALL[name]]
-    if name not in ("million_rows", "training_speed", "ground_truth", "selection_verdicts"):
+    if name not in (
+        "million_rows",
+        "training_speed",
+        "ground_truth",
+        "selection_verdicts",
+        "labels",
+    ):
         command += ["--data", data]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, timeout=600
@@ -103,6 +110,15 @@ def test_no_verdict_under_selection_is_false(tmp_path):
     assert 0 < counts["given_selected_claimed"] < counts["given_selected"]
     assert counts["clause_adjusted"] == 0 < counts["clause"]
     assert 0 < counts["claimed"] < counts["questions"]
+
+
+def test_no_label_of_an_effect_is_false(tmp_path):
+    """Exact models agree with every label, and the library's figures are those of the tables."""
+    run("labels", Path(), tmp_path)
+    counts = json.loads((tmp_path / "labels.json").read_text())["counts"]
+    assert counts["false label"] == counts["false bounds"] == counts["false figure"] == 0
+    assert min(counts["label data"], counts["label construction"], counts["figures"]) > 0
+    assert counts["bounds said to follow from data"] > 0
 
 
 def test_peers_are_asked_beside_us(synthetic_data, tmp_path):

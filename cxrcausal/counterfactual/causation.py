@@ -27,6 +27,7 @@ from typing import final
 import numpy as np
 import pandas as pd
 
+from cxrcausal.counterfactual.agreement import Agreement
 from cxrcausal.counterfactual.claim import Claim, claim_of_treated
 from cxrcausal.counterfactual.contrast import Contrast, Figure, Groups, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from
@@ -105,18 +106,22 @@ def causation(
     asked = ((), (without,), (within,), (within, without))
     terms = [Term(copies, x) for x in (contrast.low, contrast.high) for copies in asked]
     figures, _ = contrast.measure(terms, _statistics)
-    treated = claim_of_treated(contrast.graph, contrast.worlds)
-    bounds = (
-        "its bounds follow from data"
-        if treated
-        else f"its bounds are a claim of the model too: {treated.why}"
-    )
-    claim = Claim("coupling", f"{contrast.mechanism} of {outcome}; {bounds}")
+    claim = Claim("coupling", f"{contrast.mechanism} of {outcome}; {_bounds_rest_on(contrast)}")
     necessity, sufficiency, both = (
         _bounded(contrast, name, figures[3 * i : 3 * i + 3], claim)
         for i, name in enumerate(("PN", "PS", "PNS"))
     )
     return Causation(necessity, sufficiency, both)
+
+
+def _bounds_rest_on(contrast: Contrast) -> str:
+    """Returns in words what the bounds rest on: outcomes of both groups, and how many these are."""
+    treated = claim_of_treated(contrast.graph, contrast.worlds)
+    agreement = Agreement(contrast.graph, contrast.worlds)
+    shares = agreement.of_shares() if agreement.is_confounded() else ""
+    if treated and not shares:
+        return "its bounds follow from data"
+    return f"its bounds are a claim of the model too: {shares if treated else treated.why}"
 
 
 def _statistics(sums: np.ndarray) -> np.ndarray:
@@ -136,6 +141,9 @@ def _statistics(sums: np.ndarray) -> np.ndarray:
     pn_high = np.minimum(one, (1 - y0 - neither) / xy)
     ps_low = np.maximum(zero, (y1 - y) / neither)
     ps_high = np.minimum(one, (y1 - xy) / neither)
+    # Where data decide, both ends are one number by two ways of rounding.
+    pn_high, ps_high = np.maximum(pn_high, pn_low), np.maximum(ps_high, ps_low)
+    high = np.maximum(high, low)
     pn, ps = moved_in1 / xy, moved_in0 / neither
     return np.stack([pn, pn_low, pn_high, ps, ps_low, ps_high, pns, low, high], axis=1)
 

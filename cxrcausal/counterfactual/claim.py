@@ -1,12 +1,13 @@
 """What an effect rests on: the data and the graph, the coupling of worlds, or nothing at all.
 
 An average effect may follow from data once the graph is granted (`CausalGraph.identifiable`), and is
-then this figure if nothing hidden ties what the SCM sums over. Among patients alike in something it
-is identified apart: a cause that is hidden may tie the outcome to what they are alike in. A
+then this figure if the SCM's sums are the ones that tell it (`Agreement`). Among patients alike in
+something it is identified apart: a hidden cause may tie the outcome to what they are alike in. A
 nested effect follows if no *district*, a group of variables tied by hidden causes, is asked to hear
 of two values of the cause at once (Shpitser), and each district's factor follows from data. What
 asks of two worlds of one patient never does: it rests on how the mechanisms couple their levels.
-What the graph says cannot be is zero by construction, and no figure.
+What the graph says cannot be is zero by construction, and no figure. An effect that data tell by
+another formula is named with it, and stays a claim of the model: that formula is not computed here.
 
 References:
     | Counterfactual Graphical Models for Longitudinal Mediation Analysis with Unobserved Confounding
@@ -21,20 +22,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, final
 
+from cxrcausal.counterfactual.agreement import Agreement
 from cxrcausal.counterfactual.worlds import Copy, Worlds
 from cxrcausal.errors import summarise
 from cxrcausal.graph.dag import CausalGraph
-from cxrcausal.graph.mixed import MixedGraph
-from cxrcausal.graph.paths import without_tails
-from cxrcausal.graph.separation import connected
 
 __all__ = [
     "Basis",
     "Claim",
+    "claim_of_groups",
     "claim_of_nested",
     "claim_of_total",
     "claim_of_treated",
-    "is_spurious",
+    "claim_of_zero",
     "recorded",
 ]
 
@@ -43,7 +43,7 @@ Basis = Literal["data", "model", "coupling", "construction"]
 
 _WORDS = {
     "data": "follows from data, the graph granted",
-    "model": "a claim of the model, which data do not decide",
+    "model": "a claim of the model, not shown to follow from data",
     "coupling": "a claim of the model: it rests on how its mechanisms couple worlds",
     "construction": "zero by construction",
 }
@@ -55,18 +55,27 @@ class Claim:
     """What an effect rests on; true if it follows from data.
 
     Arguments:
-        basis: `data` (identified, the graph granted), `model` (not identified), `coupling` (no
-            data could identify it) or `construction` (the graph leaves no such path).
+        basis: `data` (identified, the graph granted, and by the sums that are taken here), `model`
+            (not identified, or by another formula), `coupling` (no data could identify it) or
+            `construction` (the graph leaves no such path).
         why: The reason.
+        estimand: Of a claim of the model that data could tell: the formula that identifies the
+            outcome under the intervention. It is not computed here.
     """
 
     basis: Basis
     why: str
+    estimand: str | None = None
 
     def __bool__(self) -> bool:
         return self.basis == "data"
 
     def __str__(self) -> str:
+        if self.estimand is not None:
+            return (
+                f"the model's claim; data identify it by {self.estimand}, "
+                f"which is not computed here ({self.why})"
+            )
         return f"{_WORDS[self.basis]} ({self.why})"
 
 
@@ -77,42 +86,102 @@ def recorded(graph: CausalGraph, worlds: Worlds) -> CausalGraph:
     return graph.project(tuple(worlds.parents))
 
 
-def claim_of_total(graph: CausalGraph, worlds: Worlds, given: Iterable[str] = ()) -> Claim:
+def claim_of_total(
+    graph: CausalGraph, worlds: Worlds, given: Iterable[str] = (), *, pooled: bool = False
+) -> Claim:
     """Returns what the average effect of the cause on the outcome rests on.
 
     Arguments:
         graph: The graph over what is recorded.
         worlds: Between which variables.
         given: Among patients alike in what; that has an identification of its own.
+        pooled: Whether they are alike only in that it lies in a range or is one of several levels.
     """
     alike = tuple(given)
     lost = [v for v in alike if v not in graph.variables]
     if lost:
         return Claim("model", f"the fit never observed {summarise(lost)}")
+    doubt = Agreement(graph, worlds, alike, pooled=pooled).of_average()
     found = graph.identifiable(worlds.cause, worlds.outcome, alike)
+    if not doubt:
+        return Claim("data", found.why)
     if not found:
         return Claim("model", found.why)
-    return _granted(graph, worlds, found.why, causes=False, given=alike)
+    strata = " in each stratum" if pooled else ""
+    return Claim("model", doubt, f"{found.estimand}{strata}")
 
 
 def claim_of_treated(graph: CausalGraph, worlds: Worlds) -> Claim:
-    """Returns what the effect among those with one value of the cause rests on.
-
-    Enough is a back-door set, or a cause of two levels whose average effect is identified.
-    """
+    """Returns what the outcome under one value of the cause rests on, among those with another."""
+    agreement = Agreement(graph, worlds)
+    doubt = agreement.of_treated()
+    if not doubt:
+        return Claim("data", "what ties the cause to the outcome is averaged over as in these")
+    if not agreement.is_confounded():
+        return claim_of_total(graph, worlds)
     found = graph.identifiable(worlds.cause, worlds.outcome)
     if not found:
         return Claim("model", found.why)
-    sets = graph.adjustment_sets(worlds.cause, worlds.outcome, most=1)
-    if not sets.back_door and graph.variables[worlds.cause].kind != "binary":
-        return Claim("model", f"no back-door set, and {worlds.cause} is not of two levels")
-    return _granted(graph, worlds, found.why, causes=True)
+    return Claim("model", doubt, _among_treated(graph, worlds, agreement, found.estimand or ""))
 
 
-def claim_of_nested(graph: CausalGraph, worlds: Worlds, outcomes: Iterable[Copy]) -> Claim:
-    """Returns what a nested effect rests on (Shpitser's recanting district)."""
-    left = _relevant(graph, worlds)
-    left = left.within([v for v in left.order if v != worlds.cause])
+def _among_treated(
+    graph: CausalGraph, worlds: Worlds, agreement: Agreement, average: str
+) -> str | None:
+    """Returns a formula of the outcome under x among those with x′, where one is known.
+
+    By a back-door set that the cause does not change, or of a cause of two levels by what the
+    average and those with x leave (Shpitser and Pearl).
+    """
+    x, y = worlds.cause, worlds.outcome
+    if agreement.is_selected():
+        return None
+    sets = graph.adjustment_sets(x, y, most=1).back_door
+    if sets and not set(sets[0]) & set(graph.descendants(x)):
+        z = ", ".join(sets[0])
+        return f"Σ_{{{z}}} P({z} | {x}′) P({y} | {x}, {z})" if z else f"P({y} | {x})"
+    if graph.variables[x].kind == "binary":
+        asked = f"P({y} | do({x}))"
+        return f"[{asked} − P({x}, {y})] / P({x}′) with {asked} = {average}"
+    return None
+
+
+def claim_of_groups(graph: CausalGraph, worlds: Worlds) -> Claim:
+    """Returns what the SCM's difference between those with one value of the cause and another rests on."""
+    doubt = Agreement(graph, worlds).of_groups()
+    if doubt:
+        return Claim("model", f"{doubt}; the observed difference stands beside it")
+    return Claim("data", "a difference of observed groups")
+
+
+def claim_of_zero(graph: CausalGraph, worlds: Worlds, why: str) -> Claim:
+    """Returns that the SCM has no path that could carry an effect, and whether the graph has none.
+
+    Arguments:
+        graph: The graph over what is recorded.
+        worlds: Between which variables.
+        why: Why the SCM has none.
+    """
+    lost = Agreement(graph, worlds).lost()
+    if lost:
+        return Claim("model", f"{why} in the SCM, but {lost}")
+    return Claim("construction", why)
+
+
+def claim_of_nested(
+    graph: CausalGraph, worlds: Worlds, outcomes: Iterable[Copy], *, treated: bool = False
+) -> Claim:
+    """Returns what a nested effect rests on (Shpitser's recanting district).
+
+    Arguments:
+        graph: The graph over what is recorded.
+        worlds: Between which variables.
+        outcomes: The outcome's copies that are asked for.
+        treated: Whether among those with one value of the cause.
+    """
+    agreement = Agreement(graph, worlds)
+    relevant = agreement.relevant()
+    left = relevant.within([v for v in relevant.order if v != worlds.cause])
     for outcome in outcomes:
         heard: dict[str, set[float]] = {}
         for name, copies in worlds.needed([outcome]).items():
@@ -127,53 +196,20 @@ def claim_of_nested(graph: CausalGraph, worlds: Worlds, outcomes: Iterable[Copy]
             if len(set().union(*(heard[v] for v in tied))) > 1:
                 both = f"{', '.join(tied)} hear of different values of {worlds.cause}"
                 return Claim("model", f"{both}, and hidden causes tie them")
-    if graph.hidden or graph.selection:
-        for district in left.districts():
-            rest = [v for v in (worlds.cause, *left.order) if v not in district]
-            found = graph.identifiable(rest, district)
-            if not found:
-                return Claim("model", found.why)
-    why = "no variable has to hear of both values"
-    return _granted(graph, worlds, why, causes=False)
-
-
-def _granted(
-    graph: CausalGraph, worlds: Worlds, why: str, *, causes: bool, given: Iterable[str] = ()
-) -> Claim:
-    """Returns that an identified effect follows from data, if the SCM's formula is the one that does.
-
-    The SCM takes every arrow below the cause as it is seen, as if nothing hidden tied its ends. An
-    effect that data tell by another formula (the front door) it does not compute.
-
-    Arguments:
-        graph: The graph over what is recorded.
-        worlds: Between which variables.
-        why: How the effect is identified.
-        causes: Whether the distribution of the cause given its own causes enters too.
-        given: What patients are alike in.
-    """
-    relevant = _relevant(graph, worlds, given)
-    ours = {*worlds.moved, *([worlds.cause] if causes else [])}
-    for name in relevant.order:
-        tied = sorted(relevant.district(name) - {name})
-        if name in ours and tied:
-            words = f"hidden causes tie {name} to {summarise(tied)}, which the SCM does not count"
-            return Claim("model", f"{words}; data could tell it: {why}")
-    selected = [v for v in graph._all_parents() if v.startswith("selection:")]
-    reached = connected(graph._all_parents(), selected, ()) if selected else set()
-    if not reached.isdisjoint(relevant.order):
-        words = "selection reaches what is summed over, which the SCM does not count"
-        return Claim("model", f"{words}; data could tell it: {why}")
-    return Claim("data", why)
-
-
-def _relevant(graph: CausalGraph, worlds: Worlds, given: Iterable[str] = ()) -> MixedGraph:
-    """Returns the mixed graph over the outcome, what patients are alike in, and their ancestors."""
-    whole = MixedGraph.over(graph._all_parents(), graph.topological_order)
-    return whole.within(whole.ancestors([worlds.outcome, *given]))
-
-
-def is_spurious(worlds: Worlds) -> bool:
-    """Whether anything but the causal paths ties the cause to the outcome in the fitted model."""
-    cut = without_tails(worlds.parents, [worlds.cause])
-    return worlds.outcome in connected(cut, [worlds.cause], ())
+    several = len(worlds.moved) > 1
+    judge = agreement.of_treated if treated else agreement.of_average
+    doubt = judge(nested=several)
+    if not doubt:
+        return Claim("data", "no variable has to hear of both values")
+    if treated or agreement.lost():
+        return Claim("model", doubt)
+    factors = []
+    for district in left.districts():
+        rest = [v for v in (worlds.cause, *left.order) if v not in district]
+        found = graph.identifiable(rest, district)
+        if not found:
+            return Claim("model", found.why)
+        factors.append(f"[{found.estimand}]")
+    summed = ", ".join(v for v in left.order if v != worlds.outcome)
+    formula = " ".join(factors)
+    return Claim("model", doubt, f"Σ_{{{summed}}} {formula}" if summed else formula)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.bootstrap import PatientBootstrap
+from cxrcausal.counterfactual.agreement import is_spurious
 from cxrcausal.counterfactual.asked import (
     Groups,
     Level,
@@ -23,7 +24,7 @@ from cxrcausal.counterfactual.asked import (
     range_asked,
     two_values,
 )
-from cxrcausal.counterfactual.claim import is_spurious, recorded
+from cxrcausal.counterfactual.claim import recorded
 from cxrcausal.counterfactual.nested import Nested, Term
 from cxrcausal.counterfactual.worlds import Worlds
 from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedError

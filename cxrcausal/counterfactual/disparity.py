@@ -10,8 +10,9 @@ counterfactual effects with :math:`W` all that lies between,
     \mathrm{Ctf\text{-}IE} &= P(y_{x_0, W_{x_1}} \mid x_1) - P(y_{x_0} \mid x_1), \\
     \mathrm{Ctf\text{-}DE}_{x_1,x_0} &= P(y_{x_0, W_{x_1}} \mid x_1) - P(y_{x_1} \mid x_1).
 
-Where the graph lets nothing but causal paths tie group and outcome (in `cxr19` sex, age and race are
-roots), the spurious part is zero by construction: that is an assumption read from the graph, not a finding.
+Where the graph, hidden causes and selection counted, lets nothing but causal paths tie group and outcome (in
+`cxr19` sex, age and race are roots), the spurious part is zero by construction: that is an assumption read
+from the graph, not a finding. Two roots that one selection depends on are tied among the selected.
 `observed` is the difference in the table itself, for comparison.
 
 References:
@@ -28,7 +29,14 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.bootstrap import Interval, PatientBootstrap, weighted_slope
-from cxrcausal.counterfactual.claim import Claim, claim_of_nested, claim_of_treated
+from cxrcausal.counterfactual.agreement import Agreement
+from cxrcausal.counterfactual.claim import (
+    Claim,
+    claim_of_groups,
+    claim_of_nested,
+    claim_of_treated,
+    claim_of_zero,
+)
 from cxrcausal.counterfactual.contrast import Contrast, Groups, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from
 from cxrcausal.counterfactual.nested import Term
@@ -119,13 +127,15 @@ def ctf_effects(
 
     figures, _ = contrast.measure(terms, statistics)
     treated = claim_of_treated(contrast.graph, worlds)
-    nested = claim_of_nested(contrast.graph, worlds, [mixed])
-    both = nested if treated else treated
-    direct = Claim("construction", f"no arrow {cause} → {outcome}") if mixed is y1 else both
-    indirect = Claim("construction", "nothing lies between") if mixed is y0 else both
-    only = f"only causal paths tie {cause} and {outcome} in the SCM"
-    spurious = treated if contrast.spurious else Claim("construction", only)
-    seen = Claim("data", "a difference of observed groups")
+    both = claim_of_nested(contrast.graph, worlds, [mixed], treated=True)
+    direct = indirect = both
+    if mixed is y1:
+        direct = claim_of_zero(contrast.graph, worlds, f"no arrow {cause} → {outcome}")
+    if mixed is y0:
+        indirect = claim_of_zero(contrast.graph, worlds, "nothing lies between")
+    seen, spurious = claim_of_groups(contrast.graph, worlds), treated
+    if not Agreement(contrast.graph, worlds).is_confounded():
+        spurious = Claim("construction", f"only causal paths tie {cause} and {outcome}")
     variation, de, ie, se = (
         effect_from(contrast, name, figure, claim)
         for name, claim, figure in zip(

@@ -19,12 +19,13 @@ References:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
 import numpy as np
 import pandas as pd
 
+from cxrcausal.counterfactual.agreement import Agreement
 from cxrcausal.counterfactual.claim import Claim, claim_of_total, claim_of_treated
 from cxrcausal.counterfactual.contrast import Contrast, Figure, Groups, Level, Levels
 from cxrcausal.counterfactual.nested import Term
@@ -204,7 +205,8 @@ def cate(
         seed=seed,
     )  # fmt: skip
     where = contrast.restrict(given)
-    claim = claim_of_total(contrast.graph, contrast.worlds, given)
+    pooled = not all(np.isscalar(wanted) for wanted in given.values())
+    claim = claim_of_total(contrast.graph, contrast.worlds, given, pooled=pooled)
     return _total(contrast, f"CATE ({where})", None, scale, claim)
 
 
@@ -250,9 +252,9 @@ def ett(
         seed=seed,
     )  # fmt: skip
     claim = claim_of_treated(contrast.graph, contrast.worlds)
-    if not contrast.spurious:
+    if not Agreement(contrast.graph, contrast.worlds).is_confounded():
         same = f"the same as the ATE, since only causal paths tie {cause} and {outcome}"
-        claim = Claim(claim.basis, f"{same}; {claim.why}")
+        claim = replace(claim, why=f"{same}; {claim.why}")
     return _total(contrast, "ETT", contrast.given(contrast.high), scale, claim)
 
 

@@ -26,7 +26,7 @@ from typing import final
 import numpy as np
 import pandas as pd
 
-from cxrcausal.counterfactual.claim import Claim, claim_of_nested
+from cxrcausal.counterfactual.claim import claim_of_nested, claim_of_zero
 from cxrcausal.counterfactual.contrast import Contrast, Groups, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
 from cxrcausal.counterfactual.nested import Term
@@ -121,9 +121,11 @@ def natural_effects(
     direct_claim = claim_of_nested(contrast.graph, worlds, [direct])
     indirect_claim = claim_of_nested(contrast.graph, worlds, [indirect])
     if direct is before:
-        direct_claim = Claim("construction", f"every path passes the mediators ({named})")
+        why = f"every path passes the mediators ({named})"
+        direct_claim = claim_of_zero(contrast.graph, worlds, why)
     if indirect is before:
-        indirect_claim = Claim("construction", f"no path passes a mediator ({named})")
+        why = f"no path passes a mediator ({named})"
+        indirect_claim = claim_of_zero(contrast.graph, worlds, why)
     reverse_claim = claim_of_nested(contrast.graph, worlds, [direct])
     if direct is after:
         reverse_claim = indirect_claim
@@ -199,7 +201,7 @@ def path_specific_effect(
     along = worlds.along(chosen, contrast.high, contrast.low)
     claim = claim_of_nested(contrast.graph, worlds, [along])
     if along is before:
-        claim = Claim("construction", "no path carries the change")
+        claim = claim_of_zero(contrast.graph, worlds, "no path carries the change")
 
     def statistics(sums: np.ndarray) -> np.ndarray:
         return ((sums[:, 2] - sums[:, 1]) / sums[:, 0])[:, None]

@@ -3,7 +3,14 @@
 import pytest
 from closed_form import TableMechanism, binary
 
-from cxrcausal.counterfactual import ate, cate
+from cxrcausal.counterfactual import (
+    ate,
+    cate,
+    causation,
+    ctf_effects,
+    ett,
+    natural_effects,
+)
 from cxrcausal.graph import CausalGraph, HiddenCause, Selection
 from cxrcausal.scm import FlowSCM
 
@@ -53,3 +60,117 @@ def test_a_conditional_effect_has_a_verdict_of_its_own():
     found = cate(seen, seen.sample(40, seed=0), "x", "y", {"z": "positive"}, **FEW)
     assert found.identified
     assert "P(" not in found.statement
+
+
+def asked(scm, cause="x", outcome="y"):
+    """Every effect of one cause on one outcome, by its name."""
+    rows = scm.sample(40, seed=0)
+    natural = natural_effects(scm, rows, cause, outcome, **FEW)
+    ctf = ctf_effects(scm, rows, cause, outcome, **FEW)
+    found = [
+        ate(scm, rows, cause, outcome, **FEW),
+        ett(scm, rows, cause, outcome, **FEW),
+        natural.direct, natural.indirect, natural.reverse,
+        ctf.variation, ctf.direct, ctf.indirect, ctf.spurious,
+    ]  # fmt: skip
+    return {effect.name: effect for effect in found}
+
+
+def test_a_hidden_common_cause_is_no_construction():
+    """The fitted parents of x are none, and yet a hidden cause ties it to y."""
+    found = asked(scm_of("x>y", hidden=["xy"]))
+    assert found["Ctf-SE"].claim.basis == "model"
+    assert found["TV"].claim.basis == "data"  # two variables and an arrow: any difference fits
+    assert found["ETT"].claim.basis == "model"
+    assert "same as the ATE" not in found["ETT"].statement
+    assert (
+        found["Ctf-IE"].claim.basis == "construction"
+    )  # nothing lies between, whatever is hidden
+    apart = asked(scm_of("x>y z>y", hidden=["zy"]))
+    assert apart["Ctf-SE"].claim.basis == "construction"
+    assert "same as the ATE" in apart["ETT"].statement
+
+
+def test_selection_ties_two_roots():
+    """Who is selected depends on both, so among them one tells of the other."""
+    tied = asked(scm_of("x>y z>y", selection=["xz"]))
+    assert tied["Ctf-SE"].claim.basis == "model"
+    assert tied["TV"].claim.basis == "model"
+    assert "x depends on 'z' in the data, and not in the SCM" in tied["TV"].statement
+    assert "observed difference" in tied["TV"].statement
+    assert tied["ATE"].claim.basis == "model"
+    alone = asked(scm_of("x>y z>y", selection=["x"]))
+    assert alone["Ctf-SE"].claim.basis == "construction"
+    assert {name for name, e in alone.items() if e.claim.basis == "data"} == {
+        "ATE", "ETT", "NDE", "TV", "Ctf-DE of the way back",
+    }  # fmt: skip
+    below = asked(scm_of("x>y", selection=["y"]))
+    assert below["Ctf-SE"].claim.basis == "model"  # zero among all, not among the selected
+    assert below["ATE"].claim.basis == "model"
+
+
+def test_a_difference_that_the_scm_does_not_have():
+    """TV follows from data where the SCM has every dependence, whatever is hidden."""
+    assert asked(scm_of("x>m m>y"))["TV"].claim.basis == "data"
+    found = asked(scm_of("x>m m>y", hidden=["xy"]))["TV"]
+    assert found.claim.basis == "model"
+    assert "y depends on 'x' in the data, and not in the SCM" in found.statement
+
+
+def test_what_the_fit_never_observed_may_carry_an_effect():
+    """x acts on y through m too, which nobody recorded: no arrow in the SCM is no construction."""
+    scm = scm_of("x>m m>y x>k k>y", unobserved=["m"])
+    found = asked(scm)
+    assert found["NDE"].claim.basis == found["ATE"].claim.basis == "model"
+    assert "'x' acts on y through what the fit never observed" in found["NDE"].statement
+    assert found["NDE"].estimate == 0
+    assert asked(scm_of("x>k k>y"))["NDE"].claim.basis == "construction"
+
+
+@pytest.mark.parametrize(
+    ("arrows", "hidden", "formula"),
+    [
+        ("x>m m>y", ["xy"], "Σ_{m} P(m | x) Σ_{x′} P(x′) P(y | x′, m)"),
+        ("w>z z>x x>y", ["wx", "wy"], "[Σ_{w} P(w) P(x | w, z) P(y | w, z, x)] / ["),
+    ],
+)
+def test_another_formula_is_named(arrows, hidden, formula):
+    """The front door and the napkin are told by data, by sums that are not taken here."""
+    found = asked(scm_of(arrows, hidden=hidden))
+    treated = "[P(y | do(x)) − P(x, y)] / P(x′) with P(y | do(x)) = "
+    for name, before in (("ATE", ""), ("ETT", treated)):
+        assert found[name].claim.basis == "model"
+        assert not found[name].identified
+        assert f"data identify it by {before}{formula}" in found[name].statement
+        assert "which is not computed here (hidden causes tie" in found[name].statement
+    assert "by" not in asked(scm_of("x>y", hidden=["xy"]))["ATE"].statement.split("(")[0]
+
+
+def test_a_formula_of_those_alike():
+    scm = scm_of("x>m m>y w>x w>y", hidden=["xy"])
+    found = cate(scm, scm.sample(40, seed=0), "x", "y", {"w": "positive"}, **FEW)
+    assert found.claim.estimand == scm.graph.identifiable("x", "y", "w").estimand
+    pooled = {"w": ["positive", "negative"]}
+    assert (
+        "in each stratum" in cate(scm, scm.sample(40, seed=0), "x", "y", pooled, **FEW).statement
+    )
+
+
+def test_strata_that_are_pooled_have_shares():
+    """Selection by w leaves the effect given w alone, and not that given one of two values of w."""
+    scm = scm_of("w>x w>y x>y", selection=["w"])
+    rows = scm.sample(40, seed=0)
+    assert cate(scm, rows, "x", "y", {"w": "positive"}, **FEW).identified
+    assert not cate(scm, rows, "x", "y", {"w": ["positive", "negative"]}, **FEW).identified
+    assert not ate(scm, rows, "x", "y", **FEW).identified
+
+
+def test_bounds_of_causation_need_the_shares_of_both_groups():
+    def statement(*parts, **more):
+        scm = scm_of(*parts, **more)
+        return causation(scm, scm.sample(40, seed=0), "x", "y", **FEW).both.statement
+
+    assert "its bounds follow from data" in statement("w>x w>y x>y")
+    assert "its bounds follow from data" in statement("x>y", selection=["x"])
+    assert "bounds are a claim of the model" in statement("x>y", hidden=["xy"])
+    assert "bounds are a claim of the model" in statement("w>x w>y x>y", selection=["x"])
