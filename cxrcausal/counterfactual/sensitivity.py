@@ -47,6 +47,10 @@ Strength = float | int | tuple[float, float]
 STRONGEST = 1000.0
 """The largest odds ratio that the tipping point is looked for at."""
 
+ROUNDING = 1e-9
+"""What a figure and its interval may differ by, relatively, and be the same: resamples of patients who
+are all alike give the same ratio of other sums."""
+
 
 @final
 @dataclass(frozen=True)
@@ -92,14 +96,20 @@ def e_value(effect: Effect | float, low: float | None = None, high: float | None
         low, high = ratio if low is None else low, ratio if high is None else high
     if 0 < ratio < math.inf and math.isnan(low) and math.isnan(high):
         return EValue(_strength(ratio), math.nan)
-    if not 0 < ratio < math.inf or not low <= ratio <= high:
+    held = low <= ratio * (1 + ROUNDING) and ratio <= high * (1 + ROUNDING)
+    if not 0 < ratio < math.inf or not (held or isinstance(effect, Effect)):
         raise OptionError(
             f"a risk ratio is above 0 and inside its interval; found {ratio:g} in "
             f"[{low:g}, {high:g}]"
         )
-    if low <= 1 <= high:
+    return _e_value(ratio, low, high)
+
+
+def _e_value(ratio: float, low: float, high: float) -> EValue:
+    """Returns the E-value of a ratio above 0; resamples of a skewed one may lie beside it."""
+    if low <= 1 + ROUNDING and 1 - ROUNDING <= high:
         return EValue(_strength(ratio), 1.0)
-    return EValue(_strength(ratio), _strength(low if ratio > 1 else high))
+    return EValue(_strength(ratio), _strength(low if low > 1 else high))
 
 
 def _strength(ratio: float) -> float:
@@ -251,7 +261,7 @@ def sensitivity(
         effect,
         pd.DataFrame(rows),
         _tipping(left, plain.value),
-        e_value(ratio.value, ratio.low, ratio.high) if is_finite else None,
+        _e_value(ratio.value, ratio.low, ratio.high) if is_finite else None,
     )
 
 
@@ -314,8 +324,9 @@ def _tipping(left: Callable[[float], float], plain: float) -> float | None:
     """Returns the strength at which nothing is left of an effect, by Brent's search."""
     from scipy.optimize import brentq
 
-    if plain == 0:
+    end = math.log(STRONGEST)
+    if left(0.0) * plain <= 0:  # nothing but rounding is left from the start
         return 1.0
-    if left(math.log(STRONGEST)) * plain > 0:
+    if left(end) * plain > 0:
         return None
-    return math.exp(brentq(left, 0.0, math.log(STRONGEST), xtol=1e-5))
+    return math.exp(brentq(left, 0.0, end, xtol=1e-5))

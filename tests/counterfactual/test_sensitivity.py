@@ -1,5 +1,6 @@
 """What an unmeasured cause would do to an effect, against a model that has one."""
 
+import dataclasses
 import itertools
 import math
 
@@ -9,6 +10,7 @@ import pytest
 from closed_form import LinearMechanism, TableMechanism, binary, clinic, table_scm
 
 from cxrcausal.counterfactual import ate, e_value, nested, sensitivity
+from cxrcausal.counterfactual.sensitivity import _tipping
 from cxrcausal.errors import OptionError
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.scm import FlowSCM
@@ -127,6 +129,57 @@ def test_e_value_of_an_effect():
         e_value(-0.3)
     with pytest.raises(OptionError, match="inside its interval"):
         e_value(2.0, 2.5, 3.0)
+
+
+@pytest.mark.parametrize("chance", [0.1, 0.3, 0.7])
+@pytest.mark.parametrize("patients", [3, 40, 97])
+def test_an_effect_that_is_the_same_in_every_row(chance, patients):
+    """Every row has the same ratio, and so has every resample, but for the rounding of sums."""
+    scm = table_scm(
+        [binary("x"), binary("y")],
+        [("x", "y")],
+        [[0.6, 0.4], [[1 - chance, chance], [0.8 - chance, 0.2 + chance]]],
+    )
+    rows = scm.sample(2 * patients, seed=0)
+    several = np.arange(len(rows)) * 7 % len(rows) // 3  # patients of three rows, and one of fewer
+    for groups in (None, several):
+        found = sensitivity(scm, rows, "x", "y", groups=groups, resamples=200)
+        ratio = (0.2 + chance) / chance
+        assert found.e_value.estimate == pytest.approx(ratio + math.sqrt(ratio * (ratio - 1)))
+        limit = e_value(ate(scm, rows, "x", "y", scale="ratio", groups=groups)).limit
+        assert limit == pytest.approx(found.e_value.limit, nan_ok=True)
+        assert math.isnan(limit) or limit == pytest.approx(found.e_value.estimate)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7])
+def test_an_effect_of_which_rounding_is_all_that_is_left(share):
+    """x moves m, which moves nothing: the sums over m differ in their last digit, if in any."""
+    scm = table_scm(
+        [binary("x"), binary("m"), binary("y")],
+        [("x", "m"), ("m", "y")],
+        [[0.6, 0.4], [[0.9, 0.1], [1 - share, share]], [[0.7, 0.3], [0.7, 0.3]]],
+    )
+    found = sensitivity(scm, scm.sample(30, seed=0), "x", "y", groups=None, resamples=200)
+    assert found.effect.estimate == pytest.approx(0, abs=1e-12)
+    assert found.tipping == pytest.approx(1)
+    assert found.e_value.estimate == pytest.approx(1, abs=1e-6)
+    assert math.isnan(found.e_value.limit) or found.e_value.limit == 1
+
+
+@pytest.mark.parametrize("start", [0.0, -1e-17, 1e-17])
+def test_rounding_tips_nothing(start):
+    """What is left of no effect may have either sign in its last digit, and no root."""
+    assert _tipping(lambda strength: start, 1e-17) == (None if start > 0 else 1.0)
+
+
+def test_an_interval_beside_its_ratio():
+    """Percentiles of a skewed figure may leave the figure out; that is no fault of who asks."""
+    scm, rows, _ = confounded(2.0, 3.0, 0.5)
+    ratio = ate(scm, rows, "x", "y", scale="ratio", **FEW)
+    beside = dataclasses.replace(ratio, low=ratio.estimate + 0.1, high=ratio.estimate + 0.2)
+    assert e_value(beside).limit == pytest.approx(e_value(beside.low).estimate)
+    with pytest.raises(OptionError, match="inside its interval"):
+        e_value(beside.estimate, beside.low, beside.high)
 
 
 def test_what_sensitivity_cannot_be_asked():
