@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = {
@@ -66,6 +67,24 @@ def test_missing_data_is_fitted_both_ways(synthetic_data, tmp_path):
         assert line["standard_error"] > 0
     assert everything[0]["peak_gib"] > 0
     assert (tmp_path / "missing_data.md").read_text() in printed
+
+
+def test_behaviour_is_as_recorded_and_a_changed_cell_is_found(synthetic_data, tmp_path):
+    """A record is as itself; one cell in it, one figure or one pixel is a difference."""
+    script = [sys.executable, BENCHMARKS / "behaviour.py"]
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    ask = ["record", "--data", synthetic_data, "--output", one, "--rows", "80"]
+    done = subprocess.run([*script, *ask], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert subprocess.run([*script, "compare", one, one], check=False).returncode == 0
+    for name in ("cells/nih 0", "pixels/noise", "numbers/effects"):
+        changed = load_file(one)
+        assert changed[name].isfinite().all()
+        changed[name].view(-1)[0] += 1
+        save_file(changed, other)
+        found = subprocess.run([*script, "compare", one, other], capture_output=True, text=True)
+        assert found.returncode == 1
+        assert name in found.stdout
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
