@@ -103,8 +103,8 @@ def claim_of_total(
         return Claim("model", f"the fit never observed {summarise(lost)}")
     doubt = Agreement(graph, worlds, alike, pooled=pooled).of_average()
     found = graph.identifiable(worlds.cause, worlds.outcome, alike)
-    if not doubt:
-        return Claim("data", found.why)
+    if not doubt:  # which identifies it, also where no search of a formula finds it
+        return Claim("data", found.why if found else "what the SCM sums is the same among all")
     if not found:
         return Claim("model", found.why)
     strata = " in each stratum" if pooled else ""

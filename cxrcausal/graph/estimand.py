@@ -82,7 +82,11 @@ def sum_out(formula: Formula, names: Collection[str]) -> Formula:
             return sum_out(Product(tuple(left)), [n for n in names if n != name])
     inner = tuple(t for t in terms if not free(t).isdisjoint(names))
     outer = tuple(t for t in terms if free(t).isdisjoint(names))
-    summed = Sum(tuple(names), inner[0] if len(inner) == 1 else Product(inner))
+    summed: Formula = Sum(tuple(names), Product(inner))
+    if len(inner) == 1:
+        summed = (
+            sum_out(inner[0], names) if isinstance(inner[0], Sum) else Sum(tuple(names), inner[0])
+        )
     return Product((*outer, summed)) if outer else summed
 
 

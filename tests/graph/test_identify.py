@@ -150,6 +150,22 @@ def test_selection_is_stated_honestly():
     assert apart.identifiable("x", "y")
 
 
+def test_selection_in_the_way_only_at_first():
+    """The napkin, with a selection tied to w: once z is divided out, w may be summed over, and goes."""
+    arrows = [("w", "z"), ("z", "x"), ("x", "y")]
+    graph = graph_of(arrows, [("w", "x"), ("w", "y"), ("w", "a")], [("a",)])
+    found = graph.identifiable("x", "y")
+    assert found.estimand == (
+        "[Σ_{w} P(w | a) P(x | w, z, a) P(y | w, z, x, a)] / [Σ_{w} P(w | a) P(x | w, z, a)]"
+    )
+    law = Law(graph, 3)
+    value = law.evaluate(found.formula, law.joint(selected=True), ["x", "y"])
+    np.testing.assert_allclose(value, law.effect(["x"], ["y"]), rtol=1e-9)
+    caught = graph_of([*arrows, ("w", "a")], [("w", "x"), ("w", "y")], [("a",)])
+    assert not caught.identifiable("x", "y")
+    assert caught.identifiable("x", "y", selection=False)
+
+
 def test_an_untouched_cause_stays_identified():
     graph = load_graph("cxr19-extended")
     assert graph.identifiable("sex", "edema", selection=False).estimand == (
