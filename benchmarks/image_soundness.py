@@ -177,7 +177,7 @@ def read_parts(args: argparse.Namespace) -> tuple[Part, Part, Part]:
     """Returns NIH's films: to train on, to stop by, and of test patients."""
     lists = [args.data / name / "images.csv" for name in ("cxr-real", "cxr-real-64")]
     table = pd.concat(
-        [cx.read_table(path, source="films") for path in lists if path.exists()],
+        [cx.read_table(path, source="image_list") for path in lists if path.exists()],
         ignore_index=True,
     )
     table = table[table["dataset"] == "NIH"].reset_index(drop=True)

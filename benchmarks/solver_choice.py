@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     size = mechanism.recipe.network.size
     table = pd.concat(
         [
-            cx.read_table(args.data / name / "images.csv", source="films")
+            cx.read_table(args.data / name / "images.csv", source="image_list")
             for name in ("cxr-real", "cxr-real-64")
         ],
         ignore_index=True,

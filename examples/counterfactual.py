@@ -31,7 +31,9 @@ def main() -> None:
     args = parser.parse_args()
 
     model = cx.load_pretrained(args.model)
-    table = cx.read_table(args.data / "cxr-real" / "images.csv", source="films", graph=model.graph)
+    table = cx.read_table(
+        args.data / "cxr-real" / "images.csv", source="image_list", graph=model.graph
+    )
     table = table[(table["dataset"] == "NIH") & (split_by_patient(table) == "test")]
     women = (table["sex"] == "Female") & (table["view"] == "PA") & table["age"].between(20, 55)
     healthy = table[women & (table["no_finding"] == "positive")]

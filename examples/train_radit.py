@@ -28,7 +28,8 @@ def read_films(
     """Returns NIH's films (films, 1, size, size) in [0, 1] and their metadata, row by row."""
     lists = [data / "cxr-real" / "images.csv", data / "cxr-real-64" / "images.csv"]
     table = pd.concat(
-        [cx.read_table(path, source="films") for path in lists if path.exists()], ignore_index=True
+        [cx.read_table(path, source="image_list") for path in lists if path.exists()],
+        ignore_index=True,
     )
     table = table[table["dataset"] == "NIH"].reset_index(drop=True)
     if limit is not None:

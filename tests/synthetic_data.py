@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrcausal.data.label import FINDINGS
+from cxrcausal.data.source.vocabulary import FINDINGS
 
 NIH_LABELS = {
     "Cardiomegaly": 0.1,

@@ -8,7 +8,7 @@ import pandas as pd
 import typer
 
 from cxrcausal.cli.app import app, read_assignments, read_interventions
-from cxrcausal.data import read_images, read_table
+from cxrcausal.data import list_sources, read_images, read_table
 from cxrcausal.errors import TableError
 from cxrcausal.image import Guidance
 from cxrcausal.pretrained import load_pretrained
@@ -29,7 +29,7 @@ def counterfactual(
     ],
     output: Annotated[Path, typer.Option(help="Folder for images, tables and provenance.")],
     source: Annotated[
-        str, typer.Option(help="The table's layout: graph, films, nih, chexpert.")
+        str, typer.Option(help=f"The table's layout: {', '.join(list_sources())}.")
     ] = "graph",
     images: Annotated[
         Path | None, typer.Option(help="Folder of the radiographs; else the table's own.")
@@ -60,7 +60,7 @@ def counterfactual(
     pairs = read_assignments(do, "--do")
     loaded = load_pretrained(model, device=device)
     folder = table.parent if images is None else images
-    rows = read_table(table, source=source, graph=loaded.graph, images=folder)  # type: ignore[arg-type]
+    rows = read_table(table, source=source, graph=loaded.graph, images=folder)
     rows = rows if limit is None else rows.head(limit)
     if rows.empty:
         raise TableError(f"{str(table)!r} has no rows, so there is nobody to ask about")

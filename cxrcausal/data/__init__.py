@@ -1,15 +1,25 @@
 """What was seen: tables of patients and radiographs, from their sources into one form."""
 
-from cxrcausal.data.label import soft_evidence
 from cxrcausal.data.radiograph import read_image, read_images
+from cxrcausal.data.source import (
+    Source,
+    list_sources,
+    load_source,
+    register_source,
+    soft_evidence,
+)
 from cxrcausal.data.split import patient_fraction, split_by_patient
 from cxrcausal.data.table import read_table
 
 __all__ = [
+    "Source",
+    "list_sources",
+    "load_source",
     "patient_fraction",
     "read_image",
     "read_images",
     "read_table",
+    "register_source",
     "soft_evidence",
     "split_by_patient",
 ]

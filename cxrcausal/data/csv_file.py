@@ -26,12 +26,12 @@ MISSING = (
 )  # fmt: skip
 """What `pandas.read_csv` reads as missing; so do we, where it is no level."""
 
-NAMES = ("patient_id", "image", "Image Index", "Path")
-"""Columns of names, which stay as written whatever they look like."""
-
 
 def read_csv(
-    path: str | os.PathLike, graph: CausalGraph, keep: Collection[str] = ()
+    path: str | os.PathLike,
+    graph: CausalGraph,
+    names: Collection[str] = (),
+    keep: Collection[str] = (),
 ) -> pd.DataFrame:
     """Returns the file's rows, with the sentence a user needs where it cannot be read.
 
@@ -40,6 +40,7 @@ def read_csv(
     Arguments:
         path: A CSV file, compressed or not.
         graph: Whose levels are words, whatever else they may mean.
+        names: Columns of names, which stay as written whatever they look like.
         keep: Columns that nobody reads here: where they are no numbers, only an empty cell is missing.
 
     Raises:
@@ -68,12 +69,15 @@ def read_csv(
             f"{os.fspath(path)!r} has one column, {written.columns[0]!r}; separate its fields by commas"
         )
     return pd.DataFrame(
-        {name: _meant(written[name], graph, name in keep) for name in written.columns},
+        {
+            name: _meant(written[name], graph, is_name=name in names, is_kept=name in keep)
+            for name in written.columns
+        },
         index=written.index,
     )
 
 
-def _meant(written: pd.Series, graph: CausalGraph, kept: bool) -> pd.Series:
+def _meant(written: pd.Series, graph: CausalGraph, *, is_name: bool, is_kept: bool) -> pd.Series:
     """Returns a column of text as what it means: names, levels, numbers or truth values."""
     variable = graph.variables.get(str(written.name))
     levels = variable.levels if variable is not None and variable.is_discrete else ()
@@ -81,9 +85,9 @@ def _meant(written: pd.Series, graph: CausalGraph, kept: bool) -> pd.Series:
     unknown = [word in MISSING and word not in levels for word in distinct]
     cells = pd.Series(distinct, dtype="str").mask(np.array(unknown, bool))
     known = cells.dropna()
-    if written.name not in NAMES and not known.isin(levels).any() and not _are_names(known):
+    if not is_name and not known.isin(levels).any() and not _are_names(known):
         plain = _plain(cells)
-        as_text = kept and (plain.dtype == cells.dtype or plain.isna().all())
+        as_text = is_kept and (plain.dtype == cells.dtype or plain.isna().all())
         cells = pd.Series(distinct, dtype="str") if as_text else plain
     found = cells.array.take(codes, allow_fill=True)  # an empty field has the code -1
     return pd.Series(found, index=written.index, name=written.name)

@@ -8,35 +8,38 @@ together with the count of every cell that could not be taken as written.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import pandas as pd
 
-from cxrcausal.data.chexpert import read_chexpert
 from cxrcausal.data.csv_file import read_csv
-from cxrcausal.data.films import read_films
-from cxrcausal.data.label import Columns, Policies, Uncertain, column, likelihood_column, text
-from cxrcausal.data.nih import read_nih
-from cxrcausal.errors import TableError, nearest, summarise
+from cxrcausal.data.source.source import load_source
+from cxrcausal.data.source.vocabulary import (
+    Columns,
+    Policies,
+    Uncertain,
+    column,
+    likelihood_column,
+    text,
+)
+from cxrcausal.errors import TableError
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
-from cxrcausal.scm.table import check_table, complete_table
+from cxrcausal.scm.table import check_table
 
-__all__ = ["Source", "read_table"]
+__all__ = ["read_table"]
 
-Source = Literal["nih", "chexpert", "films", "graph"]
-
-Adapter = Callable[[pd.DataFrame, Policies, dict[str, int]], Columns]
-ADAPTERS: dict[str, Adapter] = {"nih": read_nih, "chexpert": read_chexpert, "films": read_films}
+FORMERLY = {"films": "image_list"}  # until 0.2
 
 logger = logging.getLogger("cxrcausal")
 
 
 def read_table(
     path: str | os.PathLike | pd.DataFrame,
-    source: Source = "nih",
+    source: str = "nih",
     graph: str | os.PathLike | CausalGraph = "cxr19",
     *,
     not_mentioned: Literal["negative", "unknown"] = "negative",
@@ -50,17 +53,17 @@ def read_table(
         path: A CSV file (compressed or not), or a table in the source's own layout, which is not
             modified and whose index is kept.
         source: Whose layout it is: `nih` (ChestX-ray14's Data_Entry_2017, either edition),
-            `chexpert` (train.csv), `films` (an image list in CheXpert's vocabulary), or `graph`
-            (the graph's own columns; what has none is unknown).
+            `chexpert` (train.csv), `image_list` (an image list in CheXpert's vocabulary), `graph`
+            (the graph's own columns; what has none is unknown), or one of `list_sources()`.
         graph: A causal graph, its name or its file.
         not_mentioned: What a finding that the report does not mention is. Silence is informative:
             read as unknown, nearly all that is left of CheXpert's support devices is positive.
         uncertain: What a finding that the report calls uncertain is (CheXpert; NIH has none). Both
-            policies are for report labels: `films` and `graph` come with the labels already
+            policies are for report labels: `image_list` and `graph` come with the labels already
             decided. Under `likelihood` it is unknown, and further columns hold what the word
             says all the same, see `soft_evidence`.
-        images: The folder that image names are relative to; for `films` and `graph` the file's own
-            if left out.
+        images: The folder that image names are relative to; for `image_list` and `graph` the
+            file's own if left out.
         keep: Further columns of the source, one or several, to carry along under their own names.
 
     Returns:
@@ -74,48 +77,36 @@ def read_table(
         TableError: If the file cannot be read, a column is missing, or a value is not understood.
         GraphError: If there is no such graph.
     """
-    if source not in get_args(Source):
-        raise TableError(
-            f"source {source!r} is not known{nearest(source, get_args(Source)) or '.'} "
-            f"Allowed: {summarise(get_args(Source))}"
+    if source in FORMERLY:
+        warnings.warn(
+            f"source={source!r} is called {FORMERLY[source]!r}, and only that from version 0.2",
+            FutureWarning,
+            stacklevel=2,
         )
+    origin = load_source(FORMERLY.get(source, source))
     policies = Policies(not_mentioned=not_mentioned, uncertain=uncertain)
     graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
-    frame = path if isinstance(path, pd.DataFrame) else read_csv(path, graph, keep)
+    frame = path if isinstance(path, pd.DataFrame) else read_csv(path, graph, origin.names, keep)
     notes: dict[str, int] = {}
-    if source == "graph":
-        columns = _own_columns(frame, graph)
-    else:
-        columns = ADAPTERS[source](frame, policies, notes)
+    columns = origin.read(frame, graph, policies, notes)
+    if origin.name != "graph":  # whose values were checked as they stand
         _drop_impossible_ages(columns, graph, notes)
-    folder = _image_folder(path, source, images)
+    folder = _image_folder(path, images, beside=origin.images_beside)
     if folder is not None and "image" in columns:
         columns["image"] = _inside(folder, columns["image"])
     never = [v for v in graph.variables if v not in columns or columns[v].isna().all()]
     table = _assemble(columns, graph, frame, keep)
     table.attrs["cxrcausal"] = {
-        "source": source,
+        "source": origin.name,
         "graph": graph.name,
-        "policies": policies.as_dict() if source in ("nih", "chexpert") else {},
+        "policies": policies.as_dict() if origin.has_reports else {},
         "never_labelled": never,
         "notes": {reason: count for reason, count in notes.items() if count},
     }
     if table.attrs["cxrcausal"]["notes"]:
-        logger.info("%s table: %s", source, table.attrs["cxrcausal"]["notes"])
+        logger.info("%s table: %s", origin.name, table.attrs["cxrcausal"]["notes"])
     return table
-
-
-def _own_columns(frame: pd.DataFrame, graph: CausalGraph) -> Columns:
-    """Returns the columns of a table that is in the graph's own layout."""
-    checked, absent = complete_table(frame, graph, what="a table of source 'graph'")
-    if absent:
-        logger.warning("the table has no column for %s, unknown in all rows", ", ".join(absent))
-    columns: Columns = {name: column(checked, name, "graph") for name in graph.variables}
-    for name in ("patient_id", "image"):
-        if name in frame.columns:
-            columns[name] = text(column(frame, name, "graph"))
-    return columns
 
 
 def _drop_impossible_ages(columns: Columns, graph: CausalGraph, notes: dict[str, int]) -> None:
@@ -130,11 +121,12 @@ def _drop_impossible_ages(columns: Columns, graph: CausalGraph, notes: dict[str,
 
 
 def _image_folder(
-    path: str | os.PathLike | pd.DataFrame, source: str, images: str | os.PathLike | None
+    path: str | os.PathLike | pd.DataFrame, images: str | os.PathLike | None, *, beside: bool
 ) -> Path | None:
+    """Returns what image names are relative to, if that is known."""
     if images is not None:
         return Path(images).absolute()
-    if source in ("films", "graph") and not isinstance(path, pd.DataFrame):
+    if beside and not isinstance(path, pd.DataFrame):
         return Path(path).absolute().parent
     return None
 

@@ -345,7 +345,7 @@ def test_films_golden(tmp_path):
         ("images/c.png", "covid", "covidcxr-9", "40", "M", "LATERAL", {"No Finding": 1}),
     )
     (folder / "images.csv").write_text(text)
-    table = read_table(folder / "images.csv", source="films", keep=["license"])
+    table = read_table(folder / "images.csv", source="image_list", keep=["license"])
     assert table["dataset"].iloc[0] == "NIH"
     assert table["dataset"].iloc[1:].isna().all()  # not one of the graph's sources
     assert table["image"].tolist() == [str(folder / "images" / f"{c}.png") for c in "abc"]
@@ -377,7 +377,7 @@ def test_every_data_set_of_the_graph_can_be_named_in_a_list():
         load_graph("cxr19").variables["dataset"].levels
     )
     rows = [(f"{s}.png", s, s, "50", "F", "PA", {"Edema": 1}) for s in sources]
-    table = read_table(pd.read_csv(StringIO(films_csv(*rows))), source="films")
+    table = read_table(pd.read_csv(StringIO(films_csv(*rows))), source="image_list")
     assert table["dataset"].astype(object).where(table["dataset"].notna(), None).tolist() == list(
         sources.values()
     )
@@ -456,7 +456,7 @@ def test_both_sources_stack_into_one_table():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"source": "nhi"}, "source 'nhi' is not known; did you mean 'nih'.*Allowed: 'nih'"),
+        ({"source": "nhi"}, "source 'nhi' is not known; did you mean 'nih'.*Allowed: 'chexpert'"),
         ({"uncertain": "maybe"}, "policy uncertain='maybe' is not known.*'unknown', 'negative'"),
         ({"not_mentioned": "negativ"}, "did you mean 'negative'"),
         ({"keep": ["Follow-up"]}, "'Follow-up'; did you mean 'Follow-up #'"),
@@ -581,7 +581,7 @@ def test_the_shared_chexpert_table(shared_data):
 
 def test_the_films_agree_with_the_table_on_the_films_they_share(shared_data):
     """Two people mapped the same NIH labels; the adapter must give what the list's README says."""
-    films = read_table(shared_data / "cxr-real" / "images.csv", "films", keep=["source_id"])
+    films = read_table(shared_data / "cxr-real" / "images.csv", "image_list", keep=["source_id"])
     films = films[films["dataset"] == "NIH"]
     table = read_table(shared_data / "metadata" / "nih_train.csv.gz", "nih")
     table.index = table["image"].str.removesuffix(".png")

@@ -90,7 +90,7 @@ def test_the_shared_tables_and_films_have_the_stated_parts(shared_data):
     table = read_table(shared_data / "metadata" / "nih_train.csv.gz", source="nih")
     films = pd.concat(
         [
-            read_table(shared_data / folder / "images.csv", source="films")
+            read_table(shared_data / folder / "images.csv", source="image_list")
             for folder in ("cxr-real", "cxr-real-64")
         ],
         ignore_index=True,

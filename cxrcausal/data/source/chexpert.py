@@ -15,7 +15,8 @@ References:
 
 import pandas as pd
 
-from cxrcausal.data.label import (
+from cxrcausal.data.source.source import Source
+from cxrcausal.data.source.vocabulary import (
     FINDINGS,
     Columns,
     Policies,
@@ -28,19 +29,23 @@ from cxrcausal.data.label import (
     translate,
 )
 from cxrcausal.errors import TableError
+from cxrcausal.graph.dag import CausalGraph
 
-__all__ = ["read_chexpert"]
+__all__ = ["SOURCE", "read_chexpert"]
 
 SEXES = {"Female": "Female", "Male": "Male", "Unknown": None}
 PROJECTIONS = {"AP": "AP", "PA": "PA", "LL": "LATERAL", "RL": "LATERAL"}
 SIDES = {"Frontal": "Frontal", "Lateral": "Lateral"}
 
 
-def read_chexpert(frame: pd.DataFrame, policies: Policies, notes: dict[str, int]) -> Columns:
+def read_chexpert(
+    frame: pd.DataFrame, graph: CausalGraph, policies: Policies, notes: dict[str, int]
+) -> Columns:
     """Returns the columns of a CheXpert table under the graph's names.
 
     Arguments:
         frame: The table as Stanford wrote it.
+        graph: Not used: its columns are all read.
         policies: What silence (empty) and uncertainty (-1) are.
         notes: Counts of cells that are not taken as written, added to in place.
 
@@ -95,3 +100,26 @@ def _views(frame: pd.DataFrame, notes: dict[str, int]) -> pd.Series:
     )
     view = view.cat.set_categories(["PA", "AP", "LATERAL"])
     return view.mask((side == "Lateral").to_numpy(bool), "LATERAL")
+
+
+SOURCE = Source(
+    name="chexpert",
+    title="CheXpert of Stanford Hospital",
+    read=read_chexpert,
+    columns={
+        "image": "Path",
+        "patient_id": "Path",
+        "age": "Age",
+        "sex": "Sex",
+        "view": "Frontal/Lateral and AP/PA",
+        **{ours: theirs for theirs, ours in FINDINGS.items()},
+    },
+    never_labelled=("race",),
+    names=("Path",),
+    has_reports=True,
+    licence="Stanford's research-use agreement: non-commercial research, no redistribution.",
+    citation=(
+        "Irvin et al., CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and "
+        "Expert Comparison, AAAI 2019"
+    ),
+)

@@ -18,7 +18,8 @@ References:
 import numpy as np
 import pandas as pd
 
-from cxrcausal.data.label import (
+from cxrcausal.data.source.source import Source
+from cxrcausal.data.source.vocabulary import (
     Columns,
     Policies,
     column,
@@ -29,8 +30,9 @@ from cxrcausal.data.label import (
     translate,
 )
 from cxrcausal.errors import TableError, nearest, summarise
+from cxrcausal.graph.dag import CausalGraph
 
-__all__ = ["read_nih"]
+__all__ = ["SOURCE", "read_nih"]
 
 NO_FINDING = "No Finding"
 OPACITY = "Infiltration"
@@ -60,11 +62,14 @@ VIEWS = {"PA": "PA", "AP": "AP"}
 PER_YEAR = {"Y": 1.0, "M": 12.0, "D": 365.25}
 
 
-def read_nih(frame: pd.DataFrame, policies: Policies, notes: dict[str, int]) -> Columns:
+def read_nih(
+    frame: pd.DataFrame, graph: CausalGraph, policies: Policies, notes: dict[str, int]
+) -> Columns:
     """Returns the columns of a ChestX-ray14 table under the graph's names.
 
     Arguments:
         frame: The table as NIH wrote it.
+        graph: Not used: its columns are all read.
         policies: `not_mentioned` decides a finding that is not listed; under `unknown`, all of
             them are still negative where NIH lists 'No Finding'. `uncertain` never occurs.
         notes: Counts of cells that are not taken as written, added to in place.
@@ -138,3 +143,28 @@ def _opacity(found: frozenset[str], policies: Policies) -> str | None:
         return "positive"
     silent = policies.not_mentioned == "unknown" and NO_FINDING not in found
     return None if silent or not found.isdisjoint(OPAQUE) else "negative"
+
+
+SOURCE = Source(
+    name="nih",
+    title="ChestX-ray14 of the NIH Clinical Center",
+    read=read_nih,
+    columns={
+        "image": "Image Index",
+        "patient_id": "Patient ID",
+        "age": "Patient Age",
+        "sex": "Patient Gender (Patient Sex in 2020)",
+        "view": "View Position",
+        "lung_opacity": f"Finding Labels: {OPACITY}",
+        "no_finding": f"Finding Labels: {NO_FINDING}",
+        **{name: f"Finding Labels: {' or '.join(theirs)}" for name, theirs in MAPPING.items()},
+    },
+    never_labelled=("race", "fracture", "enlarged_cardiomediastinum", "support_devices"),
+    names=("Image Index",),
+    has_reports=True,
+    licence="No restriction on use; acknowledge the NIH Clinical Center and cite the paper.",
+    citation=(
+        "Wang et al., ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on "
+        "Weakly-Supervised Classification and Localization of Common Thorax Diseases, CVPR 2017"
+    ),
+)
