@@ -30,10 +30,11 @@ READS = {
     "randomness": {"errors"},
     "graph": LEAVES,
     "scm": LEAVES | {"graph"},
-    "image": LEAVES | {"graph", "scm"},
+    "training": LEAVES,
+    "image": LEAVES | {"graph", "scm", "training"},
     "counterfactual": LEAVES | {"graph", "scm"},  # works with every painter, so it imports none
     "data": LEAVES | {"graph", "scm"},
-    "evaluation": LEAVES | {"graph", "scm", "data", "counterfactual", "image"},
+    "evaluation": LEAVES | {"graph", "scm", "data", "counterfactual", "image", "training"},
     "pretrained": LEAVES | {"graph", "scm", "image", "counterfactual"},
     "cli": None,  # reads all
     "__init__": None,

@@ -40,10 +40,9 @@ from cxrcausal.errors import (
 from cxrcausal.files import atomic_path
 from cxrcausal.gradients import with_gradients
 from cxrcausal.graph import CausalGraph, Variable, load_graph
-from cxrcausal.image.recipe import Augmentation
-from cxrcausal.image.train import augment
 from cxrcausal.scm.table import check_table, encode
 from cxrcausal.shapes import Image
+from cxrcausal.training import Augmentation, Engine, augment
 
 __all__ = ["AUGMENTATION", "DEFAULT_TARGETS", "Predictor"]
 
@@ -213,8 +212,14 @@ class Predictor(nn.Module):
         )
         steps = epochs * -(-len(train) // batch_size)
         warm = min(50, steps // 10 + 1)
-        average = {k: v.detach().clone() for k, v in self.state_dict().items()}
-        best, best_loss, since, step = average, math.inf, 0, 0
+
+        def rate(step: int) -> float:
+            """Returns a linear warm-up, then a cosine to zero."""
+            falling = (1 + math.cos(math.pi * step / steps)) / 2
+            return learning_rate * min(1.0, (step + 1) / warm) * falling
+
+        engine = Engine(self, optimiser, rate, decay=0.98, clip_norm=1.0)
+        best, best_loss, since = self.state_dict(), math.inf, 0
         self.history = []
         for epoch in range(epochs):
             generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
@@ -224,27 +229,13 @@ class Predictor(nn.Module):
                 x = train[rows]
                 if augmentation is not None:
                     x = augment(x, augmentation, generator)
-                rate = min(1.0, (step + 1) / warm) * (1 + math.cos(math.pi * step / steps)) / 2
-                for group in optimiser.param_groups:
-                    group["lr"] = learning_rate * rate
-                loss = self._loss(self(x.to(self.device)), labels[~held][rows]).sum()
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(self.parameters(), 1.0)
-                optimiser.step()
-                step += 1
-                decay = min(0.98, step / (10 + step))
-                for key, value in self.state_dict().items():
-                    average[key].lerp_(value, 1 - decay)
-            current = {k: v.clone() for k, v in self.state_dict().items()}
-            self.load_state_dict(average)
-            loss = float(self._loss(self._outputs(stop), labels[held]).sum())
+                engine.step(self._loss(self(x.to(self.device)), labels[~held][rows]).sum())
+            with engine.averaged():
+                loss = float(self._loss(self._outputs(stop), labels[held]).sum())
+                if loss < best_loss:
+                    best = {k: v.clone() for k, v in self.state_dict().items()}
             self.history.append({"epoch": epoch, "validation_loss": loss})
-            if loss < best_loss:
-                best, best_loss, since = {k: v.clone() for k, v in average.items()}, loss, 0
-            else:
-                since += 1
-            self.load_state_dict(current)
+            best_loss, since = (loss, 0) if loss < best_loss else (best_loss, since + 1)
             if since >= patience:
                 break
         self.load_state_dict(best)

@@ -2,12 +2,12 @@
 
 from cxrcausal.image.checkpoint import load_image_mechanism, save_image_mechanism
 from cxrcausal.image.guidance import Groups, Guidance
-from cxrcausal.image.interpolant import RectifiedPath
 from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.network.radit import RadiT
+from cxrcausal.image.path import RectifiedPath
 from cxrcausal.image.recipe import ImageRecipe, list_recipes, load_recipe
 from cxrcausal.image.solver import Solver
-from cxrcausal.image.train import Trainer, held_out_loss
-from cxrcausal.image.transformer import RadiT
+from cxrcausal.image.training.trainer import Trainer, held_out_loss
 
 __all__ = [
     "Groups",

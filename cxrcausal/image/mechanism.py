@@ -26,9 +26,9 @@ from cxrcausal.errors import (
 )
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.image.guidance import Branches, Groups, Guidance
+from cxrcausal.image.network.radit import RadiT
 from cxrcausal.image.recipe import ImageRecipe
 from cxrcausal.image.solver import Solver
-from cxrcausal.image.transformer import RadiT
 from cxrcausal.randomness import normal
 from cxrcausal.scm.table import encode
 from cxrcausal.shapes import Attributes, Image, Keep, Noise, Time, Velocity

@@ -10,10 +10,11 @@ import yaml
 
 from cxrcausal.errors import RecipeError, nearest, summarise
 from cxrcausal.image.guidance import Guidance
-from cxrcausal.image.interpolant import RectifiedPath
+from cxrcausal.image.path import RectifiedPath
 from cxrcausal.image.solver import Solver
-from cxrcausal.image.subsets import SubsetMixture
+from cxrcausal.image.training.subsets import SubsetMixture
 from cxrcausal.shipped import shipped_folder
+from cxrcausal.training.augmentation import Augmentation
 
 __all__ = [
     "Augmentation",
@@ -41,24 +42,6 @@ class NetworkRecipe:
     bottleneck: int = 0
     embedding: int = 64
     gradient_checkpointing: bool = False
-
-
-@final
-@dataclass(frozen=True)
-class Augmentation:
-    """Small random changes that a radiographer makes too; never a flip: the heart has a side.
-
-    Arguments:
-        rotation: Largest rotation, in degrees.
-        shift: Largest shift in each axis, as a fraction of the side.
-        scale: Largest change of scale, as a fraction.
-        contrast: Largest change of contrast about the film's mean, as a fraction.
-    """
-
-    rotation: float = 2.0
-    shift: float = 0.03
-    scale: float = 0.03
-    contrast: float = 0.05
 
 
 @final

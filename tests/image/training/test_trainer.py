@@ -7,8 +7,7 @@ import torch
 import cxrcausal as cx
 from cxrcausal.errors import CheckpointError, ImageError
 from cxrcausal.image import RectifiedFlow, Trainer
-from cxrcausal.image.recipe import Augmentation
-from cxrcausal.image.train import augment, films_fingerprint, held_out_loss
+from cxrcausal.image.training.trainer import films_fingerprint, held_out_loss
 
 
 def with_training(recipe, **changes):
@@ -54,9 +53,10 @@ def test_resume_tells_each_step_once(small_recipe, films, patients, tmp_path):
     first = trainer(small_recipe, films, patients, tmp_path, held_out=held_out)
     first.run(num_steps=6, log_every=2, save_every=4, progress=False)
     saved = torch.load(first.state_file, weights_only=True)
-    assert saved["step"] == 6
+    assert saved["engine"]["steps"] == 6
     assert steps_of(tmp_path / "held_out.csv") == [4, 6]
-    torch.save(saved | {"step": 4}, first.state_file)  # as if stopped before the last save
+    saved["engine"]["steps"] = 4
+    torch.save(saved, first.state_file)  # as if stopped before the last save
     again = trainer(small_recipe, films, patients, tmp_path, held_out=held_out)
     again.run(num_steps=4, log_every=2, save_every=4, progress=False)
     assert steps_of(tmp_path / "loss.csv") == [2, 4, 6, 8]
@@ -70,8 +70,8 @@ def test_a_loss_that_is_not_finite_is_never_saved(small_recipe, films, patients,
     with pytest.raises(FloatingPointError, match="the loss is nan"):
         run.run(log_every=1000, save_every=3, progress=False)
     state = torch.load(run.state_file, weights_only=True)
-    assert state["step"] == 2
-    assert all(value.isfinite().all() for value in state["model"].values())
+    assert state["engine"]["steps"] == 2
+    assert all(value.isfinite().all() for value in state["engine"]["module"].values())
 
 
 def test_another_graph_in_the_folder_is_refused(small_recipe, films, patients, tmp_path):
@@ -121,7 +121,7 @@ def test_every_epoch_shows_every_film_once(small_recipe, films, patients, tmp_pa
     run = trainer(small_recipe, films, patients, tmp_path)
     shown = []
     for step in range(6):  # 6 steps of 8 films are two epochs of 24
-        run.step = step
+        run.engine.steps = step
         shown.append(run._rows())
     for epoch in (torch.cat(shown[:3]), torch.cat(shown[3:])):
         assert sorted(epoch.tolist()) == list(range(24))
@@ -143,18 +143,3 @@ def test_another_recipe_in_the_folder_is_refused(small_recipe, films, patients, 
 def test_images_and_rows_must_match(small_recipe, films, patients, tmp_path):
     with pytest.raises(ImageError, match="24 images stand beside 23 rows"):
         trainer(small_recipe, films, patients.head(23), tmp_path)
-
-
-def test_augmentation_without_change_is_the_identity(films):
-    still = Augmentation(rotation=0, shift=0, scale=0, contrast=0)
-    same = augment(films, still, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(same, films, atol=1e-5, rtol=0)
-
-
-def test_augmentation_never_flips(films):
-    """A film that is bright on one side stays so."""
-    half = torch.zeros(50, 1, 16, 16)
-    half[..., :8] = 1
-    moved = augment(half, Augmentation(), torch.Generator().manual_seed(0))
-    assert (moved[..., :6].mean((1, 2, 3)) > 0.9).all()
-    assert (moved[..., 10:].mean((1, 2, 3)) < 0.1).all()

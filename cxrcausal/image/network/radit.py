@@ -16,8 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 from cxrcausal.errors import ImageError, RecipeError
 from cxrcausal.graph import Variable
-from cxrcausal.image.condition import Condition
-from cxrcausal.image.layers import Block, RMSNorm, rotary_angles, sincos_grid
+from cxrcausal.image.network.condition import Condition
+from cxrcausal.image.network.layers import Block, RMSNorm, rotary_angles, sincos_grid
 from cxrcausal.shapes import Attributes, Image, Keep, Time, Velocity
 
 __all__ = ["RadiT"]

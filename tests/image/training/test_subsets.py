@@ -3,7 +3,7 @@ import torch
 
 import cxrcausal as cx
 from cxrcausal.errors import RecipeError
-from cxrcausal.image.subsets import SubsetMixture, descent
+from cxrcausal.image.training.subsets import SubsetMixture, descent
 
 GRAPH = cx.load_graph("cxr19")
 NAMES = list(GRAPH.image_parents)

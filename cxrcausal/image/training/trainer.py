@@ -4,52 +4,31 @@ Every random draw is a function of (seed, step), so a run that is stopped and re
 weights as one that was not; the saved state holds no generator.
 """
 
-import csv
 import hashlib
 import logging
-import math
 import time
 from pathlib import Path
 from typing import Any, final
 
 import pandas as pd
 import torch
-from torch import Generator, Tensor
-from torch.nn import functional as F
+from torch import Tensor
 from tqdm import tqdm
 
 from cxrcausal.errors import CheckpointError, ImageError
 from cxrcausal.files import atomic_path
 from cxrcausal.gradients import with_gradients
 from cxrcausal.image.mechanism import RectifiedFlow
-from cxrcausal.image.recipe import Augmentation, TrainingRecipe
-from cxrcausal.image.subsets import descent
+from cxrcausal.image.recipe import TrainingRecipe
+from cxrcausal.image.training.subsets import descent
 from cxrcausal.shapes import Attributes, Image, Keep
+from cxrcausal.training import Engine, append_line, augment, forget_lines
 
-__all__ = ["Trainer", "augment", "films_fingerprint", "held_out_loss"]
+__all__ = ["Trainer", "films_fingerprint", "held_out_loss"]
 
 logger = logging.getLogger("cxrcausal")
 
 _TIME_BINS = 10
-
-
-def augment(images: Image, recipe: Augmentation, generator: Generator) -> Image:
-    """Returns each radiograph slightly turned, shifted, scaled, and changed in contrast; in [0, 1]."""
-    batch = len(images)
-
-    def symmetric(*shape: int) -> Tensor:
-        return 2 * torch.rand(shape, generator=generator) - 1
-
-    angle = math.radians(recipe.rotation) * symmetric(batch)
-    scale = 1 + recipe.scale * symmetric(batch)
-    shift = 2 * recipe.shift * symmetric(batch, 2)
-    cos, sin = scale * angle.cos(), scale * angle.sin()
-    rows = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], dim=1)
-    grid = F.affine_grid(rows.view(batch, 2, 3), list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
-    gain = 1 + recipe.contrast * symmetric(batch, 1, 1, 1)
-    mean = moved.mean(dim=(1, 2, 3), keepdim=True)
-    return ((moved - mean) * gain + mean).clamp(0, 1)
 
 
 def films_fingerprint(images: Tensor, table: pd.DataFrame) -> str:
@@ -146,9 +125,13 @@ class Trainer:
         self.settable = torch.tensor(varies)
         if not self.settable.any():
             raise ImageError("no parent of the image varies in this table; nothing can be learnt")
-        self.optimiser = self._optimiser()
-        self.average = {k: v.detach().clone() for k, v in mechanism.state_dict().items()}
-        self.step = 0
+        self.engine = Engine(
+            mechanism,
+            self._optimiser(),
+            self.learning_rate,
+            decay=self.recipe.ema_decay,
+            clip_norm=self.recipe.clip_norm,
+        )
         self.loss = torch.compile(mechanism) if compile else mechanism
 
     def _optimiser(self) -> torch.optim.AdamW:
@@ -164,6 +147,11 @@ class Trainer:
             betas=(recipe.beta_1, recipe.beta_2),
             fused=True,
         )
+
+    @property
+    def step(self) -> int:
+        """How many steps were taken."""
+        return self.engine.steps
 
     @property
     def state_file(self) -> Path:
@@ -200,7 +188,7 @@ class Trainer:
         if self.state_file.exists():
             self._resume()
         for name in ("loss.csv", "held_out.csv"):
-            _forget(self.folder / name, self.step)
+            forget_lines(self.folder / name, self.step)
         last = self.recipe.num_steps
         last = last if num_steps is None else min(last, self.step + num_steps)
         self.mechanism.train()
@@ -217,12 +205,14 @@ class Trainer:
                 if log or save:
                     window.check(self.step)
                 if log:
-                    row = window.close(self.step, self.recipe.batch_size, self._rate)
-                    _append(self.folder / "loss.csv", row)
+                    row = window.close(
+                        self.step, self.recipe.batch_size, self.learning_rate(self.step - 1)
+                    )
+                    append_line(self.folder / "loss.csv", row)
                     bar.set_postfix(loss=f"{row['loss']:.4f}", img_s=f"{row['images_per_s']:.0f}")
                 if save:
                     self._save()
-        self.mechanism.load_state_dict(self.average)
+        self.engine.adopt_average()
         return self.mechanism.eval()
 
     def _one_step(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -237,17 +227,9 @@ class Trainer:
         )
         t = self.mechanism.path.times(len(rows), generator)
         noise = torch.randn(images.shape, generator=generator)
-        self._rate = self.learning_rate(self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate
         loss = self.loss(*(x.to(device) for x in (images, parents, keep, t, noise)))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.mean().backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.mechanism.parameters(), recipe.clip_norm)
-        self.optimiser.step()
-        self._update_average()
-        self.step += 1
-        return loss.detach(), t, norm.detach()
+        norm = self.engine.step(loss.mean())
+        return loss.detach(), t, norm
 
     def _rows(self) -> Tensor:
         """Returns the films of this step: every epoch is a permutation, its seed the epoch's number."""
@@ -261,21 +243,12 @@ class Trainer:
             parts.append(order[wanted[wanted // films == epoch] % films])
         return torch.cat(parts)
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
-        current = self.mechanism.state_dict()
-        torch._foreach_lerp_([self.average[k] for k in current], list(current.values()), 1 - decay)
-
     def _save(self) -> None:
         state = {
-            "step": self.step,
             "fingerprint": self.fingerprint,
             "graph_fingerprint": self.mechanism.graph.fingerprint,
             "recipe": self.mechanism.recipe.to_dict(),
-            "model": self.mechanism.state_dict(),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "engine": self.engine.state_dict(),
         }
         with atomic_path(self.state_file) as path:
             torch.save(state, path)
@@ -286,21 +259,23 @@ class Trainer:
             return
         images, table = self.held_out
         parents = self.mechanism.encode(table)[0]
-        current = {k: v.clone() for k, v in self.mechanism.state_dict().items()}
-        self.mechanism.load_state_dict(self.average)
         told = torch.ones_like(parents, dtype=torch.bool)
-        row = {
-            "step": self.step,
-            "images": self.step * self.recipe.batch_size,
-            "loss_complete": held_out_loss(self.mechanism, images, parents, told),
-            "loss_null": held_out_loss(self.mechanism, images, parents, ~told),
-        }
-        self.mechanism.load_state_dict(current)
-        _append(self.folder / "held_out.csv", row)
+        with self.engine.averaged():
+            row = {
+                "step": self.step,
+                "images": self.step * self.recipe.batch_size,
+                "loss_complete": held_out_loss(self.mechanism, images, parents, told),
+                "loss_null": held_out_loss(self.mechanism, images, parents, ~told),
+            }
+        append_line(self.folder / "held_out.csv", row)
 
     def _resume(self) -> None:
         """Loads the folder's state; the number of images may have grown, all else must be the same."""
         state = torch.load(self.state_file, map_location=self.mechanism.device, weights_only=True)
+        if "engine" not in state:
+            raise CheckpointError(
+                f"{self.state_file} was written by an earlier version; give another folder"
+            )
         if state["fingerprint"] != self.fingerprint:
             raise CheckpointError(
                 f"{self.state_file} was trained on data {state['fingerprint']}, not on "
@@ -326,10 +301,7 @@ class Trainer:
                 f"{self.state_file} was made by another recipe; its {changed} differ; "
                 f"give another folder"
             )
-        self.mechanism.load_state_dict(state["model"])
-        self.average = state["average"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
+        self.engine.load_state_dict(state["engine"])
         logger.info("resumed training at step %d from %s", self.step, self.state_file)
 
 
@@ -375,32 +347,6 @@ class _Window:
             row[f"loss_t{i / _TIME_BINS:.1f}"] = float(loss[here].mean()) if here.any() else ""
         self.open()
         return row
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-
-
-def _forget(path: Path, step: int) -> None:
-    """Takes the lines of later steps out of a log: a resumed run takes those steps again."""
-    if not path.exists():
-        return
-    with path.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        rows = list(reader)
-        names = list(reader.fieldnames or ())
-    kept = [row for row in rows if int(row["step"]) <= step]
-    if len(kept) == len(rows):
-        return
-    with atomic_path(path) as beside, beside.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, fieldnames=names)
-        writer.writeheader()
-        writer.writerows(kept)
 
 
 def _seen(mechanism: RectifiedFlow, table: pd.DataFrame) -> dict[str, Any]:
