@@ -163,7 +163,10 @@ class Agreement:
     def _adjusts(self, known: Collection[str]) -> bool:
         """Whether the SCM has the outcome given the cause and `known`, and these adjust for the rest."""
         cause, outcome = self.worlds.cause, self.worlds.outcome
-        if self._of_outcome(known):
+        changed = ancestors_of(
+            children_of(self.parents), [cause]
+        )  # also where the SCM is blind to it
+        if not changed.isdisjoint(known) or self._of_outcome(known):
             return False
         cut = without_tails(self.parents, [cause])
         for selected in ((), self.selected):

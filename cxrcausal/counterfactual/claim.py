@@ -211,5 +211,5 @@ def claim_of_nested(
             return Claim("model", found.why)
         factors.append(f"[{found.estimand}]")
     summed = ", ".join(v for v in left.order if v != worlds.outcome)
-    formula = " ".join(factors)
-    return Claim("model", doubt, f"Σ_{{{summed}}} {formula}" if summed else formula)
+    formula = (f"Σ_{{{summed}}} " if summed else "") + " ".join(factors)
+    return Claim("model", doubt, f"{formula} with {worlds.cause} in each factor as it hears it")

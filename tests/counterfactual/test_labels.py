@@ -127,6 +127,14 @@ def test_what_the_fit_never_observed_may_carry_an_effect():
     assert asked(scm_of("x>k k>y"))["NDE"].claim.basis == "construction"
 
 
+def test_what_the_fit_takes_for_unmoved_is_no_adjustment():
+    """k descends from x through m, which nobody recorded; the SCM averages over it as it is."""
+    scm = scm_of("x>m m>k k>y x>y", hidden=["my"], unobserved=["m"])
+    found = asked(scm)
+    for name in ("ATE", "ETT", "NDE"):
+        assert found[name].claim.basis == "model"
+
+
 @pytest.mark.parametrize(
     ("arrows", "hidden", "formula"),
     [
