@@ -370,7 +370,7 @@ def losses(args: argparse.Namespace, report: Report, mechanism: RectifiedFlow, t
     told = torch.ones_like(parents, dtype=torch.bool)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        untrained = RectifiedFlow(mechanism.graph, mechanism.recipe, mechanism.seen).eval()
+        untrained = RectifiedFlow(mechanism.graph, mechanism.recipe, mechanism.observed).eval()
     subsets: dict[str, Tensor] = {"everything": told, "nothing (null)": ~told}
     names = [v.name for v in mechanism.attributes]
     for name in TARGETS:
@@ -417,7 +417,7 @@ def film_losses(
 def ask(mechanism: RectifiedFlow, table: pd.DataFrame) -> list[Question]:
     """Returns the six questions: view, sex, age up and down, two findings."""
     graph = mechanism.graph
-    seen_ages = mechanism.seen.get("age") or None
+    seen_ages = mechanism.observed.get("age") or None
     within = tuple(seen_ages) if seen_ages else None
     return [
         flip(table, graph, "view"),

@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import cxrcausal as cx
-from cxrcausal.image import RadiT, load_recipe
+from cxrcausal.image import load_recipe
+from cxrcausal.image.network.registry import build_network
 
 
 class PlainBlock(nn.Module):
@@ -101,7 +102,7 @@ def main():
     told = torch.ones_like(parents, dtype=torch.bool)
     label = torch.zeros(len(x), dtype=torch.long, device=args.device)
     nets = {
-        "RadiT": (RadiT(attributes, **vars(recipe)), (x, t, parents, told)),
+        "RadiT": (build_network(recipe, attributes), (x, t, parents, told)),
         "plain DiT": (
             PlainDiT(
                 recipe.size,

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import cxrcausal as cx
-from cxrcausal.image import load_recipe
+from cxrcausal.image import ImageRecipe, load_recipe
 from cxrcausal.shipped import shipped_folder
 
 TINY = shipped_folder("generative") / "cxr19-tiny"
@@ -24,7 +24,7 @@ def test_a_shipped_model_is_of_the_shipped_graph(name):
 
 def test_the_image_model_was_trained_by_the_shipped_recipe():
     record = json.loads((TINY / "image.json").read_text(encoding="utf-8"))
-    assert record["recipe"] == load_recipe("radit-tiny").to_dict()
+    assert ImageRecipe.from_dict(record["recipe"]) == load_recipe("radit-tiny")
     assert record["training"]["images_shown"] == load_recipe("radit-tiny").training.num_images
     loss = pd.read_csv(TINY / "loss.csv")
     assert loss["step"].is_monotonic_increasing
@@ -40,7 +40,7 @@ def test_parents_help_on_held_out_films():
 def test_a_level_asks_for_what_it_is_called():
     """Seen levels stand in the graph's order, so that a parent's row of weights is its own."""
     model = cx.load_pretrained("cxr19-tiny")
-    for name, seen in model.image.seen.items():
+    for name, seen in model.image.observed.items():
         levels = model.graph.variables[name].levels
         if levels:
             assert list(seen) == [level for level in levels if level in seen]

@@ -96,8 +96,8 @@ def _check(model: CounterfactualModel, known: dict[str, str]) -> None:
 def _questions(model: CounterfactualModel, row: pd.Series) -> dict[str, dict[str, Any]]:
     """Returns the three interventions, each away from what was seen."""
     low, high = model.scm.graph.variables["age"].bounds or (0.0, 110.0)
-    seen = model.image.seen.get("age") if model.image is not None else None
-    low, high = seen or (low, high)
+    observed = model.image.observed.get("age") if model.image is not None else None
+    low, high = observed or (low, high)
     age = row.get("age")
     if age is None or pd.isna(age):
         older = (low + high) / 2

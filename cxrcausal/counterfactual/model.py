@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.counterfactual.query import (
@@ -171,11 +170,11 @@ class CounterfactualModel:
             **solved,
         }
         pictures: tuple[Tensor | None, ...] = (None, None, None)
-        unseen: dict[str, tuple] = {}
+        foreign: dict[str, tuple] = {}
         error, lost = np.full(len(rows), np.nan), np.zeros(len(rows), bool)
         if not metadata_only:
             advice = "Ask with metadata_only=True for the metadata alone"
-            unseen = self._unseen(rows, table, do, advice)
+            foreign = self._unobserved(rows, table, do, advice)
             pictures = self._paint(
                 images, rows, repeated, table, intervened, descendants,
                 guidance, num_steps, batch_size, progress=progress,
@@ -196,7 +195,7 @@ class CounterfactualModel:
             intervened=pd.DataFrame(intervened, index, columns),
             descendants=pd.DataFrame(descendants, index, columns),
             invariant=pd.DataFrame(~(intervened | descendants), index, columns),
-            unseen=unseen,
+            unobserved=foreign,
             blocked=blocked,
             provenance=provenance,
         )
@@ -227,22 +226,19 @@ class CounterfactualModel:
         self.image.describe(num_steps)  # refuses what is no number of steps, before any work
         seed = fresh_seed() if seed is None else seed
         table = self.scm.sample(n, do, seed=seed, clip=clip)
-        unseen = self._unseen(
+        unobserved = self._unobserved(
             table, table, do or {}, "Use model.scm.sample for the metadata alone"
         )
-        if unseen:
-            logger.warning("painted as unknown, never seen by the image mechanism: %s", unseen)
+        if unobserved:
+            logger.warning(
+                "painted as unknown, never observed by the image mechanism: %s", unobserved
+            )
         if n == 0:
             return torch.empty(0, *self.image.image_shape), table
         parents, _ = self.image.encode(table)
         noise = self.image.prior(label_words(table.index), seed)
-        images = [
-            self.image.predict(
-                noise[i : i + batch_size], parents[i : i + batch_size], solver=num_steps
-            )
-            for i in range(0, n, batch_size)
-        ]
-        return torch.cat(images).cpu(), table
+        images = self.image.predict(noise, parents, solver=num_steps, batch_size=batch_size)
+        return images.cpu(), table
 
     def save(self, folder: str | Path, **image_options: Any) -> Path:  # noqa: ANN401
         """Writes both parts into one folder, and returns it; `load_pretrained(folder)` reads them.
@@ -333,31 +329,31 @@ class CounterfactualModel:
             )  # fmt: skip
         return lost
 
-    def _unseen(
+    def _unobserved(
         self, rows: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any], advice: str
     ) -> dict[str, tuple]:
-        """Returns levels that the image mechanism never saw; refuses to set one, and adds `advice`.
+        """Returns levels that the image mechanism never observed; refuses to set one, and adds `advice`.
 
         Raises:
             UnobservedError: If the intervention sets such a level.
         """
         assert self.image is not None
-        unseen = self.image.encode(rows)[1]
+        unobserved = self.image.encode(rows)[1]
         for name, levels in self.image.encode(table)[1].items():
             if name in do:
                 raise UnobservedError(
                     f"do sets {name!r} to {summarise(levels)}, which the image mechanism of "
-                    f"{self.name!r} never saw; seen: {summarise(self.image.seen.get(name, ()))}. "
+                    f"{self.name!r} never observed; observed: {summarise(self.image.observed.get(name, ()))}. "
                     f"{advice}"
                 )
-            unseen[name] = tuple(dict.fromkeys((*unseen.get(name, ()), *levels)))
+            unobserved[name] = tuple(dict.fromkeys((*unobserved.get(name, ()), *levels)))
         self._warn_outside(table, do)
-        return unseen
+        return unobserved
 
     def _warn_outside(self, table: pd.DataFrame, do: Mapping[str, Any]) -> None:
         assert self.image is not None
         for variable in self.image.attributes:
-            span = self.image.seen.get(variable.name)
+            span = self.image.observed.get(variable.name)
             if variable.is_discrete or variable.name not in do or not span:
                 continue
             outside = int(
@@ -365,7 +361,7 @@ class CounterfactualModel:
             )
             if outside:
                 logger.warning(
-                    "do sets %r outside what the image mechanism saw, [%g, %g], in %d row(s)",
+                    "do sets %r outside what the image mechanism observed, [%g, %g], in %d row(s)",
                     variable.name, span[0], span[1], outside,
                 )  # fmt: skip
 
@@ -387,39 +383,19 @@ class CounterfactualModel:
         assert self.image is not None
         if rows.empty:
             return images, images, images  # none of each
-        painter = self.image
-        place = [list(self.graph.variables).index(v.name) for v in painter.attributes]
-        was_set = torch.from_numpy(intervened[:, place]).to(painter.device)
-        followed = torch.from_numpy(descendants[:, place]).to(painter.device)
-        before, after = painter.encode(rows)[0], painter.encode(table)[0]
-        samples = len(table) // max(1, len(rows))
-        noise: list[Tensor] = []
-        reconstruction: list[Tensor] = []
-        painted: list[Tensor] = []
-        starts = range(0, len(rows), batch_size)
-        for start in tqdm(starts, disable=not progress or None, unit="batch", leave=False):
-            part = slice(start, start + batch_size)
-            u = painter.abduct(images[part], before[part], solver=num_steps)
-            noise.append(u.cpu())
-            reconstruction.append(painter.predict(u, before[part], solver=num_steps).cpu())
-            whole = slice(start * samples, min(start + batch_size, len(rows)) * samples)
-            groups = (was_set[whole], followed[whole], ~(was_set[whole] | followed[whole]))
-            many = u.repeat_interleave(samples, dim=0)
-            painted.extend(
-                painter.predict(
-                    many[i : i + batch_size],
-                    after[whole][i : i + batch_size],
-                    guidance=guidance,
-                    groups=_part(groups, i, batch_size),
-                    solver=num_steps,
-                ).cpu()
-                for i in range(0, len(many), batch_size)
-            )
-        return torch.cat(noise), torch.cat(reconstruction), torch.cat(painted)
-
-
-def _part(
-    groups: tuple[Tensor, Tensor, Tensor], start: int, size: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    intervened, descendants, invariant = (group[start : start + size] for group in groups)
-    return intervened, descendants, invariant
+        image = self.image
+        place = [list(self.graph.variables).index(v.name) for v in image.attributes]
+        was_set = torch.from_numpy(intervened[:, place]).to(image.device)
+        followed = torch.from_numpy(descendants[:, place]).to(image.device)
+        before, after = image.encode(rows)[0], image.encode(table)[0]
+        how: dict[str, Any] = {"solver": num_steps, "batch_size": batch_size, "progress": progress}
+        noise = image.abduct(images, before, **how)
+        reconstruction = image.predict(noise, before, **how)
+        painted = image.predict(
+            noise.repeat_interleave(len(table) // len(rows), dim=0),
+            after,
+            guidance=guidance,
+            groups=(was_set, followed, ~(was_set | followed)),
+            **how,
+        )
+        return noise.cpu(), reconstruction.cpu(), painted.cpu()

@@ -26,7 +26,7 @@ class ImageMechanism(Protocol):
     """
 
     graph: CausalGraph
-    seen: dict[str, Any]
+    observed: dict[str, Any]
 
     @property
     def attributes(self) -> tuple[Variable, ...]:
@@ -57,13 +57,22 @@ class ImageMechanism(Protocol):
         ...
 
     def encode(self, table: pd.DataFrame) -> tuple[Tensor, dict[str, tuple]]:
-        """Returns parents, and the levels that occur but were never seen in training."""
+        """Returns parents, and the levels that occur but were never observed in training."""
         ...
 
     def abduct(
-        self, images: Tensor, parents: Tensor, *, solver: "Solver | int | None" = None
+        self,
+        images: Tensor,
+        parents: Tensor,
+        *,
+        solver: "Solver | int | None" = None,
+        batch_size: int | None = None,
+        progress: bool | None = False,
     ) -> Tensor:
-        """Returns the noise of these images; `solver` may be a number of steps, None is the own way."""
+        """Returns the noise of these images; `solver` may be a number of steps, None is the own way.
+
+        With a `batch_size` so many are worked on at once.
+        """
         ...
 
     def predict(
@@ -74,6 +83,8 @@ class ImageMechanism(Protocol):
         guidance: "Guidance | None" = None,
         groups: tuple[Tensor, Tensor, Tensor] | None = None,
         solver: "Solver | int | None" = None,
+        batch_size: int | None = None,
+        progress: bool | None = False,
     ) -> Tensor:
         """Returns the images of this noise under these parents; `groups` are (batch, attributes) masks."""
         ...

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +50,7 @@ class Counterfactual:
         descendants: Which cells changed because they descend from those.
         invariant: Which cells stayed as they were. A cell that was unknown counts as one, also where
             `impute` gives a value drawn for it: nobody saw it change.
-        unseen: Levels that the image mechanism never saw, by variable; they entered as unknown.
+        unobserved: Levels that the image mechanism never observed, by variable; they entered as unknown.
         reconstruction_error: Of each radiograph the mean absolute error of its reconstruction, in
             shares of the grey scale; NaN of metadata alone.
         not_reconstructed: Whether that is far above the error of images that the model painted
@@ -71,7 +72,7 @@ class Counterfactual:
     intervened: pd.DataFrame
     descendants: pd.DataFrame
     invariant: pd.DataFrame
-    unseen: Mapping[str, tuple[str, ...]]
+    unobserved: Mapping[str, tuple[str, ...]]
     blocked: pd.DataFrame
     reconstruction_error: pd.Series
     not_reconstructed: pd.Series
@@ -93,6 +94,16 @@ class Counterfactual:
                 lines.append((position, label, name, why, seen, after))
         names = ["position", "row", "variable", "why", "factual", "counterfactual"]
         return pd.DataFrame(lines, columns=names)
+
+    @property
+    def unseen(self) -> Mapping[str, tuple[str, ...]]:
+        """The former name of `unobserved`, which leaves with version 0.2."""
+        warnings.warn(
+            "Counterfactual.unseen is called unobserved, and only that from version 0.2",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return self.unobserved
 
     @property
     def _samples(self) -> int:

@@ -125,7 +125,7 @@ class Predictor(nn.Module):
         self.targets: tuple[Variable, ...] = tuple(self.graph.variables[t] for t in targets)
         self.size, self.channels, self.width, self.seed = size, channels, width, seed
         # What fitting finds: levels that occur, or mean and deviation; log-odds of the second level.
-        self.seen: dict[str, list] = {}
+        self.observed: dict[str, list] = {}
         self.threshold: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self.register_buffer("mean", torch.zeros(()))
@@ -254,10 +254,10 @@ class Predictor(nn.Module):
         columns: dict[str, np.ndarray] = {}
         for variable, out in self._parts(self._outputs(images)):
             if not variable.is_discrete:
-                mean, std = self.seen[variable.name]
+                mean, std = self.observed[variable.name]
                 columns[variable.name] = (out[:, 0] * std + mean).numpy()
                 continue
-            levels = self.seen[variable.name]
+            levels = self.observed[variable.name]
             if len(levels) == 2:
                 first, second = (variable.levels.index(level) for level in levels)
                 columns[variable.name] = (out[:, second] - out[:, first]).numpy()
@@ -296,7 +296,7 @@ class Predictor(nn.Module):
             if not variable.is_discrete:
                 columns[variable.name] = labels[:, i]
                 continue
-            levels = [variable.levels.index(level) for level in self.seen[variable.name]]
+            levels = [variable.levels.index(level) for level in self.observed[variable.name]]
             known = np.isin(labels[:, i], levels)
             for level in levels[1:] if len(levels) == 2 else levels:
                 of_level = f"={variable.levels[level]}" if len(levels) > 2 else ""
@@ -319,7 +319,7 @@ class Predictor(nn.Module):
                 "width": self.width,
                 "seed": self.seed,
             },
-            "seen": self.seen,
+            "observed": self.observed,
             "threshold": self.threshold,
             "history": self.history,
         }
@@ -356,7 +356,7 @@ class Predictor(nn.Module):
                     f"{record['kind']!r}; this cxrcausal reads {FORMAT_VERSION} of 'Predictor'"
                 )
             predictor = cls(CausalGraph.from_yaml(record["graph"]), **record["arguments"])
-            predictor.seen, predictor.threshold = record["seen"], record["threshold"]
+            predictor.observed, predictor.threshold = record["observed"], record["threshold"]
             predictor.history = record["history"]
             predictor.load_state_dict(weights)
         except (KeyError, TypeError, RuntimeError) as error:
@@ -381,7 +381,7 @@ class Predictor(nn.Module):
             )
 
     def _fitted(self) -> None:
-        if not self.seen:
+        if not self.observed:
             raise NotFittedError("the predictor is not fitted; call fit(images, table) first")
 
     def _labels(self, table: pd.DataFrame) -> Tensor:
@@ -400,10 +400,10 @@ class Predictor(nn.Module):
                     f"{len(column)} training films; two are needed to tell them apart"
                 )
             if not variable.is_discrete:
-                self.seen[variable.name] = [float(known.mean()), float(known.std())]
+                self.observed[variable.name] = [float(known.mean()), float(known.std())]
                 continue
             levels = [variable.levels[int(i)] for i in known.unique()]
-            self.seen[variable.name] = levels
+            self.observed[variable.name] = levels
             for i in known.unique().tolist():
                 share = float((known == i).double().mean())
                 two = len(levels) == 2
@@ -424,8 +424,10 @@ class Predictor(nn.Module):
         parts = []
         for variable, out in zip(self.targets, outputs.split(sizes, dim=1), strict=True):
             if variable.is_discrete:
-                seen = torch.tensor([lev in self.seen[variable.name] for lev in variable.levels])
-                out = out.masked_fill(~seen.to(out.device), -torch.inf)
+                known = torch.tensor(
+                    [lev in self.observed[variable.name] for lev in variable.levels]
+                )
+                out = out.masked_fill(~known.to(out.device), -torch.inf)
             parts.append((variable, out))
         return parts
 
@@ -436,14 +438,14 @@ class Predictor(nn.Module):
             label = labels[:, i].to(out.device)
             known = ~label.isnan()
             if variable.is_discrete:
-                seen = [variable.levels.index(level) for level in self.seen[variable.name]]
-                known = known & torch.isin(label, torch.tensor(seen, device=out.device).double())
+                levels = [variable.levels.index(level) for level in self.observed[variable.name]]
+                known = known & torch.isin(label, torch.tensor(levels, device=out.device).double())
             if not known.any():
                 losses.append(out.sum() * 0.0)
             elif variable.is_discrete:
                 losses.append(F.cross_entropy(out[known], label[known].long()))
             else:
-                mean, std = self.seen[variable.name]
+                mean, std = self.observed[variable.name]
                 target = ((label[known] - mean) / std).to(out.dtype)
                 losses.append(F.mse_loss(out[known, 0], target))
         return torch.stack(losses)

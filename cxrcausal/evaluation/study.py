@@ -157,9 +157,9 @@ class _Study:
         Of a variable of which the predictor saw more than two levels, that is the score of the
         level to which `asked` = +1 leads.
         """
-        if question.variable not in self.predictor.seen:
+        if question.variable not in self.predictor.observed:
             return None
-        levels = self.predictor.seen[question.variable]
+        levels = self.predictor.observed[question.variable]
         if question.levels is None or len(levels) == 2:
             if question.levels is not None and tuple(levels) != question.levels:
                 raise InterventionError(
@@ -307,7 +307,7 @@ def _scale(predictor: Predictor, name: str) -> float:
     variable = name.split("=")[0]
     if predictor.graph.variables[variable].is_discrete:
         return 1.0
-    return float(predictor.seen[variable][1])
+    return float(predictor.observed[variable][1])
 
 
 def _image_error(world: Image, images: Image, rows: np.ndarray) -> np.ndarray:

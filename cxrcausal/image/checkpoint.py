@@ -48,7 +48,7 @@ def save_image_mechanism(
         "graph": mechanism.graph.to_yaml(),
         "graph_fingerprint": mechanism.graph.fingerprint,
         "recipe": mechanism.recipe.to_dict(),
-        "seen": mechanism.seen,
+        "observed": mechanism.observed,
         "training": training or {},
         "torch": torch.__version__,
     }
@@ -87,9 +87,11 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
         "graph",
         "graph_fingerprint",
         "recipe",
-        "seen",
+        "observed",
         "tensors_sha256",
     )
+    if isinstance(record, dict) and "seen" in record:  # as files of 0.1 call it
+        record.setdefault("observed", record["seen"])
     missing = [k for k in keys if not isinstance(record, dict) or k not in record]
     if missing:
         raise CheckpointError(f"{folder / _RECORD} lacks {summarise(missing)}")
@@ -103,7 +105,7 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
             f"{folder / _WEIGHTS} has SHA-256 {digest[:16]}…, but {_RECORD} was written beside "
             f"{str(record['tensors_sha256'])[:16]}…: the two are of different saves, or one is damaged"
         )
-    for key, kind in {"graph": str, "recipe": dict, "seen": dict}.items():
+    for key, kind in {"graph": str, "recipe": dict, "observed": dict}.items():
         if not isinstance(record[key], kind):
             raise CheckpointError(
                 f"{folder / _RECORD}: key {key!r} is {record[key]!r:.60}; expected {kind.__name__}"
@@ -126,7 +128,7 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
         )
     try:
         recipe = ImageRecipe.from_dict(record["recipe"], "recipe")
-        mechanism = RectifiedFlow(graph or own, recipe, record["seen"])
+        mechanism = RectifiedFlow(graph or own, recipe, record["observed"])
     except CxrCausalError as error:
         raise CheckpointError(
             f"{folder / _RECORD} describes no image mechanism: {error}"

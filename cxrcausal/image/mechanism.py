@@ -7,7 +7,7 @@ conditional law; that a patient's noise stays the same between worlds is an assu
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -26,17 +26,17 @@ from cxrcausal.errors import (
 )
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.image.guidance import Branches, Groups, Guidance
-from cxrcausal.image.network.radit import RadiT
+from cxrcausal.image.network.registry import build_network
 from cxrcausal.image.recipe import ImageRecipe
 from cxrcausal.image.solver import Solver
 from cxrcausal.randomness import normal
 from cxrcausal.scm.table import encode
 from cxrcausal.shapes import Attributes, Image, Keep, Noise, Time, Velocity
 
-__all__ = ["RectifiedFlow", "Seen"]
+__all__ = ["Observed", "RectifiedFlow"]
 
-Seen = Mapping[str, Any]
-"""What training saw of each attribute: the tuple of its levels, or a continuous one's (low, high)."""
+Observed = Mapping[str, Any]
+"""What training observed of each attribute: the tuple of its levels, or a continuous one's (low, high)."""
 
 
 _COLOURS = 3
@@ -49,16 +49,18 @@ class RectifiedFlow(nn.Module):
     Arguments:
         graph: The causal graph; its `image_parents` are the attributes, in that order.
         recipe: Network, path and solver.
-        seen: What training saw of each attribute; filled in by training.
+        observed: What training saw of each attribute; filled in by training.
 
     Raises:
         ImageError: If the graph has no image.
-        GraphError: If a continuous parent of the image has no bounds, or `seen` holds what is no level
+        GraphError: If a continuous parent of the image has no bounds, or `observed` holds what is no level
             and no range of an attribute.
         RecipeError: If the recipe is of latents: this version has no Rad-VAE to make and decode them.
     """
 
-    def __init__(self, graph: CausalGraph, recipe: ImageRecipe, seen: Seen | None = None) -> None:
+    def __init__(
+        self, graph: CausalGraph, recipe: ImageRecipe, observed: Observed | None = None
+    ) -> None:
         super().__init__()
         if not graph.image_parents:
             raise ImageError(f"graph {graph.name!r} declares no image, so nothing paints one")
@@ -71,9 +73,9 @@ class RectifiedFlow(nn.Module):
         self.graph = graph
         self.recipe = recipe
         self.path = recipe.path
-        self.seen: dict[str, Any] = dict(seen or {})
-        _check_seen(self.seen, self.attributes)
-        self.network = RadiT(self.attributes, **vars(recipe.network))
+        self.observed: dict[str, Any] = dict(observed or {})
+        _check_observed(self.observed, self.attributes)
+        self.network = build_network(recipe.network, self.attributes)
 
     @property
     def attributes(self) -> tuple[Variable, ...]:
@@ -106,24 +108,24 @@ class RectifiedFlow(nn.Module):
             NotFittedError: If it is not known what training saw.
             TableError: If the table holds a value that the graph does not allow.
         """
-        if not self.seen:
+        if not self.observed:
             raise NotFittedError(
                 "the image mechanism does not know what training saw, so every level would enter as "
-                "unknown; train it with Trainer, load it with load_image_mechanism, or give `seen`"
+                "unknown; train it with Trainer, load it with load_image_mechanism, or give `observed`"
             )
         values = encode(table, self.graph)
         parents = torch.stack([values[v.name] for v in self.attributes], dim=1).float()
-        unseen: dict[str, tuple] = {}
+        unobserved: dict[str, tuple] = {}
         for column, variable in enumerate(self.attributes):
             if not variable.is_discrete:
                 continue
-            known = self.seen.get(variable.name, ())
+            known = self.observed.get(variable.name, ())
             level = parents[:, column]
             for index, name in enumerate(variable.levels):
                 if name not in known and bool((level == index).any()):
-                    unseen[variable.name] = (*unseen.get(variable.name, ()), name)
+                    unobserved[variable.name] = (*unobserved.get(variable.name, ()), name)
                     parents[level == index, column] = torch.nan
-        return parents.to(self.device), unseen
+        return parents.to(self.device), unobserved
 
     @property
     def guidance(self) -> Guidance:
@@ -149,7 +151,13 @@ class RectifiedFlow(nn.Module):
         return (out.unflatten(0, (count, batch)) * weight).sum(dim=0)
 
     def abduct(
-        self, images: Image, parents: Attributes, *, solver: Solver | int | None = None
+        self,
+        images: Image,
+        parents: Attributes,
+        *,
+        solver: Solver | int | None = None,
+        batch_size: int | None = None,
+        progress: bool | None = False,
     ) -> Noise:
         """Returns the noise from which these radiographs came, by the flow run backward, unguided.
 
@@ -157,14 +165,23 @@ class RectifiedFlow(nn.Module):
             images: Radiographs in [0, 1], (batch, channel, height, width).
             parents: Their factual parents, from `encode`.
             solver: How to integrate: the recipe's way if left out, with that many steps if a number.
+            batch_size: How many are worked on at once; all if None.
+            progress: Whether to show a progress bar; on a terminal only if None.
+
+        Returns:
+            The noise (batch, channel, height, width), on the mechanism's device.
 
         Raises:
             ImageError: If the images have another shape or range.
             RecipeError: If the number of steps is no positive whole number.
         """
         self.check_images(images)
-        x = self.path.scale(images.to(self.device, self.dtype))
-        return self._integrate(x, parents, None, solver, backward=True)
+
+        def part(rows: slice) -> Tensor:
+            x = self.path.scale(images[rows].to(self.device, self.dtype))
+            return self._integrate(x, parents[rows], None, solver, backward=True)
+
+        return _in_batches(part, images, batch_size, "abduct", progress)
 
     def predict(
         self,
@@ -174,6 +191,8 @@ class RectifiedFlow(nn.Module):
         guidance: Guidance | None = None,
         groups: tuple[Keep, Keep, Keep] | None = None,
         solver: Solver | int | None = None,
+        batch_size: int | None = None,
+        progress: bool | None = False,
     ) -> Image:
         """Returns the radiographs that this noise gives under these parents, in [0, 1].
 
@@ -185,6 +204,8 @@ class RectifiedFlow(nn.Module):
             guidance: How strongly each group of parents is imposed; needs `groups`.
             groups: Which parents were set, changed, or stayed, as `Groups`.
             solver: How to integrate: the recipe's way if left out, with that many steps if a number.
+            batch_size: How many are worked on at once; all if None.
+            progress: Whether to show a progress bar; on a terminal only if None.
 
         Raises:
             InterventionError: If the guidance is none.
@@ -194,13 +215,19 @@ class RectifiedFlow(nn.Module):
             raise InterventionError(
                 f"guidance is {guidance!r}; give a Guidance, as Guidance('nested', intervened=2.0)"
             )
-        branches = None
-        if guidance is not None and groups is not None and guidance.form != "none":
-            branches = guidance.branches(Groups(*groups))
-        x = self._integrate(
-            noise.to(self.device, self.dtype), parents, branches, solver, backward=False
-        )
-        return self.path.unscale(x).clamp(0, 1)
+        guided = guidance is not None and groups is not None and guidance.form != "none"
+
+        def part(rows: slice) -> Tensor:
+            branches = None
+            if guided:
+                assert guidance is not None
+                assert groups is not None
+                branches = guidance.branches(Groups(*(group[rows] for group in groups)))
+            u = noise[rows].to(self.device, self.dtype)
+            x = self._integrate(u, parents[rows], branches, solver, backward=False)
+            return self.path.unscale(x).clamp(0, 1)
+
+        return _in_batches(part, noise, batch_size, "predict", progress)
 
     def prior(self, labels: np.ndarray, seed: int, draws: np.ndarray | int = 0) -> Noise:
         """Returns fresh noise for each row label, a function of (seed, label, draw) alone."""
@@ -284,17 +311,37 @@ class RectifiedFlow(nn.Module):
         return save_image_mechanism(self, folder, **options)
 
 
-def _check_seen(seen: Seen, attributes: tuple[Variable, ...]) -> None:
+def _in_batches(
+    part: Callable[[slice], Tensor],
+    x: Tensor,
+    size: int | None,
+    what: str,
+    progress: bool | None,
+) -> Tensor:
+    """Returns what `part` gives of consecutive rows of `x`, as one batch."""
+    from tqdm.auto import tqdm
+
+    step = max(1, len(x) if size is None else size)
+    starts = range(0, max(len(x), 1), step)
+    with tqdm(
+        starts, desc=what, unit="batch", leave=False,
+        disable=None if progress is None else not progress,
+    ) as bar:  # fmt: skip
+        parts = [part(slice(start, start + step)) for start in bar]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _check_observed(observed: Observed, attributes: tuple[Variable, ...]) -> None:
     """Refuses what training cannot have seen: a level that enters as known must have an embedding.
 
     Raises:
         GraphError: Names the attribute, what was found and what is allowed.
     """
     by_name = {variable.name: variable for variable in attributes}
-    for name, values in seen.items():
+    for name, values in observed.items():
         if name not in by_name:
             raise GraphError(
-                f"seen names {name!r}, which is no parent of the image{nearest(name, by_name) or '.'} "
+                f"observed names {name!r}, which is no parent of the image{nearest(name, by_name) or '.'} "
                 f"It has: {', '.join(by_name)}"
             )
         if not by_name[name].has_part(values):

@@ -29,8 +29,9 @@ __all__ = [
 @final
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """The size of a `RadiT`; the fields are its arguments."""
+    """Which network, and its size; the other fields are the arguments of `RadiT`."""
 
+    kind: str = "radit"
     size: int = 64
     channels: int = 1
     patch: int = 8

@@ -138,7 +138,9 @@ def test_unseen_levels_are_listed(model, patients):
     images, rows = patients
     race = rows.assign(race=pd.Categorical(["Asian"] * 5, ["White", "Black", "Asian"]))
     answer = model.counterfactual(images, race, {"age": 50}, num_steps=STEPS, seed=0)
-    assert answer.unseen == {"race": ("Asian",)}
+    assert answer.unobserved == {"race": ("Asian",)}
+    with pytest.warns(FutureWarning, match="called unobserved"):
+        assert answer.unseen == answer.unobserved
 
 
 def test_metadata_alone(model, patients):
@@ -435,7 +437,7 @@ def test_sampling_refuses_what_the_image_mechanism_never_saw(model, caplog):
         joint.sample(2, {"view": "LATERAL"}, seed=0, num_steps=STEPS)
     with caplog.at_level(logging.WARNING, "cxrcausal"):
         joint.sample(8, seed=0, num_steps=STEPS)
-    assert "painted as unknown, never seen by the image mechanism" in caplog.text
+    assert "painted as unknown, never observed by the image mechanism" in caplog.text
 
 
 def test_device_by_name(model):

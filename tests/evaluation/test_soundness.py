@@ -62,7 +62,7 @@ class MeanReader:
 
     def __init__(self) -> None:
         self.graph = GRAPH
-        self.seen = {"sex": ["Female", "Male"], "age": [50.0, 10.0]}
+        self.observed = {"sex": ["Female", "Male"], "age": [50.0, 10.0]}
         self.threshold = {"sex": 0.0}
 
     def score(self, images, index=None):
@@ -269,7 +269,7 @@ class ViewReader:
 
     def __init__(self) -> None:
         self.graph = GRAPH
-        self.seen = {"view": ["PA", "AP", "LATERAL"]}
+        self.observed = {"view": ["PA", "AP", "LATERAL"]}
         self.threshold = dict.fromkeys(("view=PA", "view=AP", "view=LATERAL"), 0.0)
 
     def score(self, images, index=None):
@@ -277,7 +277,9 @@ class ViewReader:
         return pd.DataFrame({"view=PA": -ap, "view=AP": ap, "view=LATERAL": 0 * ap}, index=index)
 
     def truth(self, table):
-        return pd.DataFrame({f"view={v}": (table["view"] == v) * 1.0 for v in self.seen["view"]})
+        return pd.DataFrame(
+            {f"view={v}": (table["view"] == v) * 1.0 for v in self.observed["view"]}
+        )
 
 
 def ask_view(world, reader):
@@ -303,6 +305,6 @@ def test_of_three_levels_the_two_that_are_exchanged_are_judged(world):
 
 def test_a_predictor_that_never_saw_the_level_cannot_judge(world):
     reader = ViewReader()
-    reader.seen = {"view": ["PA", "LATERAL"]}
+    reader.observed = {"view": ["PA", "LATERAL"]}
     with pytest.raises(InterventionError, match="the predictor tells apart 'PA', 'LATERAL'"):
         ask_view(world, reader)

@@ -18,7 +18,7 @@ def test_saved_and_loaded_paints_the_same(flow, films, patients, tmp_path):
     loaded = load_image_mechanism(tmp_path, flow.graph)
     parents = flow.encode(patients)[0]
     assert torch.equal(loaded.abduct(films, parents), flow.abduct(films, parents))
-    assert loaded.seen == flow.seen
+    assert loaded.observed == flow.observed
     assert loaded.recipe == flow.recipe
 
 
@@ -87,19 +87,25 @@ def test_half_a_model_is_not_one_of_metadata_alone(flow, tmp_path, name):
         ({"graph": "variables: ["}, r"image\.json: key 'graph' is not a causal graph: .*YAML"),
         ({"recipe": "radit-tiny"}, r"image\.json: key 'recipe' is 'radit-tiny'; expected dict"),
         ({"recipe": {"nam": 1}}, r"image\.json describes no image mechanism: recipe: unknown key"),
-        ({"seen": None}, r"image\.json: key 'seen' is None; expected dict"),
-        ({"seen": ["sex"]}, r"image\.json: key 'seen' is \['sex'\]; expected dict"),
-        ({"seen": {"sexx": ["Male"]}}, r"image\.json .*'sexx', which is no parent.*mean 'sex'\?"),
-        ({"seen": {"sex": ["Fem"]}}, r"of 'sex' is \['Fem'\]; allowed: some of 'Female', 'Male'"),
-        ({"seen": {"sex": ["Male"] * 2}}, r"what training saw of 'sex'"),
-        ({"seen": {"sex": "Male"}}, r"what training saw of 'sex' is 'Male'"),
-        ({"seen": {"sex": None}}, r"what training saw of 'sex' is None"),
+        ({"observed": None}, r"image\.json: key 'observed' is None; expected dict"),
+        ({"observed": ["sex"]}, r"image\.json: key 'observed' is \['sex'\]; expected dict"),
         (
-            {"seen": {"age": [90]}},
+            {"observed": {"sexx": ["Male"]}},
+            r"image\.json .*'sexx', which is no parent.*mean 'sex'\?",
+        ),
+        (
+            {"observed": {"sex": ["Fem"]}},
+            r"of 'sex' is \['Fem'\]; allowed: some of 'Female', 'Male'",
+        ),
+        ({"observed": {"sex": ["Male"] * 2}}, r"what training saw of 'sex'"),
+        ({"observed": {"sex": "Male"}}, r"what training saw of 'sex' is 'Male'"),
+        ({"observed": {"sex": None}}, r"what training saw of 'sex' is None"),
+        (
+            {"observed": {"age": [90]}},
             r"what training saw of 'age' is \[90\]; allowed: \(lowest, high",
         ),
-        ({"seen": {"age": [90, 2]}}, r"what training saw of 'age'"),
-        ({"seen": {"age": ["a", "b"]}}, r"what training saw of 'age'"),
+        ({"observed": {"age": [90, 2]}}, r"what training saw of 'age'"),
+        ({"observed": {"age": ["a", "b"]}}, r"what training saw of 'age'"),
     ],
     ids=repr,
 )

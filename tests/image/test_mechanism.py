@@ -80,8 +80,8 @@ def test_unseen_levels_enter_as_unknown(flow, patients):
 
 
 def test_what_training_saw_must_be_known(small_recipe, patients):
-    """Nothing seen would make every known level unknown, and say that it was never seen."""
-    with pytest.raises(NotFittedError, match="give `seen`"):
+    """Nothing observed would make every known level unknown."""
+    with pytest.raises(NotFittedError, match="give `observed`"):
         RectifiedFlow(cx.load_graph("cxr19"), small_recipe).encode(patients)
 
 
@@ -163,3 +163,21 @@ def test_loss_of_a_straight_path_is_its_variance(flow, films, patients):
     loss = flow(films, parents, keep, torch.full((len(films),), 0.5), noise)
     expected = (flow.path.scale(films) - noise).square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_batch_size_changes_no_image(flow, patients, films, size):
+    """Abducted and painted together or a few at a time, guided rows beside unguided ones."""
+    parents = flow.encode(patients)[0]
+    other = parents.clone()
+    other[::2, 1] = 80.0
+    asked = other != parents
+    asked &= ~(other.isnan() & parents.isnan())
+    none = torch.zeros_like(asked)
+    groups = Groups(asked, none, ~asked)
+    whole = flow.abduct(films, parents)
+    torch.testing.assert_close(flow.abduct(films, parents, batch_size=size), whole)
+    guided = {"guidance": Guidance("nested", 2.0), "groups": groups}
+    expected = flow.predict(whole, other, **guided)
+    found = flow.predict(whole, other, batch_size=size, **guided)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -117,7 +117,7 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.images = images
         self.fingerprint = films_fingerprint(images, table)
-        mechanism.seen = _seen(mechanism, table)
+        mechanism.observed = _observed(mechanism, table)
         self.parents = mechanism.encode(table)[0].cpu()
         self.held_out = held_out
         self.descends = descent(mechanism.graph)
@@ -349,16 +349,16 @@ class _Window:
         return row
 
 
-def _seen(mechanism: RectifiedFlow, table: pd.DataFrame) -> dict[str, Any]:
+def _observed(mechanism: RectifiedFlow, table: pd.DataFrame) -> dict[str, Any]:
     """Returns which levels, or which range, of each attribute the table shows."""
-    seen: dict[str, Any] = {}
+    observed: dict[str, Any] = {}
     for variable in mechanism.attributes:
         column = (
             table[variable.name].dropna() if variable.name in table else pd.Series(dtype=float)
         )
         if variable.is_discrete:
             present = set(column.astype(str))
-            seen[variable.name] = [level for level in variable.levels if level in present]
+            observed[variable.name] = [level for level in variable.levels if level in present]
         elif len(column):
-            seen[variable.name] = [float(column.min()), float(column.max())]
-    return seen
+            observed[variable.name] = [float(column.min()), float(column.max())]
+    return observed

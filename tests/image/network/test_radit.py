@@ -39,7 +39,7 @@ def inputs(batch: int = 3, size: int = 16, channels: int = 1):
 def test_sizes_as_designed(name):
     assert name in list_recipes()
     with torch.device("meta"):
-        net = RadiT(attributes(), **vars(load_recipe(name).network))
+        net = build_network(load_recipe(name).network, attributes())
     millions = sum(p.numel() for p in net.parameters()) / 1e6
     assert abs(millions / MILLIONS[name] - 1) < 0.01
 

@@ -112,9 +112,9 @@ def test_log_has_the_loss_per_time(small_recipe, films, patients, tmp_path):
 
 def test_training_records_what_it_saw(small_recipe, films, patients, tmp_path):
     run = trainer(small_recipe, films, patients, tmp_path)
-    assert run.mechanism.seen["sex"] == ["Female", "Male"]
-    assert run.mechanism.seen["race"] == []
-    assert run.mechanism.seen["age"] == [patients["age"].min(), patients["age"].max()]
+    assert run.mechanism.observed["sex"] == ["Female", "Male"]
+    assert run.mechanism.observed["race"] == []
+    assert run.mechanism.observed["age"] == [patients["age"].min(), patients["age"].max()]
 
 
 def test_every_epoch_shows_every_film_once(small_recipe, films, patients, tmp_path):
