@@ -5,7 +5,7 @@ import torch
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.continuous import FlowMechanism
 from cxrcausal.scm.edges import DirectEdges, FlowEdges
-from cxrcausal.scm.flow import ContinuousFlow
+from cxrcausal.scm.flow import ContinuousFlow, LocatedFlow
 from cxrcausal.scm.interval import IntervalMechanism
 from cxrcausal.scm.logic import LogicMechanism
 from cxrcausal.scm.nominal import GumbelMechanism
@@ -57,6 +57,9 @@ def discrete_mechanisms():
         "nominal in order": interval(VIEW, (SEX,), DirectEdges((SEX,), 4)),
         "age direct": interval(AGE, (SOURCE,), DirectEdges((SOURCE,), 111)),
         "age cnf": interval(AGE, (SOURCE, SEX), age_edges(ContinuousFlow(6, 6.0), (SOURCE, SEX))),
+        "age located": interval(
+            AGE, (SOURCE, SEX), age_edges(LocatedFlow(6), (SOURCE, SEX)), scale=0.3
+        ),
         "age nsf": interval(AGE, (SEX, DOSE), age_edges(SplineFlow(8), (SEX, DOSE)), scale=0.1),
         "age alone": interval(AGE, (), age_edges(ContinuousFlow(4), ())),
         "nominal gumbel": draw_weights(GumbelMechanism(VIEW, CAUSES, hidden), 1),
@@ -70,6 +73,9 @@ def continuous_mechanisms():
     parents, hidden = (SEX, AGE), (8,)
     return {
         "cnf": draw_weights(FlowMechanism(DOSE, parents, ContinuousFlow(6), hidden), 3, 0.3),
+        "located cnf": draw_weights(
+            FlowMechanism(DOSE, parents, LocatedFlow(6), hidden, knots=10), 9, 0.2
+        ),
         "nsf": draw_weights(FlowMechanism(DOSE, parents, SplineFlow(8), hidden), 4, 0.3),
         "cnf in bounds": draw_weights(FlowMechanism(WIDTH, parents, ContinuousFlow(6)), 5, 0.3),
         "cnf alone": draw_weights(FlowMechanism(DOSE, (), ContinuousFlow(6)), 6),

@@ -39,6 +39,7 @@ class FlowMechanism(Mechanism):
         parents: The variables that the mechanism reads.
         flow: The flow :math:`T`, whose coefficients the parents give.
         hidden: The widths of the residual network's hidden layers.
+        knots: The number of knots of the splines of continuous parents, see `features`.
     """
 
     conditioner: Conditioner
@@ -51,17 +52,19 @@ class FlowMechanism(Mechanism):
         parents: tuple[Variable, ...],
         flow: MonotoneFlow,
         hidden: tuple[int, ...] = (),
+        knots: int = 6,
     ) -> None:
         super().__init__(variable, parents)
         self.flow = flow
-        self.conditioner = Conditioner(parents, flow.outputs, hidden)
+        self.conditioner = Conditioner(parents, flow.outputs, hidden, knots)
         self.register_buffer("location", torch.zeros((), dtype=torch.float64))
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         self._tables = TableCache()
 
     def config(self) -> dict[str, Any]:
         """Returns what `from_config` builds it again from, as JSON."""
-        return {"hidden": list(self.conditioner.hidden), "flow": self.flow.config()}
+        network = {"hidden": list(self.conditioner.hidden), "knots": self.conditioner.knots}
+        return {**network, "flow": self.flow.config()}
 
     @classmethod
     def from_config(
@@ -69,7 +72,7 @@ class FlowMechanism(Mechanism):
     ) -> "FlowMechanism":
         """Builds the mechanism that `config` describes, its weights still to be loaded."""
         flow = flow_from_config(config["flow"])
-        return cls(variable, parents, flow, tuple(config["hidden"]))
+        return cls(variable, parents, flow, tuple(config["hidden"]), config.get("knots", 6))
 
     def start_at(self, x: Tensor, weights: Tensor) -> None:
         """Sets the standardisation from values (rows,) and how often each occurs (rows,)."""
@@ -88,6 +91,15 @@ class FlowMechanism(Mechanism):
     def support(self) -> None:
         """None: the values are a continuum."""
         return None
+
+    @property
+    def map(self) -> MonotoneFlow:
+        """The flow, from the noise to standardised values."""
+        return self.flow
+
+    def score(self, x: Tensor) -> Tensor:
+        """Returns standardised values (rows,), on which a regression may start."""
+        return self._standardise(x)[0]
 
     def log_prob_given(self, x: Tensor, theta: Tensor) -> Tensor:
         """Returns log-densities (rows,) of values (rows,) under coefficients (rows, outputs)."""

@@ -151,6 +151,7 @@ class FlowEdges(EdgeSource):
         levels: The number of levels.
         flow: The flow, whose coefficients the parents give.
         hidden: The widths of the residual network's hidden layers.
+        knots: The number of knots of the splines of continuous parents, see `features`.
     """
 
     cuts: Tensor
@@ -163,17 +164,18 @@ class FlowEdges(EdgeSource):
         levels: int,
         flow: MonotoneFlow,
         hidden: tuple[int, ...] = (),
+        knots: int = 6,
     ) -> None:
         super().__init__()
         self.levels = levels
         self.flow = flow
-        self.conditioner = Conditioner(parents, flow.outputs, hidden)
+        self.conditioner = Conditioner(parents, flow.outputs, hidden, knots)
         self.register_buffer("cuts", torch.linspace(-2, 2, levels - 1, dtype=torch.float64))
 
     def config(self) -> dict[str, Any]:
         """Returns what builds it again, as JSON."""
-        hidden = list(self.conditioner.hidden)
-        return {"source": "flow", "hidden": hidden, "flow": self.flow.config()}
+        network = {"hidden": list(self.conditioner.hidden), "knots": self.conditioner.knots}
+        return {"source": "flow", **network, "flow": self.flow.config()}
 
     def start_at(self, counts: Tensor, possible: Tensor | None = None) -> None:
         """Puts the cuts at the marginal (levels,), half a row added to each level, 1e-10 if impossible."""
@@ -222,4 +224,5 @@ def edges_from_config(
     hidden = tuple(config["hidden"])
     if config["source"] == "direct":
         return DirectEdges(parents, levels, hidden)
-    return FlowEdges(parents, levels, flow_from_config(config["flow"]), hidden)
+    flow = flow_from_config(config["flow"])
+    return FlowEdges(parents, levels, flow, hidden, config.get("knots", 6))

@@ -24,7 +24,14 @@ from cxrcausal.scm.mechanism import Parents
 
 __all__ = ["Conditioner", "ParentFeatures", "SkipNetwork"]
 
-_KNOT_QUANTILES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
+_KNOT_QUANTILES = {
+    6: (0.02, 0.2, 0.4, 0.6, 0.8, 0.98),
+    10: (0.0, 0.005, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.995, 1.0),
+}
+"""Where the knots of a spline lie, by their number: six for a regression that always bends; ten, from end
+to end of the data, for one that bends only where that predicts better."""
+_LEAST_SPREAD = {6: 1e-9, 10: 1e-13}
+"""The variance, of the largest, that a whitened column has at least; a straight line is exact to its root."""
 
 
 @final
@@ -36,20 +43,22 @@ class ParentFeatures(nn.Module):
 
     Arguments:
         parents: The variables to read.
+        knots: The number of knots of each spline, 6 or 10.
     """
 
     knots: Tensor
     centre: Tensor
     whitening: Tensor
 
-    def __init__(self, parents: tuple[Variable, ...]) -> None:
+    def __init__(self, parents: tuple[Variable, ...], knots: int = 6) -> None:
         super().__init__()
         self.parents = parents
+        self.quantiles = _KNOT_QUANTILES[knots]
         continuous = sum(not p.is_discrete for p in parents)
-        size = len(_KNOT_QUANTILES)
+        size = knots
         ends = [p.bounds or (-2.0, 2.0) for p in parents if not p.is_discrete]
-        knots = [torch.linspace(a, b, size, dtype=torch.float64) for a, b in ends]
-        self.register_buffer("knots", torch.stack(knots) if knots else torch.zeros(0, size))
+        places = [torch.linspace(a, b, size, dtype=torch.float64) for a, b in ends]
+        self.register_buffer("knots", torch.stack(places) if places else torch.zeros(0, size))
         self.register_buffer("centre", torch.zeros(continuous, size - 1, dtype=torch.float64))
         eye = torch.eye(size - 1, dtype=torch.float64).repeat(continuous, 1, 1)
         self.register_buffer("whitening", eye)
@@ -58,7 +67,7 @@ class ParentFeatures(nn.Module):
     @property
     def width(self) -> int:
         """How many columns the parents become."""
-        spline = len(_KNOT_QUANTILES) - 1
+        spline = len(self.quantiles) - 1
         return sum(len(p.levels) - 1 if p.is_discrete else spline for p in self.parents)
 
     @torch.no_grad()
@@ -69,7 +78,7 @@ class ParentFeatures(nn.Module):
             value = pa[variable.name]
             ordered, order = value.sort()
             reached = share[order].cumsum(0)
-            wanted = torch.tensor(_KNOT_QUANTILES, dtype=torch.float64) * reached[-1]
+            wanted = torch.tensor(self.quantiles, dtype=torch.float64) * reached[-1]
             at = torch.searchsorted(reached, wanted).clamp(max=len(ordered) - 1)
             knots = ordered[at]
             if (knots.diff() <= 0).any():
@@ -81,9 +90,30 @@ class ParentFeatures(nn.Module):
             self.centre[c] = share @ basis
             centred = basis - self.centre[c]
             spread, axes = torch.linalg.eigh(centred.mT @ (share[:, None] * centred))
-            kept = spread > 1e-9 * spread[-1].clamp(min=1e-300)
+            least = _LEAST_SPREAD[len(self.quantiles)]
+            kept = spread > least * spread[-1].clamp(min=1e-300)
             scale = torch.where(kept, spread.clamp(min=1e-300).rsqrt(), 0.0)
             self.whitening[c] = axes * scale
+
+    @torch.no_grad()
+    def straight(self) -> Tensor:
+        """Returns the projection (width, width) of weights onto straight lines in every number.
+
+        Weights of levels are left as they are.
+        """
+        blocks, c = [], 0
+        for variable in self.parents:
+            if variable.is_discrete:
+                blocks.append(torch.eye(len(variable.levels) - 1, dtype=torch.float64))
+                continue
+            # Columns are basis @ whitening, the first basis function is the number itself.
+            whitening = self.whitening[c].to(torch.float64)
+            lengths = whitening.square().sum(0)
+            line = torch.where(lengths > 0, whitening[0] / lengths.clamp(min=1e-300), 0.0)
+            norm = line.square().sum().clamp(min=1e-300)
+            blocks.append(torch.outer(line, line) / norm)
+            c += 1
+        return torch.block_diag(*blocks) if blocks else torch.zeros(0, 0, dtype=torch.float64)
 
     def forward(self, pa: Parents) -> Tensor:
         """Returns the columns (rows, width) of parents given as (rows,); one row without parents."""
@@ -183,15 +213,20 @@ class Conditioner(nn.Module):
         parents: The variables to read.
         outputs: The number of coefficients.
         hidden: The widths of the residual network's hidden layers; empty for none.
+        knots: The number of knots of the splines of continuous parents, 6 or 10.
     """
 
     def __init__(
-        self, parents: tuple[Variable, ...], outputs: int, hidden: tuple[int, ...] = ()
+        self,
+        parents: tuple[Variable, ...],
+        outputs: int,
+        hidden: tuple[int, ...] = (),
+        knots: int = 6,
     ) -> None:
         super().__init__()
         self.parents = parents
         self.outputs = outputs
-        self.features = ParentFeatures(parents)
+        self.features = ParentFeatures(parents, knots)
         hidden = () if _is_saturated(parents) else tuple(hidden)
         self.network = SkipNetwork(self.features.width, outputs, hidden)
 
@@ -199,6 +234,11 @@ class Conditioner(nn.Module):
     def hidden(self) -> tuple[int, ...]:
         """The widths of the residual network's hidden layers, empty for none."""
         return self.network.hidden
+
+    @property
+    def knots(self) -> int:
+        """The number of knots of the splines of continuous parents."""
+        return len(self.features.quantiles)
 
     def forward(self, pa: Parents) -> Tensor:
         """Returns coefficients (rows, outputs) of parents given as (rows,)."""

@@ -8,8 +8,9 @@ where it predicts these same patients better by more than one and a half standar
 are fitted again on all rows. The round being chosen on them, that gain is somewhat optimistic: a
 kept residual can predict new patients a little worse than the regression alone.
 
-A flow costs much more to evaluate than a table, so it is fitted on at most 20,000 distinct rows,
-drawn at random; a continuum without a resolution has nearly as many as the table. Everything is deterministic under the seed, and the global random state is left alone.
+Numbers, exact ones and those on a grid, are fitted from least squares upwards, see `located`: on at
+most 100,000 distinct rows, drawn at random, and on 20,000 where the flow's shape depends on the parents.
+Everything is deterministic under the seed, and the global random state is left alone.
 """
 
 import copy
@@ -33,8 +34,9 @@ from cxrcausal.scm.atoms import against_a_continuum
 from cxrcausal.scm.cells import Cells
 from cxrcausal.scm.continuous import FlowMechanism
 from cxrcausal.scm.edges import DirectEdges, FlowEdges
-from cxrcausal.scm.flow import ContinuousFlow, MonotoneFlow
+from cxrcausal.scm.flow import ContinuousFlow, LocatedFlow, MonotoneFlow
 from cxrcausal.scm.interval import IntervalMechanism
+from cxrcausal.scm.located import fit_located, improve_located, is_located
 from cxrcausal.scm.logic import LogicMechanism
 from cxrcausal.scm.lookup import level_count
 from cxrcausal.scm.mechanism import Mechanism
@@ -135,7 +137,7 @@ def fit_mechanism(
 ) -> Mechanism:
     """Fits one mechanism on the rows where the variable and all its parents are known.
 
-    Families with a flow (`cnf`, `nsf`) use at most 20,000 distinct rows of them, drawn at random
+    Families with a flow (`cnf`, `nsf`) use at most 100,000 distinct rows of them, drawn at random
     under the seed; a log line says where that leaves some out. A warning says where a variable is
     declared a continuum and its values are not one, see `atoms`.
 
@@ -213,6 +215,11 @@ def improve_mechanism(
         mechanism.start_at(_counts(mechanism.noise_size, x.to(torch.int64), weights))
     elif isinstance(mechanism, FlowMechanism | IntervalMechanism | GumbelMechanism):
         columns = mechanism.conditioner.features(pa).expand(len(x), -1)
+        if is_located(mechanism):
+            mechanism.requires_grad_(True)
+            improve_located(mechanism, x, columns, weights, iterations)
+            mechanism.requires_grad_(False)
+            return
         effort = replace(_effort(mechanism), cells=_NETWORK.cells)
         mechanism.requires_grad_(True)
         _Descent(mechanism, x, columns, weights, effort, _generator(0, "")).run(iterations)
@@ -245,18 +252,18 @@ def _build(
         return mechanism
     levels = level_count(variable)
     if levels is None:
-        flow = SplineFlow() if family == "nsf" else ContinuousFlow()
-        mechanism = FlowMechanism(variable, parents, flow, hidden)
+        flow = SplineFlow() if family == "nsf" else LocatedFlow()
+        mechanism = FlowMechanism(variable, parents, flow, hidden, knots=10)
         mechanism.start_at(cells.x, cells.total)
         return mechanism
     if family == "direct":
         source = DirectEdges(parents, levels, hidden)
     elif family == "nsf":
-        source = FlowEdges(parents, levels, SplineFlow(bins=24), hidden)
+        source = FlowEdges(parents, levels, SplineFlow(bins=24), hidden, knots=10)
     elif variable.is_discrete:
         source = FlowEdges(parents, levels, ContinuousFlow(bumps=min(2 * levels - 2, 8)), hidden)
     else:
-        source = FlowEdges(parents, levels, ContinuousFlow(bumps=24, steepest=8.0), hidden)
+        source = FlowEdges(parents, levels, LocatedFlow(), hidden, knots=10)
     mechanism = IntervalMechanism(variable, parents, source)
     possible = None
     if variable.is_discrete:  # a grid's values stand between their neighbours, seen or not
@@ -284,7 +291,6 @@ class _Effort:
 
 _NETWORK = _Effort()
 _FLOW = _Effort(penalty=10.0, linear=60, cells=20_000, patience=1)
-_GRID_FLOW = replace(_FLOW, linear=150)  # a grid has few cells, and spikes to be learnt
 _LEVEL_FLOW = replace(_FLOW, penalty=50.0)  # few edges have many coefficients to share
 
 
@@ -292,12 +298,16 @@ def _fit_by_stages(
     mechanism: _Conditioned, cells: Cells, generator: torch.Generator, most_rounds: int
 ) -> None:
     """Fits the linear part, tries the residual on validation patients, fits what is kept on all."""
+    if mechanism.support is not None and not mechanism.parents:
+        mechanism.conditioner.features.calibrate(cells.pa, cells.total)
+        return  # it starts at its marginal, which is the maximum
+    if is_located(mechanism):
+        fit_located(mechanism, cells, generator, most_rounds)
+        return
     conditioner = mechanism.conditioner
     conditioner.features.calibrate(cells.pa, cells.total)
     columns = conditioner.features(cells.pa).expand(len(cells.x), -1)
     network = conditioner.network
-    if mechanism.support is not None and not mechanism.parents:
-        return  # it starts at its marginal, which is the maximum
     effort = _effort(mechanism)
     most = effort.linear
     if len(cells.x) > effort.cells:
@@ -338,8 +348,7 @@ def _effort(mechanism: _Conditioned) -> _Effort:
     """Returns how much work a mechanism is worth."""
     if not any(isinstance(module, MonotoneFlow) for module in mechanism.modules()):
         return _NETWORK
-    by_kind = {"continuous": _FLOW if mechanism.support is None else _GRID_FLOW}
-    return by_kind.get(mechanism.variable.kind, _LEVEL_FLOW)
+    return _FLOW if mechanism.variable.kind == "continuous" else _LEVEL_FLOW
 
 
 @torch.no_grad()

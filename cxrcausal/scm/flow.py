@@ -22,18 +22,22 @@ References:
 """
 
 import abc
+import contextlib
 import logging
 import math
-from collections.abc import Callable
-from typing import Any, cast, final
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ContinuousFlow", "MonotoneFlow", "solve_increasing"]
+__all__ = ["ContinuousFlow", "LocatedFlow", "MonotoneFlow", "solve_increasing"]
 
 logger = logging.getLogger("cxrcausal")
 
+_MOST_LOG_SCALE = 12.0  # of a residual against the variable's own spread
+_END = 12.0  # where a table of the flow ends; its bumps lie well within
+_NODES = 64  # of the table, for each bump
 _SAFE_STEP = 0.5  # slope bound times step; the 3/8-rule map provably ascends up to 0.59
 
 
@@ -45,6 +49,8 @@ class MonotoneFlow(nn.Module, abc.ABC):
     """
 
     outputs: int
+    is_located: bool = False
+    """Whether the first two coefficients are location and log-scale, and the others the shape."""
 
     @abc.abstractmethod
     def inverse_and_log_slope(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,6 +73,16 @@ class MonotoneFlow(nn.Module, abc.ABC):
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
         """Returns what `flow_from_config` builds it again from, as JSON."""
+
+    @contextlib.contextmanager
+    def solved(self, how: "Solution") -> Iterator[None]:
+        """Has the map solved in another way within a block; a flow in closed form has only one."""
+        yield
+
+
+Solution = Literal["rows", "table", "none"]
+"""How a flow is solved while it is fitted: for every row; once for all rows, which share the shape of
+the first, in a table; or not at all, the shape being the identity."""
 
 
 @final
@@ -125,15 +141,25 @@ class ContinuousFlow(MonotoneFlow):
             return guess
         return solve_increasing(lambda y: self.inverse_and_log_slope(y, theta), eps, guess)
 
-    def _solve(self, velocity: Callable, state: Tensor, span: tuple[float, float]) -> Tensor:
+    def _solve(
+        self,
+        velocity: Callable[[float, Tensor], Tensor],
+        state: Tensor,
+        span: tuple[float, float],
+    ) -> Tensor:
         """Integrates over flow time in `steps` equal steps of the fourth-order 3/8 rule."""
-        options = {"step_size": 1 / self.steps}
-        from torchdiffeq import odeint  # half a second, for those who solve
+        start, end = span
+        h = (end - start) / self.steps
+        for i in range(self.steps):
+            t = start + i * h
+            k1 = velocity(t, state)
+            k2 = velocity(t + h / 3, state + h * k1 / 3)
+            k3 = velocity(t + 2 * h / 3, state + h * (k2 - k1 / 3))
+            k4 = velocity(t + h, state + h * (k1 - k2 + k3))
+            state = state + (k1 + 3 * (k2 + k3) + k4) * (h / 8)
+        return state
 
-        path = odeint(velocity, state, state.new_tensor(span), method="rk4", options=options)
-        return cast(Tensor, path)[-1]
-
-    def _velocity(self, theta: Tensor, *, slope: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    def _velocity(self, theta: Tensor, *, slope: bool) -> Callable[[float, Tensor], Tensor]:
         """Returns dy/dτ as a function of (τ, y); with `slope`, of y and its tangent stacked."""
         w = self.log_sharpness.exp()
         a0, a1 = theta[..., 0], theta[..., 1]
@@ -144,7 +170,7 @@ class ContinuousFlow(MonotoneFlow):
         bound = self.steepest * torch.tanh(total / self.steepest) / total
         a1, c0, c1 = a1 * bound, c0 * bound[..., None], c1 * bound[..., None]
 
-        def velocity(time: Tensor, state: Tensor) -> Tensor:
+        def velocity(time: float, state: Tensor) -> Tensor:
             y = state[0] if slope else state
             height = c0 + time * c1
             wave = torch.tanh(w * y[..., None] + (shift0 + time * s1))
@@ -155,6 +181,103 @@ class ContinuousFlow(MonotoneFlow):
             return torch.stack((value, steepness * state[1]))
 
         return velocity
+
+
+@final
+class LocatedFlow(MonotoneFlow):
+    r"""A continuous-time flow of the noise, then a location and a scale in closed form.
+
+    .. math:: y = \mu + e^{\varsigma} \, S(\varepsilon)
+
+    The linear part of the velocity is solved by hand: location :math:`\mu` and log-scale
+    :math:`\varsigma` are the first two coefficients, and the flow :math:`S` keeps the bumps. With the
+    bumps at zero it is the regression with normal noise, however steep, and no equation is solved.
+    Where the bumps are the same in every row, one table of :math:`S^{-1}` serves all rows of a fit.
+
+    Arguments:
+        bumps: The number of hyperbolic tangents of :math:`S`.
+        steepest: The bound on the slope of its velocity.
+    """
+
+    is_located = True
+
+    def __init__(self, bumps: int = 8, steepest: float = 4.0) -> None:
+        super().__init__()
+        self.shape = ContinuousFlow(bumps, steepest)
+        self.outputs = self.shape.outputs
+        self._how: Solution = "rows"
+
+    def config(self) -> dict[str, Any]:
+        """Returns what `flow_from_config` builds it again from, as JSON."""
+        return {**self.shape.config(), "family": "located cnf"}
+
+    @contextlib.contextmanager
+    def solved(self, how: Solution) -> Iterator[None]:
+        """Has :math:`S` solved in another way within a block."""
+        before, self._how = self._how, how
+        try:
+            yield
+        finally:
+            self._how = before
+
+    def inverse_map(self, y: Tensor, theta: Tensor) -> Tensor:
+        r"""Returns :math:`\varepsilon = T^{-1}(y)` (*batch)."""
+        location, log_scale, bumps = self._pieces(theta)
+        z = (y - location) * torch.exp(-log_scale)
+        if bumps is None:
+            return z
+        if self._how == "table":
+            return self._from_table(z, bumps)[0]
+        return self.shape.inverse_map(z, bumps)
+
+    def inverse_and_log_slope(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Returns :math:`T^{-1}(y)` and :math:`\log dT^{-1}/dy`, both (*batch)."""
+        location, log_scale, bumps = self._pieces(theta)
+        z = (y - location) * torch.exp(-log_scale)
+        if bumps is None:
+            return z, (-log_scale).expand(z.shape)
+        if self._how == "table":
+            eps, slope = self._from_table(z, bumps)
+            return eps, slope.log() - log_scale
+        eps, log_slope = self.shape.inverse_and_log_slope(z, bumps)
+        return eps, log_slope - log_scale
+
+    def forward_map(self, eps: Tensor, theta: Tensor, *, exact: bool = True) -> Tensor:
+        r"""Returns :math:`y = T(\varepsilon)` (*batch)."""
+        location, log_scale, bumps = self._pieces(theta)
+        z = eps if bumps is None else self.shape.forward_map(eps, bumps, exact=exact)
+        return location + torch.exp(log_scale) * z
+
+    def _pieces(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns location, bounded log-scale, and coefficients of the shape if it is not normal."""
+        location, log_scale = theta[..., 0], theta[..., 1]
+        log_scale = _MOST_LOG_SCALE * torch.tanh(log_scale / _MOST_LOG_SCALE)
+        bumps = theta[..., 2:]
+        if self._how == "none" or (self._how == "rows" and not bool(bumps.any())):
+            if not (self._how == "rows" and bumps.requires_grad):
+                return location, log_scale, None
+        return location, log_scale, nn.functional.pad(bumps, (2, 0))
+
+    def _from_table(self, z: Tensor, bumps: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns S⁻¹ of the first row's shape and its slope (*batch), interpolated between nodes.
+
+        Cubic Hermite between nodes where value and slope are solved, straight lines beyond: the
+        slope is the derivative of the interpolant, so that its density integrates to one.
+        """
+        first = bumps.flatten(0, -2)[0]
+        cells = _NODES * self.shape.bumps
+        nodes = torch.linspace(-_END, _END, cells + 1, dtype=z.dtype, device=z.device)
+        value, log_slope = self.shape.inverse_and_log_slope(nodes, first)
+        width = 2 * _END / cells
+        slope = log_slope.exp() * width
+        inside = z.clamp(-_END, _END)
+        at = ((inside + _END) / width).to(torch.int64).clamp(max=cells - 1)
+        t = (inside - nodes[at]) / width
+        rise, a, b = value[at + 1] - value[at], slope[at], slope[at + 1]
+        bend, twist = 3 * rise - 2 * a - b, a + b - 2 * rise
+        eps = value[at] + t * (a + t * (bend + t * twist))
+        steepness = (a + t * (2 * bend + 3 * t * twist)) / width
+        return eps + steepness * (z - inside), steepness.clamp(min=1e-12)
 
 
 def solve_increasing(

@@ -24,11 +24,12 @@ from collections.abc import Mapping
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.edges import EdgeSource, edges_from_config
+from cxrcausal.scm.edges import EdgeSource, FlowEdges, edges_from_config
 from cxrcausal.scm.features import Conditioner
+from cxrcausal.scm.flow import MonotoneFlow
 from cxrcausal.scm.lookup import Configurations, TableCache, level_count
 from cxrcausal.scm.mechanism import Mechanism, Parents
 from cxrcausal.scm.normal import draw_inside, log_interval, normal_noise, overlap
@@ -106,6 +107,22 @@ class IntervalMechanism(Mechanism):
         """The values (levels,) that the variable can take, ascending."""
         return self.grid
 
+    @property
+    def map(self) -> MonotoneFlow:
+        """The flow behind the edges.
+
+        Raises:
+            TypeError: If the edges come from no flow.
+        """
+        return self._flow_edges().flow
+
+    def score(self, x: Tensor) -> Tensor:
+        """Returns normal scores (rows,) of values, on which a regression may start."""
+        cuts = nn.functional.pad(self._flow_edges().cuts, (1, 1))
+        cuts[0], cuts[-1] = cuts[1] - 1, cuts[-2] + 1
+        level = self.index(x)
+        return (cuts[level] + cuts[level + 1]) / 2
+
     def log_prob_given(self, x: Tensor, theta: Tensor) -> Tensor:
         """Returns log-probabilities (rows,) of values (rows,) under coefficients (rows, outputs)."""
         return self.source.log_mass(self.index(x), theta)
@@ -160,6 +177,12 @@ class IntervalMechanism(Mechanism):
         if self.variable.bounds is None or self.variable.resolution is None:
             return x.to(torch.int64)
         return ((x - self.variable.bounds[0]) / self.variable.resolution).round().to(torch.int64)
+
+    def _flow_edges(self) -> FlowEdges:
+        """Returns the edges, where they come from a flow."""
+        if not isinstance(self.source, FlowEdges):
+            raise TypeError(f"the edges of {self.variable.name!r} come from no flow")
+        return self.source
 
     def _configurations(self, pa: Parents) -> Configurations:
         """Returns the parents' distinct configurations and each row's place among them."""

@@ -152,7 +152,7 @@ class FlowSCM(HasFit):
     ) -> "FlowSCM":
         """Fits every mechanism on the rows where it and its observed parents are known.
 
-        A flow takes at most 20,000 distinct ones of these rows, see `fit.fit_mechanism`.
+        A flow takes at most 100,000 distinct ones of these rows, see `fit.fit_mechanism`.
 
         Arguments:
             table: The rows; as `check_table` accepts them.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast, final
 import torch
 from torch import Tensor
 
-from cxrcausal.scm.flow import ContinuousFlow, MonotoneFlow, solve_increasing
+from cxrcausal.scm.flow import ContinuousFlow, LocatedFlow, MonotoneFlow, solve_increasing
 
 if TYPE_CHECKING:
     from zuko.transforms import MonotonicRQSTransform
@@ -35,6 +35,8 @@ class SplineFlow(MonotoneFlow):
     Arguments:
         bins: The number of bins between −6 and 6.
     """
+
+    is_located = True
 
     def __init__(self, bins: int = 16) -> None:
         super().__init__()
@@ -76,7 +78,9 @@ class SplineFlow(MonotoneFlow):
 
 
 def flow_from_config(config: Mapping[str, Any]) -> MonotoneFlow:
-    """Builds the flow of either family that its `config` describes."""
+    """Builds the flow of any family that its `config` describes."""
     if config["family"] == "nsf":
         return SplineFlow(config["bins"])
+    if config["family"] == "located cnf":
+        return LocatedFlow(config["bumps"], config["steepest"])
     return ContinuousFlow(config["bumps"], config["steepest"])

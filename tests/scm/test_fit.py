@@ -1,6 +1,5 @@
 """Maximum likelihood node by node: as good as logistic regression, better where there is more."""
 
-import dataclasses
 import logging
 import math
 
@@ -12,7 +11,7 @@ from mechanisms import AGE, CLEAR, DOSE, EDEMA, FRACTURE, SEX, SOURCE, STAGE, VI
 
 from cxrcausal.errors import OptionError, TableError
 from cxrcausal.graph import CausalGraph, Variable
-from cxrcausal.scm import FlowSCM, fit
+from cxrcausal.scm import FlowSCM, located
 from cxrcausal.scm.cells import Cells
 from cxrcausal.scm.fit import MECHANISMS, fit_mechanism, resolve_family
 
@@ -179,7 +178,7 @@ class TestContinuum:
         """Without a grid, `direct` has no meaning and the default stands in."""
         few = {name: v[:800] for name, v in VALUES.items()}
         mechanism = fit_mechanism(DOSE, (SEX,), few, PATIENT[:800], family="direct")
-        assert mechanism.config()["flow"]["family"] == "cnf"
+        assert mechanism.config()["flow"]["family"] == "located cnf"
         shift = [
             mechanism.predict(torch.zeros(1, 1).double(), {"sex": torch.tensor([s]).double()})
             for s in (0.0, 1.0)
@@ -338,7 +337,7 @@ def test_the_decision_is_logged(caplog):
 
 def test_a_flow_says_which_rows_it_leaves_out(monkeypatch, caplog):
     """Once for a mechanism; a family without a flow uses every row."""
-    monkeypatch.setattr(fit, "_FLOW", dataclasses.replace(fit._FLOW, cells=50, linear=1))
+    monkeypatch.setattr(located, "MOST_CELLS", 50)
     few = {name: x[:200] for name, x in VALUES.items()}
     with caplog.at_level(logging.INFO, logger="cxrcausal"):
         fit_mechanism(DOSE, (SEX,), few, most_rounds=1, hidden=(2,))

@@ -10,10 +10,15 @@ from mechanisms import AGE, DOSE, SEX, WIDTH, continuous_mechanisms, draw_weight
 
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.continuous import FlowMechanism
-from cxrcausal.scm.flow import ContinuousFlow, solve_increasing
+from cxrcausal.scm.flow import ContinuousFlow, LocatedFlow, solve_increasing
 from cxrcausal.scm.spline import SplineFlow
 
-FLOWS = {"cnf": ContinuousFlow(8), "steep cnf": ContinuousFlow(24, 8.0), "nsf": SplineFlow(12)}
+FLOWS = {
+    "cnf": ContinuousFlow(8),
+    "steep cnf": ContinuousFlow(24, 8.0),
+    "located cnf": LocatedFlow(8),
+    "nsf": SplineFlow(12),
+}
 either = pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS)
 WIDE = torch.linspace(-12, 12, 2001).double()
 
