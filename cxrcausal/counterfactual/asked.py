@@ -10,25 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cxrcausal.errors import OptionError, TableError, nearest
+from cxrcausal.errors import OptionError, nearest
 from cxrcausal.graph.value import allowed_values, normalise
 
 if TYPE_CHECKING:
     from cxrcausal.graph.variable import Variable
 
 __all__ = [
-    "Groups",
     "Level",
     "Levels",
     "level_asked",
     "levels_asked",
-    "patients_of",
     "range_asked",
     "two_values",
 ]
-
-Groups = str | np.ndarray | pd.Series | None
-"""Whose rows these are: a column, or one value per row; each row is its own patient if None."""
 
 Level = str | float | int | bool | np.generic
 """A level, as tables and `do` take it."""
@@ -117,32 +112,6 @@ def two_values(variable: "Variable", levels: object) -> Levels:
         if not pd.api.types.is_scalar(value):  # a law, a function, a value per row
             raise OptionError(f"levels are two values of {variable.name!r}; found {value!r}")
     return _in_words(variable, first), _in_words(variable, second)
-
-
-def patients_of(groups: Groups, rows: pd.DataFrame) -> np.ndarray:
-    """Returns whose row each is, as numbers (rows,).
-
-    Raises:
-        TableError: If the column is missing, or a row belongs to nobody.
-    """
-    if groups is None:
-        return np.arange(len(rows))
-    if isinstance(groups, str):
-        if groups not in rows.columns:
-            raise TableError(
-                f"the table has no column {groups!r} to say whose rows these are"
-                f"{nearest(groups, rows.columns) or '.'} groups=None takes each row as a patient"
-            )
-        groups = rows[groups]
-    elif isinstance(groups, pd.Series) and not groups.index.equals(rows.index):
-        raise TableError("groups is a Series with other row labels than the table")
-    if len(groups) != len(rows):
-        raise TableError(f"groups has {len(groups)} entries; the table has {len(rows)} rows")
-    codes, _ = pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=True)
-    if (codes < 0).any():
-        row = rows.index[int((codes < 0).argmax())]
-        raise TableError(f"groups is unknown in row {row!r}; every row belongs to a patient")
-    return codes
 
 
 def _in_words(variable: "Variable", value: Level) -> Level:

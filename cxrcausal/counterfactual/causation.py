@@ -29,10 +29,11 @@ import pandas as pd
 
 from cxrcausal.counterfactual.agreement import Agreement
 from cxrcausal.counterfactual.claim import Claim, claim_of_treated
-from cxrcausal.counterfactual.contrast import Contrast, Figure, Groups, Level, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Figure, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.errors import OptionError
+from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM
 
 __all__ = ["Causation", "causation"]

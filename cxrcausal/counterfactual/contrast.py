@@ -15,12 +15,10 @@ import pandas as pd
 from cxrcausal.bootstrap import PatientBootstrap
 from cxrcausal.counterfactual.agreement import is_spurious
 from cxrcausal.counterfactual.asked import (
-    Groups,
     Level,
     Levels,
     level_asked,
     levels_asked,
-    patients_of,
     range_asked,
     two_values,
 )
@@ -28,12 +26,13 @@ from cxrcausal.counterfactual.claim import recorded
 from cxrcausal.counterfactual.nested import Nested, Term
 from cxrcausal.counterfactual.worlds import Worlds
 from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedError
+from cxrcausal.patients import Groups, patient_codes
 from cxrcausal.randomness import as_seed
 from cxrcausal.scm.intervention import resolve
 from cxrcausal.scm.model import FlowSCM
 from cxrcausal.scm.network import Mechanisms
 
-__all__ = ["Contrast", "Figure", "Groups", "Level", "Levels", "Statistics"]
+__all__ = ["Contrast", "Figure", "Level", "Levels", "Statistics"]
 
 Statistics = Callable[[np.ndarray], np.ndarray]
 """Sums (resamples, terms) give figures (resamples, figures)."""
@@ -121,7 +120,8 @@ class Contrast:
         self.low, self.high = (self._number(value) for value in self.levels)
         if self.low == self.high:
             raise OptionError(f"levels are two different values of {cause!r}; found {levels!r}")
-        self.of_rows = patients_of(groups, self.rows)
+        patients = patient_codes(groups, self.rows)
+        self.of_rows = np.arange(len(self.rows)) if patients is None else patients
         self.resamples, self.confidence = resamples, confidence
         self.refits = _refits(scm, refits)
         self.num_samples, self.seed = num_samples, as_seed(seed)

@@ -37,9 +37,10 @@ from cxrcausal.counterfactual.claim import (
     claim_of_treated,
     claim_of_zero,
 )
-from cxrcausal.counterfactual.contrast import Contrast, Groups, Level, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from
 from cxrcausal.counterfactual.nested import Term
+from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM
 
 __all__ = ["CtfEffects", "ctf_effects"]

@@ -27,10 +27,11 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.counterfactual.claim import claim_of_nested, claim_of_zero
-from cxrcausal.counterfactual.contrast import Contrast, Groups, Level, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.errors import OptionError
+from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM
 
 __all__ = ["NaturalEffects", "natural_effects", "path_specific_effect"]

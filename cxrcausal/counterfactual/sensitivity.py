@@ -30,10 +30,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.contrast import Contrast, Groups, Level, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Level, Levels
 from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
 from cxrcausal.counterfactual.nested import Term, Tilt
 from cxrcausal.errors import OptionError
+from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from cxrcausal.evaluation.probe import (
     NoiseStatistics,
     conv_probe,
     noise_statistics,
-    patient_folds,
     radial_spectrum,
     ridge_probe,
 )
@@ -29,6 +28,7 @@ from cxrcausal.evaluation.soundness import (
     round_trip,
 )
 from cxrcausal.evaluation.study import soundness
+from cxrcausal.patients import patient_folds
 
 __all__ = [
     "Effect",

@@ -12,7 +12,7 @@ References:
     | Spectral flatness (Wiener entropy): Digital Coding of Waveforms (Jayant and Noll, 1984)
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -32,6 +32,7 @@ from cxrcausal.bootstrap import (
 from cxrcausal.errors import TableError
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.graph import CausalGraph
+from cxrcausal.patients import patient_folds
 from cxrcausal.scm.table import check_table, encode
 from cxrcausal.shapes import Noise
 
@@ -39,7 +40,6 @@ __all__ = [
     "NoiseStatistics",
     "conv_probe",
     "noise_statistics",
-    "patient_folds",
     "radial_spectrum",
     "ridge_probe",
 ]
@@ -123,15 +123,6 @@ def radial_spectrum(noise: Noise, rings: int = 16) -> Tensor:
         0, ring, torch.ones_like(ring, dtype=torch.float64)
     )
     return (total / count)[count > 0]
-
-
-def patient_folds(groups: Iterable[object], folds: int, seed: int = 0) -> np.ndarray:
-    """Returns the fold (rows,) of each row, all rows of a patient in one, patients dealt evenly."""
-    codes, names = pd.factorize(np.array([*groups], object))
-    if len(names) < folds:
-        raise TableError(f"{len(names)} patients cannot be dealt into {folds} folds")
-    dealt = np.arange(len(names)) % folds
-    return np.random.default_rng(seed).permutation(dealt)[codes]
 
 
 def ridge_probe(

@@ -5,16 +5,17 @@ up hundreds of thousands of films. What depends on the combination alone is comp
 """
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 import pandas as pd
 
-from cxrcausal.errors import TableError, nearest, summarise
+from cxrcausal.errors import TableError
 from cxrcausal.graph.absent import absent_variables
 from cxrcausal.graph.value import normalise, not_allowed
+from cxrcausal.patients import Groups, patient_codes
 
 if TYPE_CHECKING:
     from cxrcausal.graph.dag import CausalGraph
@@ -115,7 +116,7 @@ class Cells:
         self,
         table: pd.DataFrame,
         graph: "CausalGraph",
-        groups: "str | Sequence[Hashable] | pd.Series | np.ndarray | None",
+        groups: Groups,
         what: str = "table",
     ) -> None:
         if not isinstance(table, pd.DataFrame):
@@ -138,35 +139,8 @@ class Cells:
                 raise not_allowed(table[name], bad, variable, what)
             code, values = pd.factorize(numbers, sort=True)
             self.columns[name] = Column(code, np.asarray(values), not variable.is_discrete)
-        self.group = self._groups(table, groups, what)
+        self.group = patient_codes(groups, table, what)
         self._last: tuple[tuple[str, ...], Patterns] | None = None
-
-    def _groups(
-        self,
-        table: pd.DataFrame,
-        groups: "str | Sequence[Hashable] | pd.Series | np.ndarray | None",
-        what: str,
-    ) -> np.ndarray | None:
-        if groups is None:
-            return None
-        if isinstance(groups, str):
-            if groups not in table.columns:
-                raise TableError(
-                    f"{what}: groups {groups!r} is not a column"
-                    f"{nearest(groups, table.columns) or '.'} "
-                    f"Present: {summarise(table.columns, 30)}; groups=None takes each row as its own"
-                )
-            groups = table[groups]
-        elif isinstance(groups, pd.Series) and not groups.index.equals(table.index):
-            raise TableError(f"{what}: groups is a Series with other row labels than the table's")
-        labels = pd.Series(np.asarray(groups, dtype=object))
-        if len(labels) != len(table):
-            raise TableError(f"{what}: {len(labels)} groups for {len(table)} rows; give one each")
-        code, _ = pd.factorize(labels)
-        if (code < 0).any():
-            row = table.index[int((code < 0).argmax())]
-            raise TableError(f"{what}: row {row!r} has no group; name the patient of every row")
-        return code
 
     def add_any(self, name: str, of: Sequence[str]) -> str:
         """Adds the binary variable *any of these is positive*, and returns its name.

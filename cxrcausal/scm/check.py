@@ -31,7 +31,7 @@ from cxrcausal.scm.learn import data_fingerprint
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cxrcausal.scm.check_noise import Groups
+    from cxrcausal.patients import Groups
     from cxrcausal.scm.model import FlowSCM
 
 __all__ = ["FitCheck", "check_fit"]

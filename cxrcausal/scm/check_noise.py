@@ -15,7 +15,7 @@ References:
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
@@ -34,10 +34,7 @@ from cxrcausal.scm.mechanism import Mechanism
 if TYPE_CHECKING:
     from cxrcausal.scm.model import FlowSCM
 
-__all__ = ["Groups", "NormalScores", "noise_dependence", "normal_scores"]
-
-Groups = str | Sequence[Hashable] | pd.Series | np.ndarray | None
-"""The column of patients, or one label per row; None if each row is its own."""
+__all__ = ["NormalScores", "noise_dependence", "normal_scores"]
 
 DRAWS = 16
 FAR, POINTS = 8.0, 2**15 + 1

@@ -33,31 +33,15 @@ from cxrcausal.scm.fit import improve_mechanism
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.network import Supports, Values
 
-__all__ = ["maximise_evidence", "set_aside"]
+__all__ = ["maximise_evidence"]
 
 LEAST_GAIN = 2e-4  # nats per validation row and iteration; below it the fit has arrived
 MOST_ITERATIONS = 40
 PATIENCE = 2  # iterations without a gain
 STEPS = 6  # of L-BFGS in each maximisation
 LAST = 3  # iterations over all patients once the rest has arrived
-FEWEST_GROUPS = 50  # with fewer patients none can be spared for validation
 
 logger = logging.getLogger("cxrcausal")
-
-
-def set_aside(groups: np.ndarray | None, rows: int, seed: int, share: float = 0.2) -> np.ndarray:
-    """Returns which rows (rows,) belong to validation patients; none where patients are few.
-
-    Arguments:
-        groups: Whose row each is (rows,), as numbers from 0; each its own patient's if None.
-        rows: How many rows there are.
-        seed: Decides the patients.
-        share: Of patients to set aside.
-    """
-    patient = np.arange(rows) if groups is None else groups
-    number = int(patient.max(initial=-1)) + 1
-    drawn = np.random.default_rng((seed & 0xFFFF_FFFF_FFFF_FFFF, 1)).random(number)
-    return (drawn < (share if number >= FEWEST_GROUPS else 0.0))[patient]
 
 
 @with_gradients

@@ -19,6 +19,7 @@ from torch import Tensor
 from cxrcausal.errors import OptionError, TableError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
+from cxrcausal.patients import patient_codes, set_aside
 from cxrcausal.randomness import label_words, uniform
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.intervention import Observed
@@ -52,7 +53,7 @@ def learn(
     likelihood: Likelihood | None = None,
 ) -> Fitted:
     """Fits every mechanism of a graph, see `FlowSCM.fit`."""
-    from cxrcausal.scm.em import maximise_evidence, set_aside
+    from cxrcausal.scm.em import maximise_evidence
 
     if missing not in get_args(Missing):
         raise OptionError(
@@ -67,7 +68,7 @@ def learn(
         )
     if not len(table):
         raise TableError("the table to fit has no rows")
-    patients = _groups(groups, table)
+    patients = patient_codes(groups, table, "the table to fit")
     values = encode(table, graph)
     observed = {
         name: _seen(graph.variables[name], values[name])
@@ -192,30 +193,6 @@ def data_fingerprint(table: pd.DataFrame, graph: CausalGraph) -> str:
     columns = list(graph.variables)
     words = pd.util.hash_pandas_object(table[columns], index=False).to_numpy(np.uint64)
     return hashlib.sha256(np.sort(words).tobytes()).hexdigest()[:16]
-
-
-def _groups(groups: str | np.ndarray | pd.Series | None, table: pd.DataFrame) -> np.ndarray | None:
-    """Returns whose row each is, as numbers (rows,)."""
-    if groups is None:
-        return None
-    if isinstance(groups, str):
-        if groups not in table.columns:
-            raise TableError(
-                f"the table to fit has no column {groups!r} to group by"
-                f"{nearest(groups, table.columns)}"
-            )
-        groups = table[groups]
-    elif isinstance(groups, pd.Series) and not groups.index.equals(table.index):
-        raise TableError("groups is a Series with other row labels than the table to fit")
-    if len(groups) != len(table):
-        raise TableError(
-            f"groups has {len(groups)} entries; the table to fit has {len(table)} rows"
-        )
-    codes, _ = pd.factorize(np.asarray(groups, dtype=object), sort=False)
-    if (codes < 0).any():
-        row = table.index[int((codes < 0).argmax())]
-        raise TableError(f"groups is unknown in row {row!r}; every row belongs to a patient")
-    return codes
 
 
 def _seen(variable: Variable, x: Tensor) -> tuple:

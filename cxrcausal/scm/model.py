@@ -48,8 +48,8 @@ from cxrcausal.scm.three_steps import (
 )
 
 if TYPE_CHECKING:
+    from cxrcausal.patients import Groups
     from cxrcausal.scm.check import FitCheck
-    from cxrcausal.scm.check_noise import Groups
     from cxrcausal.scm.fit import Coupling, Family
 
 __all__ = ["FlowSCM"]

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from cxrcausal import patients as patients_module
 from cxrcausal.errors import OptionError, TableError
 from cxrcausal.graph import CausalGraph, Variable
-from cxrcausal.scm import FlowSCM, em
+from cxrcausal.patients import set_aside
+from cxrcausal.scm import FlowSCM
 
 LEVELS = ("negative", "positive")
 NAMES = ("smoking", "lesion", "opacity", "cough")
@@ -55,7 +57,7 @@ def test_it_beats_the_fit_on_available_rows():
 
 def test_each_iteration_raises_the_likelihood(caplog, monkeypatch):
     """Of the rows that are fitted, when none are set aside; every iteration is logged."""
-    monkeypatch.setattr(em, "FEWEST_GROUPS", 10_000)
+    monkeypatch.setattr(patients_module, "FEWEST", 10_000)
     with caplog.at_level(logging.INFO, logger="cxrcausal"):
         fit(smokers(1500, seed=3, unknown=0.4), missing="em")
     told = [r.args[1] for r in caplog.records if r.message.startswith("EM iteration")]
@@ -89,7 +91,7 @@ def test_what_only_patients_set_aside_show_is_possible_all_the_same(name):
     """And what nobody shows is not, whatever EM smooths."""
     table = smokers(400, seed=10).assign(**{name: "negative"})
     table.loc[::9, "cough"] = None
-    seen = em.set_aside(None, 400, 0).argmax()
+    seen = set_aside(None, 400, 0).argmax()
     for level, share in (("negative", 0.0), ("positive", 1 / 400)):
         table.loc[seen, name] = level
         scm = fit(table, missing="em", seed=0)

@@ -342,12 +342,12 @@ def test_never_observed_column_may_be_absent(scm):
 
 def test_groups(scm):
     """A column that is not there, or unknown patients, are refused by name."""
-    with pytest.raises(TableError, match=r"no column 'pateint'.*did you mean 'patient'\?"):
+    with pytest.raises(TableError, match=r"'pateint' is not a column.*did you mean 'patient'\?"):
         FlowSCM(GRAPH).fit(TABLE, groups="pateint")
-    with pytest.raises(TableError, match="groups has 3 entries; the table to fit has 400 rows"):
+    with pytest.raises(TableError, match="the table to fit: 3 groups for 400 rows"):
         FlowSCM(GRAPH).fit(TABLE, groups=np.arange(3))
     holes = TABLE["patient"].astype(float).mask(TABLE.index == "film-7")
-    with pytest.raises(TableError, match="groups is unknown in row 'film-7'"):
+    with pytest.raises(TableError, match="the table to fit: row 'film-7' has no group"):
         FlowSCM(GRAPH).fit(TABLE, groups=holes)
     with pytest.raises(TableError, match="has no rows"):
         FlowSCM(GRAPH).fit(TABLE.head(0))
