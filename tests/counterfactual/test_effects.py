@@ -646,8 +646,8 @@ def test_one_patient_has_no_interval(seen, rows):
         (OptionError, "Allowed: none, mild, severe", ("edema", "severity"), {}),
         (OptionError, "'difference' or 'ratio'", ("edema", "effusion"), {"scale": "odds"}),
         (OptionError, "seed", ("edema", "effusion"), {"seed": 0.5}),
-        (TableError, "no column 'patient'", ("edema", "effusion"), {"groups": "patient"}),
-        (TableError, "entries", ("edema", "effusion"), {"groups": np.zeros(3)}),
+        (TableError, "'patient' is not a column", ("edema", "effusion"), {"groups": "patient"}),
+        (TableError, "3 groups for 40 rows", ("edema", "effusion"), {"groups": np.zeros(3)}),
         (TableError, "confidence 1.5", ("edema", "effusion"), {"confidence": 1.5}),
     ],
 )
