@@ -128,3 +128,13 @@ def test_what_data_say_against_the_graphs_was_measured():
         tested = counts["misfit"] + counts["excused"] + counts["holds"]
         assert f"{counts['misfit']} of {tested} {words}" in said
     assert f"{found['counts']['cxr19-extended, independence']['excused']} more are excused" in said
+
+
+def test_what_is_said_of_verdicts_and_labels_was_counted():
+    said = README.read_text(encoding="utf-8").replace("\n", " ")
+    counts = published("selection_verdicts")["counts"]
+    assert counts["false"] == counts["missed"] == counts["beyond"] == counts["given_false"] == 0
+    assert f"{counts['claimed']:,} of {counts['questions']:,} effects" in said
+    found = published("labels")["counts"]
+    assert found["false label"] == found["false bounds"] == found["false figure"] == 0
+    assert f"Of {found['labels']:,} labels" in said
