@@ -1,6 +1,7 @@
 """The tree tells the science: every import of the package points up it."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,11 @@ def test_imports_point_up_the_tree(path):
 @pytest.mark.parametrize("path", rooms())
 def test_modules_say_what_they_are(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("package", ["data", "evaluation", "image", "training", "graph", "scm"])
+def test_no_exported_name_hides_its_module(package):
+    """`cxrcausal.evaluation.axioms` is a module, whatever the package exports."""
+    exported = set(importlib.import_module(f"cxrcausal.{package}").__all__)
+    modules = {path.stem for path in (PACKAGE / package).glob("*.py")}
+    assert not exported & modules

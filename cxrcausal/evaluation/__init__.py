@@ -7,8 +7,16 @@ from cxrcausal.bootstrap import (
     weighted_mean,
     weighted_slope,
 )
+from cxrcausal.evaluation.axioms import (
+    Effect,
+    RoundTrip,
+    effectiveness,
+    groups_of,
+    paint,
+    round_trip,
+)
 from cxrcausal.evaluation.figure import counterfactual_grid, image_grid
-from cxrcausal.evaluation.memorisation import Memorisation, Neighbours, memorisation
+from cxrcausal.evaluation.nearest_neighbour import Memorisation, Neighbours, memorisation
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.probe import (
     NoiseStatistics,
@@ -19,14 +27,6 @@ from cxrcausal.evaluation.probe import (
 )
 from cxrcausal.evaluation.quality import predictor_quality
 from cxrcausal.evaluation.question import Question, flip, move
-from cxrcausal.evaluation.soundness import (
-    Effect,
-    RoundTrip,
-    effectiveness,
-    groups_of,
-    paint,
-    round_trip,
-)
 from cxrcausal.evaluation.study import soundness
 from cxrcausal.patients import patient_folds
 

@@ -23,9 +23,9 @@ from cxrcausal.bootstrap import (
 )
 from cxrcausal.counterfactual.painter import ImageMechanism
 from cxrcausal.errors import InterventionError, nearest, summarise
+from cxrcausal.evaluation.axioms import effectiveness, groups_of, paint, relative_shift
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.question import Question
-from cxrcausal.evaluation.soundness import effectiveness, groups_of, paint, relative_shift
 from cxrcausal.image.guidance import Guidance
 from cxrcausal.image.solver import Solver
 from cxrcausal.scm.table import check_table
