@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from synthetic_data import write_synthetic_data
 
 
@@ -23,9 +24,19 @@ def synthetic_data(tmp_path_factory) -> Path:
     return write_synthetic_data(tmp_path_factory.mktemp("synthetic") / "data")
 
 
-@pytest.fixture(scope="session", params=["synthetic", "real"])
+@pytest.fixture(
+    scope="session", params=["synthetic", pytest.param("real", marks=pytest.mark.slow)]
+)
 def any_data(request) -> Path:
-    """The folder of synthetic patients, then that of real ones where it is present."""
+    """The folder of synthetic patients; among the slow tests that of real ones too."""
     return request.getfixturevalue(
         {"synthetic": "synthetic_data", "real": "shared_data"}[request.param]
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_per_worker() -> None:
+    """Workers side by side share the cores; more threads than cores only wait for each other."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+        torch.set_num_threads(1)
