@@ -21,15 +21,12 @@ import datetime
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
 
-import cxrcausal as cx
 from cxrcausal.counterfactual import (
     Effect,
     ate,
@@ -41,162 +38,15 @@ from cxrcausal.counterfactual import (
     path_specific_effect,
 )
 from cxrcausal.files import atomic_path
-from cxrcausal.scm import Mechanism
 
-from latent_models import NoisyModel, random_graph  # isort: skip  (beside this one)
+from exact_scm import LEVELS, Case, bounds, is_tied, scm_bounds  # isort: skip  (beside this one)
+from latent_models import NoisyModel, random_graph  # isort: skip
 
 CLOSE = 1e-9
 MODELS = 2
-LEVELS = ("negative", "positive")
+Figure = Callable[[np.ndarray], float]
+"""From how much each row, or each patient, counts."""
 FEW = {"groups": None, "resamples": 2}
-Hears = Mapping[str, int]
-"""Which value of the cause each variable reads that reads it."""
-
-
-class TableMechanism(Mechanism):
-    """A binary variable by a table: the probability of its positive level, an axis per parent."""
-
-    def __init__(self, variable, parents, positive: np.ndarray) -> None:
-        super().__init__(variable, parents)
-        self.register_buffer("positive", torch.as_tensor(np.asarray(positive)))
-        self.register_buffer("levels", torch.arange(2, dtype=torch.float64))
-
-    @property
-    def noise_size(self) -> int:
-        """One uniform decides."""
-        return 1
-
-    @property
-    def support(self) -> torch.Tensor:
-        """Negative and positive."""
-        return self.levels
-
-    def _chance(self, pa) -> torch.Tensor:
-        if not self.parents:
-            return self.positive
-        return self.positive[torch.broadcast_tensors(*(pa[p.name].long() for p in self.parents))]
-
-    def log_probs(self, pa) -> torch.Tensor:
-        """Returns the log-probability of both levels."""
-        chance = self._chance(pa)
-        return torch.stack([1 - chance, chance], -1).log()
-
-    def log_prob(self, x, pa) -> torch.Tensor:
-        """Returns the log-probability of `x`."""
-        chance = self._chance(pa)
-        return torch.where(x > 0, chance, 1 - chance).log()
-
-    def prior(self, uniform) -> torch.Tensor:
-        """Returns the uniform itself."""
-        return uniform
-
-    def predict(self, u, pa) -> torch.Tensor:
-        """Returns positive for the uniforms at the top."""
-        return (u[..., 0] > 1 - self._chance(pa)).double()
-
-    def abduct(self, x, pa, uniform) -> torch.Tensor:
-        """Returns a uniform from the part that gives `x`."""
-        chance = self._chance(pa)[..., None].expand(*x.shape, 1)
-        low = torch.where(x[..., None] > 0, 1 - chance, torch.zeros_like(chance))
-        width = torch.where(x[..., None] > 0, chance, 1 - chance)
-        return low + width * uniform.clamp(1e-6, 1 - 1e-6)
-
-    def transition(self, x, pa, pa_star) -> torch.Tensor:
-        """Returns the probability of both levels under other parents, given `x` under these."""
-        now, then = torch.broadcast_tensors(self._chance(pa), self._chance(pa_star), x)[:2]
-        up = torch.where(
-            x > 0, torch.minimum(now, then) / now, (then - now).clamp(min=0.0) / (1 - now)
-        )
-        return torch.stack([1 - up, up], -1)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model, the variables that the fit observed, and one question's cause and outcome."""
-
-    model: NoisyModel
-    observed: tuple[str, ...]
-    cause: str
-    outcome: str
-
-    @property
-    def shown(self) -> np.ndarray:
-        """Returns the distribution of what is observed among the selected."""
-        return self.model.distribution(self.observed)
-
-    def parents(self, name: str) -> tuple[str, ...]:
-        """Returns what the fitted mechanism of a variable reads."""
-        return tuple(p for p in self.model.graph.parents(name) if p in self.observed)
-
-    def positive(self, name: str) -> np.ndarray:
-        """Returns p(name = positive | parents) among the selected, one axis per parent."""
-        kept = (*self.parents(name), name)
-        both = self.shown.sum(tuple(i for i, v in enumerate(self.observed) if v not in kept))
-        left = [v for v in self.observed if v in kept]
-        both = both.transpose([left.index(v) for v in kept])
-        return both[..., 1] / both.sum(-1)
-
-    def moved(self) -> list[str]:
-        """Returns what the cause reaches along fitted arrows and leads to the outcome."""
-        below, above = {self.cause}, {self.outcome}
-        order = [v for v in self.model.graph.topological_order if v in self.observed]
-        for v in order:
-            if below.intersection(self.parents(v)):
-                below.add(v)
-        for v in reversed(order):
-            if any(v in self.parents(w) for w in above):
-                above.add(v)
-        return [v for v in order if v in below & above and v != self.cause]
-
-    def weigh(self, rows: np.ndarray, value: int | None, given: Mapping[str, int]) -> np.ndarray:
-        """Returns the SCM's weight of what the cause leaves alone, from weights of rows."""
-        places = {v: i for i, v in enumerate(self.observed)}
-        gone = tuple(places[v] for v in (self.cause, *self.moved()))
-        weight = rows
-        for v, level in given.items():
-            weight = np.where(np.indices(rows.shape)[places[v]] == level, weight, 0.0)
-        weight = weight.sum(gone, keepdims=True)
-        if value is not None:
-            alone = tuple(slice(1 if i in gone else None) for i in range(rows.ndim))
-            weight = weight * self._table(self.cause, {}, value)[alone]
-        return weight / weight.sum()
-
-    def scm(self, weight: np.ndarray, hears: Hears) -> float:
-        """Returns the SCM's probability of the outcome, summed over its tables."""
-        total = weight
-        places = {v: i for i, v in enumerate(self.observed)}
-        grid = np.indices((2,) * len(self.observed))
-        for v in self.moved():
-            up = self._table(v, hears, 1)
-            total = total * np.where(grid[places[v]] == 1, up, 1 - up)
-        cause = places[self.cause]
-        total = total.take([0], axis=cause) if total.shape[cause] > 1 else total
-        return float(total.take(1, axis=places[self.outcome]).sum())
-
-    def _table(self, name: str, hears: Hears, level: int) -> np.ndarray:
-        """Returns the probability of a level for every value of what is observed."""
-        grid = dict(zip(self.observed, np.indices((2,) * len(self.observed)), strict=True))
-        if name in hears and self.cause in self.parents(name):
-            grid[self.cause] = np.full_like(grid[self.cause], hears[name])
-        table = self.positive(name)[tuple(grid[p] for p in self.parents(name))]
-        table = np.broadcast_to(table, (2,) * len(self.observed))
-        return table if level else 1 - table
-
-    def fitted(self) -> cx.FlowSCM:
-        """Returns the SCM whose mechanisms are the conditionals of the selected."""
-        graph = self.model.graph
-        mechanisms = {}
-        for v in graph.topological_order:
-            if v in self.observed:
-                parents = tuple(graph.variables[p] for p in self.parents(v))
-                mechanisms[v] = TableMechanism(graph.variables[v], parents, self.positive(v))
-        return cx.FlowSCM.from_mechanisms(graph, mechanisms)
-
-    def rows(self) -> pd.DataFrame:
-        """Returns one row per configuration of what is observed."""
-        codes = np.indices((2,) * len(self.observed)).reshape(len(self.observed), -1)
-        levels = np.array(LEVELS)
-        return pd.DataFrame({v: levels[codes[i]] for i, v in enumerate(self.observed)})
 
 
 @dataclass(frozen=True)
@@ -211,202 +61,158 @@ class Held:
     """
 
     effect: Effect
-    figure: Callable[[np.ndarray], float] | None
-    truth: Callable[[np.ndarray], float]
+    figure: Figure | None
+    truth: Figure
     groups: bool = False
 
 
-def effects(case: Case, rng: np.random.Generator) -> list[Held]:
-    """Returns every effect of the cause on the outcome, with figure and truth."""
-    scm, rows = case.fitted(), case.rows()
-    model, x, y = case.model, case.cause, case.outcome
-    moved = case.moved()
-    spurious = is_tied(case)
-    all_of = {v: {u: v for u in moved} for v in (0, 1)}
-    mixed = {v: {u: v if u == y else 1 - v for u in moved} for v in (0, 1)}
+class Asked:
+    """What is asked of one case: the SCM's figures by weights of rows, the truth by patients.
 
-    def scm_mean(hears: Hears, value: int | None = None, given: Mapping[str, int] | None = None):
-        weighs = value if spurious else None
-        return lambda rows: case.scm(case.weigh(rows, weighs, given or {}), hears)
+    Arguments:
+        case: The case.
+        rng: What is chosen at random.
+    """
 
-    def true_mean(patients, value: int, otherwise: int | None = None):
-        fixed = {} if otherwise is None else model.under({x: otherwise}, moved[:-1])
-        return model.mean(patients, model.under({x: value, **fixed}, [y])[y])
+    def __init__(self, case: Case, rng: np.random.Generator) -> None:
+        self.case, self.model, self.rng = case, case.model, rng
+        self.scm, self.rows, self.moved = case.fitted(), case.rows(), case.moved()
+        self.spurious = is_tied(case)
+        y = case.outcome
+        self.all_of = {v: dict.fromkeys(self.moved, v) for v in (0, 1)}
+        self.mixed = {v: {u: v if u == y else 1 - v for u in self.moved} for v in (0, 1)}
 
-    def among(value: int, patients):
-        return patients * (model.values[x] == value)
+    def ask(self, question: Callable, *more, **options):
+        """Returns the library's answer on rows of equal weight."""
+        return question(
+            self.scm, self.rows, self.case.cause, self.case.outcome, *more, **FEW, **options
+        )
 
-    def less(one, other):
-        return lambda argument: one(argument) - other(argument)
+    def figure(self, hears, value: int | None = None, given=None) -> Figure:
+        """Returns the SCM's mean where variables hear that, among those with a value."""
+        weighs = value if self.spurious else None
+        return lambda rows: self.case.scm(self.case.weigh(rows, weighs, given or {}), hears)
 
-    te = Held(
-        ate(scm, rows, x, y, **FEW),
-        less(scm_mean(all_of[1]), scm_mean(all_of[0])),
-        lambda p: true_mean(p, 1) - true_mean(p, 0),
-    )
-    found = [te]
-    alone = [v for v in case.observed if v != x and v not in model.graph.descendants(x)]
-    if alone:
-        chosen = rng.choice(alone, rng.integers(1, 1 + min(2, len(alone))), replace=False)
-        given = {v: int(rng.integers(2)) for v in chosen.tolist()}
+    def truth(self, value: int, otherwise: int | None = None, among: int | None = None) -> Figure:
+        """Returns the true mean under a value, what lies between being as under another."""
+        x, y, model = self.case.cause, self.case.outcome, self.model
 
-        def alike(patients):
-            for v, level in given.items():
-                patients = patients * (model.values[v] == level)
-            return patients
+        def mean(patients: np.ndarray) -> float:
+            if among is not None:
+                patients = patients * (model.values[x] == among)
+            fixed = {} if otherwise is None else model.under({x: otherwise}, self.moved[:-1])
+            return model.mean(patients, model.under({x: value, **fixed}, [y])[y])
 
-        found.append(
+        return mean
+
+    def effects(self) -> list[Held]:
+        """Returns every effect of the cause on the outcome."""
+        return [*self.totals(), *self.natural(), *self.paths(), *self.disparity()]
+
+    def totals(self) -> list[Held]:
+        """Returns ATE, CATE and ETT."""
+        all_of = self.all_of
+        found = [
             Held(
-                cate(scm, rows, x, y, {v: LEVELS[level] for v, level in given.items()}, **FEW),
-                less(scm_mean(all_of[1], None, given), scm_mean(all_of[0], None, given)),
-                lambda p: true_mean(alike(p), 1) - true_mean(alike(p), 0),
+                self.ask(ate),
+                less(self.figure(all_of[1]), self.figure(all_of[0])),
+                less(self.truth(1), self.truth(0)),
             )
+        ]
+        graph, x, rng = self.model.graph, self.case.cause, self.rng
+        alone = [v for v in self.case.observed if v != x and v not in graph.descendants(x)]
+        if alone:
+            chosen = rng.choice(alone, rng.integers(1, 1 + min(2, len(alone))), replace=False)
+            given = {v: int(rng.integers(2)) for v in chosen.tolist()}
+            levels: dict[str, object] = {v: LEVELS[level] for v, level in given.items()}
+            if rng.random() < 0.25:  # alike in one variable only in that it has one of two levels
+                pooled = str(chosen[0])
+                del given[pooled]
+                levels[pooled] = list(LEVELS)
+
+            def alike(mean: Figure) -> Figure:
+                values = self.model.values
+                known = np.all([values[v] == level for v, level in given.items()], axis=0)
+                return lambda patients: mean(patients * known)
+
+            found.append(
+                Held(
+                    self.ask(cate, levels),
+                    less(self.figure(all_of[1], None, given), self.figure(all_of[0], None, given)),
+                    less(alike(self.truth(1)), alike(self.truth(0))),
+                )
+            )
+        treated = Held(
+            self.ask(ett),
+            less(self.figure(all_of[1], 1), self.figure(all_of[0], 1)),
+            less(self.truth(1, among=1), self.truth(0, among=1)),
         )
-    found.append(
-        Held(
-            ett(scm, rows, x, y, **FEW),
-            less(scm_mean(all_of[1], 1), scm_mean(all_of[0], 1)),
-            lambda p: true_mean(among(1, p), 1) - true_mean(among(1, p), 0),
-        )
-    )
-    natural = natural_effects(scm, rows, x, y, **FEW)
-    m0, m1 = scm_mean(all_of[0]), scm_mean(all_of[1])
-    d0, d1 = scm_mean(mixed[0]), scm_mean(mixed[1])  # the outcome hears one, the others the other
-    found += [
-        Held(natural.total, te.figure, te.truth),
-        Held(natural.direct, less(d1, m0), lambda p: true_mean(p, 1, 0) - true_mean(p, 0)),
-        Held(natural.indirect, less(d0, m0), lambda p: true_mean(p, 0, 1) - true_mean(p, 0)),
-        Held(natural.reverse, less(d1, m1), lambda p: true_mean(p, 1, 0) - true_mean(p, 1)),
-    ]
-    found += paths(case, scm, rows, scm_mean, rng)
-    ctf = ctf_effects(scm, rows, x, y, **FEW)
-    y0_in0, y0_in1 = scm_mean(all_of[0], 0), scm_mean(all_of[0], 1)
-    y1_in1, mixed_in1 = scm_mean(all_of[1], 1), scm_mean(mixed[0], 1)
-    found += [
-        Held(
-            ctf.variation,
-            less(y1_in1, y0_in0),
-            lambda p: (
-                model.mean(among(1, p), model.values[y]) - model.mean(among(0, p), model.values[y])
+        return [*found, treated]
+
+    def natural(self) -> list[Held]:
+        """Returns the natural effects."""
+        found, truth = self.ask(natural_effects), self.truth
+        m0, m1 = self.figure(self.all_of[0]), self.figure(self.all_of[1])
+        d0, d1 = self.figure(self.mixed[0]), self.figure(self.mixed[1])
+        return [
+            Held(found.total, less(m1, m0), less(truth(1), truth(0))),
+            Held(found.direct, less(d1, m0), less(truth(1, 0), truth(0))),
+            Held(found.indirect, less(d0, m0), less(truth(0, 1), truth(0))),
+            Held(found.reverse, less(d1, m1), less(truth(1, 0), truth(1))),
+        ]
+
+    def disparity(self) -> list[Held]:
+        """Returns the parts of the difference between groups."""
+        found, truth = self.ask(ctf_effects), self.truth
+        model, seen = self.model, self.model.values[self.case.outcome]
+        in0, in1 = (self.model.values[self.case.cause] == v for v in (0, 1))
+        y0_in0, y0_in1 = self.figure(self.all_of[0], 0), self.figure(self.all_of[0], 1)
+        y1_in1, mixed_in1 = self.figure(self.all_of[1], 1), self.figure(self.mixed[0], 1)
+        mixed = truth(0, 1, among=1)
+        return [
+            Held(
+                found.variation,
+                less(y1_in1, y0_in0),
+                lambda p: model.mean(p * in1, seen) - model.mean(p * in0, seen),
+                groups=True,
             ),
-            groups=True,
-        ),
-        Held(
-            ctf.direct,
-            less(mixed_in1, y1_in1),
-            lambda p: true_mean(among(1, p), 0, 1) - true_mean(among(1, p), 1),
-        ),
-        Held(
-            ctf.indirect,
-            less(mixed_in1, y0_in1),
-            lambda p: true_mean(among(1, p), 0, 1) - true_mean(among(1, p), 0),
-        ),
-        Held(
-            ctf.spurious,
-            less(y0_in1, y0_in0),
-            lambda p: true_mean(among(1, p), 0) - true_mean(among(0, p), 0),
-        ),
-    ]
-    return found
+            Held(found.direct, less(mixed_in1, y1_in1), less(mixed, truth(1, among=1))),
+            Held(found.indirect, less(mixed_in1, y0_in1), less(mixed, truth(0, among=1))),
+            Held(found.spurious, less(y0_in1, y0_in0), less(truth(0, among=1), truth(0, among=0))),
+        ]
+
+    def paths(self) -> list[Held]:
+        """Returns the effect along some causal paths, where all of them are recorded."""
+        graph, model, x, y = self.model.graph, self.model, self.case.cause, self.case.outcome
+        if len(self.case.observed) < len(graph.variables):
+            return []
+        every, done = [[x]], []
+        while every:
+            path = every.pop()
+            for v in graph.children(path[-1]):
+                (done if v == y else every).append([*path, v])
+        some = [p for p in done if self.rng.random() < 0.5]
+        effect = self.ask(path_specific_effect, paths=some)
+        hears: dict[str, set[bool]] = {}
+        for p in done:
+            hears.setdefault(p[1], set()).add(p in some)
+        if any(len(h) > 1 for h in hears.values()):  # one variable in two worlds
+            return [Held(effect, None, lambda p: np.nan)]
+        along = {v: int(h.pop()) for v, h in hears.items()}
+        before = dict.fromkeys(along, 0)
+        after, without = (model.under({}, [y], {x: h})[y] for h in (along, before))
+        return [
+            Held(
+                effect,
+                less(self.figure(along), self.figure(before)),
+                lambda p: model.mean(p, after) - model.mean(p, without),
+            )
+        ]
 
 
-def paths(case: Case, scm, rows, scm_mean, rng: np.random.Generator) -> list[Held]:
-    """Returns the effect along some causal paths, where all of them are recorded."""
-    graph, model, x, y = case.model.graph, case.model, case.cause, case.outcome
-    if len(case.observed) < len(graph.variables):
-        return []
-    every = [[x]]
-    done = []
-    while every:
-        path = every.pop()
-        for v in graph.children(path[-1]):
-            (done if v == y else every).append([*path, v])
-    some = [p for p in done if rng.random() < 0.5]
-    effect = path_specific_effect(scm, rows, x, y, paths=some, **FEW)
-    hears: dict[str, set[bool]] = {}
-    for p in done:
-        hears.setdefault(p[1], set()).add(p in some)
-    if any(len(h) > 1 for h in hears.values()):  # one variable in two worlds
-        return [Held(effect, None, lambda p: np.nan)]
-    along = {v: int(h.pop()) for v, h in hears.items()}
-    before = dict.fromkeys(along, 0)
-    return [
-        Held(
-            effect,
-            lambda w: scm_mean(along)(w) - scm_mean(before)(w),
-            lambda p: (
-                model.mean(p, model.under({}, [y], {x: along})[y])
-                - model.mean(p, model.under({}, [y], {x: before})[y])
-            ),
-        )
-    ]
-
-
-def is_tied(case: Case) -> bool:
-    """Whether the SCM has a path between cause and outcome that is not causal, by its parents alone."""
-    outside = {case.cause}  # ancestors of the cause
-    while True:
-        more = {p for v in outside for p in case.parents(v)} - outside
-        if not more:
-            break
-        outside |= more
-    reading = {p for v in case.moved() for p in case.parents(v)}
-    reading -= {case.cause, *case.moved()}
-    while True:
-        more = {p for v in reading for p in case.parents(v)} - reading - {case.cause}
-        if not more:
-            break
-        reading |= more
-    return bool(outside & reading)
-
-
-def bounds(case: Case, patients: np.ndarray) -> list[tuple[float, float]]:
-    """Returns the bounds of PN, PS and PNS (Tian and Pearl) for the patients that count."""
-    model, x, y = case.model, case.cause, case.outcome
-    y1, y0 = (model.mean(patients, model.under({x: v}, [y])[y]) for v in (1, 0))
-    seen_x, seen_y = model.values[x], model.values[y]
-    xy, x_not = (model.mean(patients, seen_x * (seen_y == level)) for level in (1, 0))
-    not_y, neither = (model.mean(patients, (1 - seen_x) * (seen_y == level)) for level in (1, 0))
-    p = xy + not_y
-    return [
-        (max(0, (p - y0) / xy), min(1, (1 - y0 - neither) / xy)),
-        (max(0, (y1 - p) / neither), min(1, (y1 - xy) / neither)),
-        (
-            max(0, y1 - y0, p - y0, y1 - p),
-            min(y1, 1 - y0, xy + neither, y1 - y0 + x_not + not_y),
-        ),
-    ]
-
-
-def scm_bounds(case: Case, rows: np.ndarray) -> list[tuple[float, float]]:
-    """Returns the same from the SCM's tables."""
-    moved = case.moved()
-    hears = [dict.fromkeys(moved, v) for v in (0, 1)]
-    places = {v: i for i, v in enumerate(case.observed)}
-    share = [0.5, 0.5]
-    weights = [case.weigh(rows, None, {})] * 2
-    if is_tied(case):
-        gone = tuple(places[v] for v in (case.cause, *moved))
-        alone = rows.sum(gone, keepdims=True)
-        both = [float((alone * case._table(case.cause, {}, v)).sum()) for v in (0, 1)]
-        # what the cause does not change is counted once for each of its own values in the table
-        share = [b / sum(both) for b in both]
-        weights = [case.weigh(rows, v, {}) for v in (0, 1)]
-    y_in = [
-        [case.scm(weights[group], hears[v]) * share[group] for v in (0, 1)] for group in (0, 1)
-    ]
-    y0, y1 = y_in[0][0] + y_in[1][0], y_in[0][1] + y_in[1][1]
-    xy, not_y = y_in[1][1], y_in[0][0]
-    x_not, neither = share[1] - xy, share[0] - not_y
-    p = xy + not_y
-    return [
-        (max(0, (p - y0) / xy), min(1, (1 - y0 - neither) / xy)),
-        (max(0, (y1 - p) / neither), min(1, (y1 - xy) / neither)),
-        (
-            max(0, y1 - y0, p - y0, y1 - p),
-            min(y1, 1 - y0, xy + neither, y1 - y0 + x_not + not_y),
-        ),
-    ]
+def less(one: Figure, other: Figure) -> Figure:
+    """Returns the difference of two figures."""
+    return lambda argument: one(argument) - other(argument)
 
 
 def hold(case: Case, rng: np.random.Generator) -> Counter:
@@ -415,7 +221,7 @@ def hold(case: Case, rng: np.random.Generator) -> Counter:
     shown, model = case.shown, case.model
     equal = np.full(shown.shape, 1 / shown.size)
     everybody, selected = model.weight, model.weight * model.selected
-    for held in effects(case, rng):
+    for held in Asked(case, rng).effects():
         name, basis = held.effect.name.split(" (")[0], held.effect.claim.basis
         total["labels"] += 1
         total[f"{name}: {basis}"] += 1
