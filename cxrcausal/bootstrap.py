@@ -12,12 +12,13 @@ References:
     | An Introduction to the Bootstrap (Efron and Tibshirani, 1993), sections 8.3 and 13.3
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from cxrcausal.errors import TableError
 
@@ -25,7 +26,9 @@ __all__ = [
     "Interval",
     "PatientBootstrap",
     "Statistic",
+    "satterthwaite",
     "shows_no_spread",
+    "student_interval",
     "weighted_auc",
     "weighted_mean",
     "weighted_slope",
@@ -189,6 +192,51 @@ def shows_no_spread(draws: np.ndarray) -> bool:
     """Returns whether figures (resamples,) are all the same, up to rounding."""
     first, last = draws.min(), draws.max()
     return bool(first == last or last - first <= _ROUNDING * max(abs(first), abs(last), 1e-3))
+
+
+def student_interval(
+    value: np.ndarray, draws: np.ndarray, free: np.ndarray, confidence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ends (figures,) of Student's intervals, by the spread of figures over replicates.
+
+    Replicates in which a figure is not defined are left out. A figure without spread or without degrees of
+    freedom has no interval (NaN).
+
+    Arguments:
+        value: The figures, (figures,).
+        draws: The same in every replicate, (draws, figures).
+        free: The degrees of freedom of each figure's spread, (figures,): one less than there are
+            patients, if these are few. Never more than one less than there are replicates.
+        confidence: The probability that an interval covers.
+    """
+    half = np.full(len(value), np.nan)
+    for i, column in enumerate(draws.T):
+        column = column[np.isfinite(column)]
+        most = min(len(column) - 1, free[i])
+        if most > 0 and not shows_no_spread(column):
+            half[i] = stdtrit(most, (1 + confidence) / 2) * column.std(ddof=1)
+    return value - half, value + half
+
+
+def satterthwaite(parts: Sequence[np.ndarray], free: Sequence[float]) -> np.ndarray:
+    r"""Returns the degrees of freedom (figures,) of a sum of independent variances.
+
+    .. math:: \Big(\sum_k v_k\Big)^2 \Big/ \sum_k \frac{v_k^2}{f_k}
+
+    References:
+        | An Approximate Distribution of Estimates of Variance Components
+        | (Satterthwaite, 1946), https://doi.org/10.2307/3002019
+
+    Arguments:
+        parts: The estimated variances, (figures,) each.
+        free: The degrees of freedom of each; a variance of none counts as one of 0 degrees.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = [
+            np.where(v > 0, v**2 / f if f > 0 else np.inf, 0.0)
+            for v, f in zip(parts, free, strict=True)
+        ]
+        return np.nan_to_num(sum(parts) ** 2 / sum(shares))
 
 
 def _ends(draws: np.ndarray, confidence: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxrcausal.errors import TableError, nearest, summarise
 
-__all__ = ["FEWEST", "Groups", "patient_codes", "patient_folds", "set_aside"]
+__all__ = ["FEWEST", "Groups", "patient_codes", "patient_folds", "patient_labels", "set_aside"]
 
 Groups = str | Sequence[Hashable] | pd.Series | np.ndarray | None
 """Whose rows these are: a column, or one label per row; None where each row is its own patient's."""
@@ -51,6 +51,25 @@ def patient_codes(
         row = table.index[int((codes < 0).argmax())]
         raise TableError(f"{what}: row {row!r} has no group; name the patient of every row")
     return codes
+
+
+def patient_labels(
+    groups: Groups, table: pd.DataFrame, what: str = "the table"
+) -> np.ndarray | None:
+    """Returns the patient of each row by their own label (rows,); None for None.
+
+    Arguments:
+        groups: As in `patient_codes`.
+        table: The rows.
+        what: What to call the table in an error.
+
+    Raises:
+        TableError: As `patient_codes` does.
+    """
+    if patient_codes(groups, table, what) is None:
+        return None
+    labels = table[groups] if isinstance(groups, str) else groups
+    return np.asarray(labels, dtype=object)
 
 
 def patient_folds(groups: Iterable[object], folds: int, seed: int = 0) -> np.ndarray:

@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds metadata/")
     parser.add_argument("--output", type=Path, default=Path("runs/effects"))
     parser.add_argument("--graph", default="cxr19", help="a graph's name or file")
-    parser.add_argument("--tiny", action="store_true", help="2,000 rows, few refits")
+    parser.add_argument("--tiny", action="store_true", help="2,000 rows")
     args = parser.parse_args()
 
     graph = cx.load_graph(args.graph)
@@ -93,12 +93,11 @@ def main() -> None:
     table = cx.read_table(file, source="chexpert", graph=graph)
     train = table[split_by_patient(table) == "train"].head(2000 if args.tiny else 10_000)
     scm = cx.FlowSCM(graph).fit(train, groups="patient_id")
-    refits = {"refits": 2 if args.tiny else 10}
 
-    found = sensitivity(scm, train, CAUSE, OUTCOME, strengths=(1, 2, 3, 5), **refits)
-    treated = ett(scm, train, CAUSE, OUTCOME, **refits)
+    found = sensitivity(scm, train, CAUSE, OUTCOME, strengths=(1, 2, 3, 5))
+    treated = ett(scm, train, CAUSE, OUTCOME)
     print(f"{found}\n{treated}\n")
-    chances = causation(scm, train, CAUSE, OUTCOME, **refits)
+    chances = causation(scm, train, CAUSE, OUTCOME)
     print(f"{chances}\n")
     extended = cx.load_graph("cxr19-extended")
     print(f"in {extended.name}: {extended.identifiable(CAUSE, OUTCOME)}")

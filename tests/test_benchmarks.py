@@ -21,6 +21,7 @@ SMALL = {
     "scm_vs_peers": ["--rows", "100", "--rounds", "1", "--models", "cxrcausal"],
     "labels": ["--graphs", "16", "--most", "4"],
     "selection_verdicts": ["--graphs", "20", "--most", "5"],
+    "interval_coverage": ["--studies", "2", "--hidden"],
     "training_speed": ["--batch-size", "2", "--steps", "1", "--rounds", "1"],
     "solver_choice": ["--model", "cxr19-tiny", "--films", "2"],
 }
@@ -35,6 +36,7 @@ def run(name: str, data: Path, folder: Path) -> str:
         "ground_truth",
         "selection_verdicts",
         "labels",
+        "interval_coverage",
     ):
         command += ["--data", data]
     done = subprocess.run(
@@ -185,3 +187,20 @@ def test_falsify_counts_every_claim_of_both_graphs(synthetic_data, tmp_path):
         for kind in ("independence", "edge")
     }
     assert "independencies" in output.with_suffix(".md").read_text()
+
+
+def test_intervals_are_counted_in_every_design(tmp_path):
+    """Two studies: too few for a coverage, enough to see that fixed parameters are too narrow."""
+    printed = run("interval_coverage", Path(), tmp_path)
+    report = json.loads((tmp_path / "interval_coverage.json").read_text())
+    found = {(f["design"], f["interval"], f["effect"]): f for f in report["found"]}
+    assert len(found) == 3 * 2 * 3
+    for design in ("independent", "clustered", "other patients"):
+        for effect in ("ATE", "NIE", "ETT"):
+            default, fixed = (
+                found[design, interval, effect] for interval in ("default", "parameters fixed")
+            )
+            assert default["mean"] == fixed["mean"]
+            assert default["width"] > 5 * fixed["width"] > 0
+            assert 0 < default["truth"] < 0.3
+    assert (tmp_path / "interval_coverage.md").read_text() in printed

@@ -29,7 +29,7 @@ import pandas as pd
 
 from cxrcausal.counterfactual.agreement import Agreement
 from cxrcausal.counterfactual.claim import Claim, claim_of_treated
-from cxrcausal.counterfactual.contrast import Contrast, Figure, Level, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Figure, Level, Levels, Parameters
 from cxrcausal.counterfactual.effect import Effect, effect_from
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.errors import OptionError
@@ -68,6 +68,7 @@ def causation(
     level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    parameters: Parameters = "estimated",
     refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
@@ -83,8 +84,11 @@ def causation(
         levels: (without the cause, with it); of a binary cause its two levels if None.
         level: The outcome's level that is the event; of a binary outcome the positive one if None.
         groups: Whose rows these are: a column, one value per row, or None.
-        resamples: How many resamples of the patients.
-        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
+        resamples: How many resamples of the patients there are where parameters are fixed.
+        parameters: `estimated`: intervals count the estimation error of the fit, see `effect`;
+            `fixed`: they hold the SCM as it is, and are too narrow for what is true of patients.
+        refits: How many fits, to resampled patients of the fit's table, stand in for one-step
+            replicates; 0 for these.
         confidence: The probability that the intervals cover.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -96,8 +100,8 @@ def causation(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
-        seed=seed,
+        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
+        num_samples=num_samples, seed=seed,
     )  # fmt: skip
     if contrast.level is None:
         raise OptionError(

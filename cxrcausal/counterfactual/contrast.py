@@ -6,13 +6,12 @@ adds up in each.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from statistics import NormalDist
 from typing import NamedTuple, final
 
 import numpy as np
 import pandas as pd
 
-from cxrcausal.bootstrap import PatientBootstrap
+from cxrcausal.bootstrap import PatientBootstrap, satterthwaite, student_interval
 from cxrcausal.counterfactual.agreement import is_spurious
 from cxrcausal.counterfactual.asked import (
     Level,
@@ -24,15 +23,23 @@ from cxrcausal.counterfactual.asked import (
 )
 from cxrcausal.counterfactual.claim import recorded
 from cxrcausal.counterfactual.nested import Nested, Term
+from cxrcausal.counterfactual.uncertainty import (
+    Parameters,
+    Uncertainty,
+    check_parameters,
+    uncertainty_of,
+)
 from cxrcausal.counterfactual.worlds import Worlds
 from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedError
-from cxrcausal.patients import Groups, patient_codes
+from cxrcausal.patients import Groups, patient_labels
 from cxrcausal.randomness import as_seed
 from cxrcausal.scm.intervention import resolve
+from cxrcausal.scm.learn import data_fingerprint
 from cxrcausal.scm.model import FlowSCM
 from cxrcausal.scm.network import Mechanisms
+from cxrcausal.scm.replicates import words_of_patients
 
-__all__ = ["Contrast", "Figure", "Level", "Levels", "Statistics"]
+__all__ = ["Contrast", "Figure", "Level", "Levels", "Parameters", "Statistics"]
 
 Statistics = Callable[[np.ndarray], np.ndarray]
 """Sums (resamples, terms) give figures (resamples, figures)."""
@@ -60,8 +67,10 @@ class Contrast:
         level: The outcome's level; of a binary one the positive if None, None for a continuum.
         groups: Whose rows these are.
         resamples: How many resamples of the patients.
-        refits: How many times to fit what the question reads anew, on resampled patients; 0 leaves
-            the SCM as it is.
+        parameters: Whether intervals count that the parameters were `estimated`, or hold them
+            `fixed`.
+        refits: How many times to fit what the question reads anew, on resampled patients, in the
+            place of one-step replicates; 0 for these.
         confidence: The probability that an interval covers.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -85,6 +94,7 @@ class Contrast:
         level: Level | None = None,
         groups: Groups = "patient_id",
         resamples: int = 1000,
+        parameters: Parameters = "estimated",
         refits: int = 0,
         confidence: float = 0.95,
         num_samples: int = 256,
@@ -120,14 +130,21 @@ class Contrast:
         self.low, self.high = (self._number(value) for value in self.levels)
         if self.low == self.high:
             raise OptionError(f"levels are two different values of {cause!r}; found {levels!r}")
-        patients = patient_codes(groups, self.rows)
-        self.of_rows = np.arange(len(self.rows)) if patients is None else patients
+        self.labels = patient_labels(groups, self.rows)
+        self.of_rows, self.words = words_of_patients(self.labels, self.rows.index)
         self.resamples, self.confidence = resamples, confidence
-        self.refits = _refits(scm, refits)
+        self.parameters = check_parameters(parameters, refits)
+        self.refits = self._check_refits(refits)
         self.num_samples, self.seed = num_samples, as_seed(seed)
         self.kept = np.arange(len(self.rows))
         self.spurious = is_spurious(self.worlds)
+        self.uncertainty = Uncertainty(None)  # until something is measured
         self.graph = recorded(graph, self.worlds)
+
+    @property
+    def counts_the_fit(self) -> bool:
+        """Whether intervals count the estimation error of the parameters."""
+        return bool(self.refits) or self.uncertainty.replicates is not None
 
     @property
     def patients(self) -> int:
@@ -207,35 +224,82 @@ class Contrast:
     ) -> tuple[list[Figure], np.ndarray]:
         """Returns figures that are functions of sums of terms, and the sums of the whole table.
 
-        With refits the interval is normal, by the spread of the figures over resampled patients and
-        their own fits; without, it is that of the patients alone.
+        The interval is Student's, by the spread of the figures over replicates of patients and
+        parameters; of fixed parameters it is the percentile interval of a patient bootstrap.
 
         Arguments:
             terms: What is expected of each patient.
             statistics: The figures of some sums.
         """
+        self.uncertainty = uncertainty_of(
+            self.scm, self.rows, self.values, self.labels, self._reads(terms), self.parameters
+        )
         parts, exact = self._nested().expectations(terms)
         mean = parts.mean(0)
-        bootstrap = PatientBootstrap(
-            self.of_rows[self.kept],
-            resamples=self.resamples,
-            confidence=self.confidence,
-            seed=self.seed,
-        )
-        value, low, high = bootstrap.of_sums(mean, statistics)
-        error = np.zeros_like(value)
-        if not exact:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = statistics(mean.sum(0)[None])[0]
             each = np.concatenate([statistics(part.sum(0)[None]) for part in parts])
-            error = each.std(0, ddof=1) / np.sqrt(len(parts))
-        if self.refits:
-            each = np.concatenate([statistics(sums[None]) for sums in self._refitted(terms)])
-            half = NormalDist().inv_cdf((1 + self.confidence) / 2) * each.std(0, ddof=1)
-            low, high = value - half, value + half
+            low, high = self._interval(terms, statistics, mean, value, exact=exact)
+        error = np.zeros_like(value) if exact else each.std(0, ddof=1) / np.sqrt(len(parts))
         figures = [
             Figure(float(v), float(a), float(b), float(e))
             for v, a, b, e in zip(value, low, high, error, strict=True)
         ]
         return figures, mean.sum(0)
+
+    def _interval(
+        self,
+        terms: Sequence[Term],
+        statistics: Statistics,
+        mean: np.ndarray,
+        value: np.ndarray,
+        *,
+        exact: bool,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the ends of the figures' intervals, of terms (rows, terms) that are expected."""
+        uncertainty = self.uncertainty
+        if uncertainty.replicates is None and not self.refits:
+            bootstrap = PatientBootstrap(
+                self.of_rows[self.kept],
+                resamples=self.resamples,
+                confidence=self.confidence,
+                seed=self.seed,
+            )
+            _, low, high = bootstrap.of_sums(mean, statistics)
+            return low, high
+        total, free = mean.sum(0), self.patients - 1.0
+        if self.refits:  # a resample is of all patients, not of one less
+            sums = np.stack([*self._refitted(terms)])
+            changes = np.sqrt((free + 1) / max(free, 1)) * (statistics(sums) - value)
+            freedom = np.full(len(value), free)
+        else:
+            of_patients, of_fit = (
+                statistics(total + part) - value
+                for part in self._replicated(terms, mean, exact=exact)
+            )
+            # Weights that are divided by their sum vary less than a mean does.
+            of_patients *= np.sqrt((free + 2) / max(free, 1))
+            changes = of_patients + of_fit
+            fits = uncertainty.patients - 1.0
+            parts = [part.var(0, ddof=1) for part in (of_patients, of_fit)]
+            freedom = satterthwaite(parts, [free, fits]) * (free > 0)
+        return student_interval(value, value + changes, freedom, self.confidence)
+
+    def _replicated(
+        self, terms: Sequence[Term], mean: np.ndarray, *, exact: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns how the sums change with the patients and with the fit, (draws, terms) each."""
+        codes, present = pd.factorize(self.of_rows[self.kept])
+        return self.uncertainty.changes(
+            lambda mechanisms, some: self._nested(mechanisms, self.kept[some]),
+            self.scm.mechanisms,
+            self._reads(terms),
+            terms,
+            mean,
+            (codes, self.words[present]),
+            exact=exact,
+            seed=self.seed,
+        )
 
     def expect(self, terms: Sequence[Term]) -> np.ndarray:
         """Returns the means of terms over all rows that are kept, (terms,)."""
@@ -248,7 +312,6 @@ class Contrast:
         scm = self.scm
         rng = np.random.default_rng([self.seed, self.refits])
         values = {name: x.cpu() for name, x in self.values.items()}
-        read = [*self.worlds.moved, *([self.cause] if self.spurious else [])]
         codes, patients = pd.factorize(self.of_rows)
         for _ in range(self.refits):
             share = np.full(len(patients), 1 / len(patients))
@@ -265,21 +328,49 @@ class Contrast:
                     weights=weights,
                     seed=self.seed,
                 ).to(scm.device)
-                for name in read
+                for name in self._reads(terms)
             }
             parts, _ = self._nested({**scm.mechanisms, **anew}).expectations(terms)
             yield weights[self.kept] @ parts.mean(0)
 
-    def _nested(self, mechanisms: Mechanisms | None = None) -> Nested:
+    def _reads(self, terms: Sequence[Term]) -> list[str]:
+        """Returns the variables whose mechanisms the terms read."""
+        own = any(term.given is not None or term.tilt is not None for term in terms)
+        return [*self.worlds.moved, *([self.cause] if own else [])]
+
+    def _nested(
+        self, mechanisms: Mechanisms | None = None, rows: np.ndarray | None = None
+    ) -> Nested:
+        """Returns the questions to some mechanisms about some rows; all that are kept if None."""
+        rows = self.kept if rows is None else rows
         return Nested(
             self.scm.mechanisms if mechanisms is None else mechanisms,
             self.supports,
             self.worlds,
             self.level,
-            {name: x[self.kept] for name, x in self.values.items()},
+            {name: x[rows] for name, x in self.values.items()},
             self.num_samples,
             self.seed,
         )
+
+    def _check_refits(self, refits: int) -> int:
+        """Returns how many refits are asked for, if the mechanisms can be fitted to the table."""
+        fewest = 2
+        if refits and refits < fewest:
+            raise OptionError(
+                f"refits is 0, or at least {fewest} to have a spread; found {refits}"
+            )
+        if refits and self.scm.data_fingerprint is None:
+            raise OptionError(
+                "this SCM's mechanisms were given, not fitted, so none can be refitted"
+            )
+        if refits and data_fingerprint(self.rows, self.scm.graph) != self.scm.data_fingerprint:
+            raise OptionError(
+                f"refits={refits} fits anew on resampled patients of the table that the SCM was "
+                f"fitted to, and this is another one; leave refits out: the interval counts the "
+                f"estimation error by what the fit kept of it"
+            )
+        return refits
 
     def _number(self, value: object) -> float:
         """Returns a value of the cause as the SCM counts it."""
@@ -289,13 +380,3 @@ class Contrast:
         if setting.values is None:
             raise OptionError(f"levels are two values of {self.cause!r}; found {value!r}")
         return float(setting.values.flatten()[0])
-
-
-def _refits(scm: FlowSCM, refits: int) -> int:
-    """Returns how many refits are asked for."""
-    fewest = 2
-    if refits and refits < fewest:
-        raise OptionError(f"refits is 0, or at least {fewest} to have a spread; found {refits}")
-    if refits and scm.data_fingerprint is None:
-        raise OptionError("this SCM's mechanisms were given, not fitted, so none can be refitted")
-    return refits

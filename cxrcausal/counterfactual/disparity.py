@@ -37,7 +37,7 @@ from cxrcausal.counterfactual.claim import (
     claim_of_treated,
     claim_of_zero,
 )
-from cxrcausal.counterfactual.contrast import Contrast, Level, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Level, Levels, Parameters
 from cxrcausal.counterfactual.effect import Effect, effect_from
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.patients import Groups
@@ -81,6 +81,7 @@ def ctf_effects(
     level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    parameters: Parameters = "estimated",
     refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
@@ -96,8 +97,11 @@ def ctf_effects(
         levels: (x0, x1), the two groups; of a binary cause its two levels if None.
         level: The outcome's level; of a binary outcome the positive one, of a continuous one None.
         groups: Whose rows these are: a column, one value per row, or None.
-        resamples: How many resamples of the patients.
-        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
+        resamples: How many resamples of the patients there are where parameters are fixed.
+        parameters: `estimated`: intervals count the estimation error of the fit, see `effect`;
+            `fixed`: they hold the SCM as it is, and are too narrow for what is true of patients.
+        refits: How many fits, to resampled patients of the fit's table, stand in for one-step
+            replicates; 0 for these.
         confidence: The probability that the intervals cover.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -109,8 +113,8 @@ def ctf_effects(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
-        seed=seed,
+        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
+        num_samples=num_samples, seed=seed,
     )  # fmt: skip
     worlds, x0, x1 = contrast.worlds, contrast.low, contrast.high
     in0, in1 = contrast.given(x0), contrast.given(x1)

@@ -9,10 +9,12 @@ everything below it from the SCM: :math:`E[Y_x] = \frac1n \sum_i E[Y \mid do(x),
 :math:`X = x'` are the same patients weighted by :math:`p(x' \mid z_i)`. All sums are exact where tables
 allow; else `monte_carlo_error` says what draws leave open.
 
-An interval says how the figure varies with the patients sampled while the SCM is fixed. That is narrow: the
-uncertainty of the fit is not in it. With ``refits=20`` the mechanisms that the question reads (those
-below the cause, few of the graph) are fitted anew to resampled patients of the table, twenty times, and the
-interval is normal by the spread of these figures; what is misspecified stays so.
+An interval says how the figure varies from one sample of patients to another, through the patients that are
+averaged over and through the fit: replicates of the mechanisms' parameters, one Newton step each
+(`scm.replicates`), with patients as clusters. ``refits=20`` fits the mechanisms that the question reads anew
+to resampled patients instead, twenty times, which costs minutes where the step costs a second. With
+``parameters="fixed"`` the patients alone are resampled: the interval of what this SCM says, too narrow for
+what is true of patients. What is misspecified stays so in all of them.
 
 References:
     | Causality, chapters 3, 4 and 8 (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
@@ -27,7 +29,7 @@ import pandas as pd
 
 from cxrcausal.counterfactual.agreement import Agreement
 from cxrcausal.counterfactual.claim import Claim, claim_of_total, claim_of_treated
-from cxrcausal.counterfactual.contrast import Contrast, Figure, Level, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Figure, Level, Levels, Parameters
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.errors import OptionError
 from cxrcausal.patients import Groups
@@ -59,7 +61,10 @@ class Effect:
         arms: The outcome in the two worlds that are compared, if there are such.
         bounds: What data allow, where they do not decide.
         bounds_interval: The lower end of the lower and the upper end of the upper bound's interval.
-        refits: How many fits are in the intervals; with 0 they say what patients alone leave open.
+        refits: How many fits are in the intervals; 0 for one-step replicates, or fixed parameters.
+        parameters: `estimated` if the intervals count the estimation error of the fit, else `fixed`.
+        caveat: What of the estimation error is not in the intervals, and why; empty if nothing.
+        confidence: The probability that an interval covers.
     """
 
     name: str
@@ -76,6 +81,9 @@ class Effect:
     bounds: tuple[float, float] | None = None
     bounds_interval: tuple[float, float] | None = None
     refits: int = 0
+    parameters: Parameters = "fixed"
+    caveat: str = ""
+    confidence: float = 0.95
 
     @property
     def identified(self) -> bool:
@@ -87,6 +95,19 @@ class Effect:
         """What it rests on, as a sentence."""
         return str(self.claim)
 
+    @property
+    def _interval_words(self) -> str:
+        """What an interval leaves out, in brackets; empty if nothing."""
+        if self.claim.basis == "construction":
+            return ""
+        if self.parameters == "estimated":
+            return f" ({self.caveat})" if self.caveat else ""
+        why = f": {self.caveat}" if self.caveat else ""
+        return (
+            f" ({100 * self.confidence:g} % patient bootstrap, parameters fixed, estimation error "
+            f"not included{why})"
+        )
+
     def __str__(self) -> str:
         sign = "+" if self.scale == "difference" else ""
         name = f"{self.name} as a ratio" if self.scale == "ratio" else self.name
@@ -95,9 +116,7 @@ class Effect:
             words += f" without an interval ({self.patients} patient"
             words += "s that do not differ)" if self.patients > 1 else ")"
         else:
-            words += f" [{self.low:{sign}.4g}, {self.high:{sign}.4g}]"
-            if not self.refits and self.claim.basis != "construction":
-                words += " by patients, the fit held"
+            words += f" [{self.low:{sign}.4g}, {self.high:{sign}.4g}]{self._interval_words}"
         if self.bounds is not None:
             words += f", bounds {self.bounds[0]:.4g} to {self.bounds[1]:.4g}"
         if self.monte_carlo_error:
@@ -116,6 +135,7 @@ def ate(
     scale: Scale = "difference",
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    parameters: Parameters = "estimated",
     refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
@@ -133,8 +153,11 @@ def ate(
             if None. None for a continuous outcome, whose mean is asked.
         scale: `difference`, or `ratio` for the ratio of probabilities.
         groups: Whose rows these are: a column, one value per row, or None.
-        resamples: How many resamples of the patients.
-        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
+        resamples: How many resamples of the patients there are where parameters are fixed.
+        parameters: `estimated`: intervals count the estimation error of the fit, see `effect`;
+            `fixed`: they hold the SCM as it is, and are too narrow for what is true of patients.
+        refits: How many fits, to resampled patients of the fit's table, stand in for one-step
+            replicates; 0 for these.
         confidence: The probability that the interval covers.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -150,8 +173,8 @@ def ate(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
-        seed=seed,
+        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
+        num_samples=num_samples, seed=seed,
     )  # fmt: skip
     return _total(contrast, "ATE", None, scale, total_claim(contrast))
 
@@ -168,6 +191,7 @@ def cate(
     scale: Scale = "difference",
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    parameters: Parameters = "estimated",
     refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
@@ -190,6 +214,7 @@ def cate(
         scale: As in `ate`.
         groups: As in `ate`.
         resamples: As in `ate`.
+        parameters: As in `ate`.
         refits: As in `ate`.
         confidence: As in `ate`.
         num_samples: As in `ate`.
@@ -202,8 +227,8 @@ def cate(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
-        seed=seed,
+        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
+        num_samples=num_samples, seed=seed,
     )  # fmt: skip
     where = contrast.restrict(given)
     pooled = not all(np.isscalar(wanted) for wanted in given.values())
@@ -222,6 +247,7 @@ def ett(
     scale: Scale = "difference",
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    parameters: Parameters = "estimated",
     refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
@@ -242,6 +268,7 @@ def ett(
         scale: As in `ate`.
         groups: As in `ate`.
         resamples: As in `ate`.
+        parameters: As in `ate`.
         refits: As in `ate`.
         confidence: As in `ate`.
         num_samples: As in `ate`.
@@ -249,8 +276,8 @@ def ett(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
-        seed=seed,
+        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
+        num_samples=num_samples, seed=seed,
     )  # fmt: skip
     claim = claim_of_treated(contrast.graph, contrast.worlds)
     if not Agreement(contrast.graph, contrast.worlds).is_confounded():
@@ -274,6 +301,10 @@ def effect_from(
     arms: tuple[float, float] | None = None,
 ) -> Effect:
     """Returns a figure as an effect; one that is zero by construction has no interval."""
+    least, most = (-1.0, 1.0) if contrast.level is not None else (-np.inf, np.inf)
+    least, most = {"ratio": (0.0, np.inf), "probability": (0.0, 1.0)}.get(scale, (least, most))
+    low, high = (float(np.clip(end, least, most)) for end in (figure.low, figure.high))
+    figure = figure._replace(low=low, high=high)
     if claim.basis == "construction":
         figure = Figure(0.0, 0.0, 0.0, 0.0)
     return Effect(
@@ -286,6 +317,9 @@ def effect_from(
         scale,
         arms,
         refits=contrast.refits,
+        parameters="estimated" if contrast.counts_the_fit else "fixed",
+        caveat="" if contrast.refits else contrast.uncertainty.why,
+        confidence=contrast.confidence,
     )
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.counterfactual.claim import claim_of_nested, claim_of_zero
-from cxrcausal.counterfactual.contrast import Contrast, Level, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Level, Levels, Parameters
 from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
 from cxrcausal.counterfactual.nested import Term
 from cxrcausal.errors import OptionError
@@ -72,6 +72,7 @@ def natural_effects(
     level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    parameters: Parameters = "estimated",
     refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
@@ -88,8 +89,11 @@ def natural_effects(
         levels: (from, to); of a binary cause its two levels if None.
         level: The outcome's level; of a binary outcome the positive one, of a continuous one None.
         groups: Whose rows these are: a column, one value per row, or None.
-        resamples: How many resamples of the patients.
-        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
+        resamples: How many resamples of the patients there are where parameters are fixed.
+        parameters: `estimated`: intervals count the estimation error of the fit, see `effect`;
+            `fixed`: they hold the SCM as it is, and are too narrow for what is true of patients.
+        refits: How many fits, to resampled patients of the fit's table, stand in for one-step
+            replicates; 0 for these.
         confidence: The probability that the intervals cover.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -102,8 +106,8 @@ def natural_effects(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
-        seed=seed,
+        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
+        num_samples=num_samples, seed=seed,
     )  # fmt: skip
     worlds, x, star = contrast.worlds, contrast.low, contrast.high
     chosen = worlds.mediators if mediators is None else tuple(mediators)
@@ -155,6 +159,7 @@ def path_specific_effect(
     level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    parameters: Parameters = "estimated",
     refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
@@ -173,6 +178,7 @@ def path_specific_effect(
         level: As in `natural_effects`.
         groups: As in `natural_effects`.
         resamples: As in `natural_effects`.
+        parameters: As in `natural_effects`.
         refits: As in `natural_effects`.
         confidence: As in `natural_effects`.
         num_samples: As in `natural_effects`.
@@ -186,8 +192,8 @@ def path_specific_effect(
         raise OptionError("give either paths, or the variables that they pass (through)")
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
-        seed=seed,
+        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
+        num_samples=num_samples, seed=seed,
     )  # fmt: skip
     worlds = contrast.worlds
     if paths is not None:

@@ -30,7 +30,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.contrast import Contrast, Level, Levels
+from cxrcausal.counterfactual.contrast import Contrast, Level, Levels, Parameters
 from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
 from cxrcausal.counterfactual.nested import Term, Tilt
 from cxrcausal.errors import OptionError
@@ -185,6 +185,7 @@ def sensitivity(
     level: Level | None = None,
     groups: Groups = "patient_id",
     resamples: int = 1000,
+    parameters: Parameters = "estimated",
     refits: int = 0,
     confidence: float = 0.95,
     num_samples: int = 256,
@@ -206,8 +207,11 @@ def sensitivity(
         levels: (from, to); the two levels if None.
         level: The outcome's level; of a binary outcome the positive one if None.
         groups: Whose rows these are: a column, one value per row, or None.
-        resamples: How many resamples of the patients.
-        refits: How many fits of what the question reads, see `effect`; 0 keeps the SCM as it is.
+        resamples: How many resamples of the patients there are where parameters are fixed.
+        parameters: `estimated`: intervals count the estimation error of the fit, see `effect`;
+            `fixed`: they hold the SCM as it is, and are too narrow for what is true of patients.
+        refits: How many fits, to resampled patients of the fit's table, stand in for one-step
+            replicates; 0 for these.
         confidence: The probability that the intervals cover.
         num_samples: How many draws per row stand in where a sum is too large.
         seed: Of resamples and draws.
@@ -219,8 +223,8 @@ def sensitivity(
     """
     contrast = Contrast(
         scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, refits=refits, confidence=confidence, num_samples=num_samples,
-        seed=seed,
+        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
+        num_samples=num_samples, seed=seed,
     )  # fmt: skip
     if len(scm.graph.variables[cause].levels) != len(contrast.levels):
         raise OptionError(f"{cause!r} has not two levels, so one odds ratio does not tell its law")

@@ -3,12 +3,14 @@
 The folder holds `scm.safetensors` (the mechanisms' parameters and buffers, named
 `variable/parameter`) and `scm.json` (format, graph with its fingerprint, fingerprint of the data,
 how the table was read, what was observed, each mechanism's class and configuration, package
-versions, and the SHA-256 of the tensors' file). Each file is written whole or not at all; files of
-two different saves are refused.
+versions, and the SHA-256 of the tensors' file). If the fit kept replicates of its parameters, from which
+effects get their intervals, `replicates.safetensors` holds them in single precision. Each file is written
+whole or not at all; files of two different saves are refused.
 """
 
 import json
 import math
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import UnionType
@@ -29,6 +31,7 @@ from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.mechanism import Mechanism
+from cxrcausal.scm.replicates import DRAWS, Replicates, parameter_count
 from cxrcausal.version import __version__, package_versions
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ __all__ = ["load_scm", "read_json", "read_tensors", "save_scm"]
 
 FORMAT = 1
 TENSORS, DESCRIPTION = "scm.safetensors", "scm.json"
+REPLICATES = "replicates.safetensors"
 
 
 def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
@@ -90,6 +94,16 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
     with written_folder(folder) as beside:
         save_file(tensors, beside / TENSORS, metadata={"format": "pt"})
         description["tensors_sha256"] = sha256_of(beside / TENSORS)
+        kept = scm._state.replicates
+        if kept is not None:
+            steps = {name: step.float().contiguous() for name, step in kept.steps.items()}
+            save_file(steps, beside / REPLICATES, metadata={"format": "pt"})
+            description["replicates"] = {
+                "seed": kept.seed,
+                "by_patient": kept.by_patient,
+                "patients": kept.patients,
+                "tensors_sha256": sha256_of(beside / REPLICATES),
+            }
         text = json.dumps(description, indent=1, ensure_ascii=False)
         (beside / DESCRIPTION).write_text(text, encoding="utf-8")
 
@@ -147,10 +161,40 @@ def load_scm(
     description.setdefault("observed_by", {})  # folders from before it was recorded have none
     seen_by = _key(file, description, "observed_by", dict)
     try:
-        scm._fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint, seen_by)
+        fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint, seen_by)
     except GraphError as error:
         raise CheckpointError(f"{file}: the mechanisms do not fit the graph: {error}") from error
+    scm._fitted = replace(fitted, replicates=_replicates(file, description, mechanisms))
     return scm
+
+
+def _replicates(
+    file: Path, description: dict[str, Any], mechanisms: dict[str, Mechanism]
+) -> Replicates | None:
+    """Returns the replicates of the parameters, None where the fit kept none.
+
+    Raises:
+        CheckpointError: If they are missing, damaged, or of other mechanisms.
+    """
+    if "replicates" not in description:  # as in folders from before they were kept
+        return None
+    entry = _key(file, description, "replicates", dict)
+    seed, by_patient, patients = (
+        _key(file, entry, key, kind, "replicates.")
+        for key, kind in (("seed", int), ("by_patient", bool), ("patients", int))
+    )
+    tensors = file.with_name(REPLICATES)
+    steps = read_tensors(tensors, entry, file)
+    for name, step in steps.items():
+        wanted = (DRAWS, parameter_count(mechanisms[name]) if name in mechanisms else 0)
+        if tuple(step.shape) != wanted:
+            raise CheckpointError(
+                f"{tensors}: key {name!r} has shape {tuple(step.shape)}; its mechanism needs "
+                f"{wanted}"
+            )
+    return Replicates(
+        {name: step.double() for name, step in steps.items()}, seed, by_patient, patients
+    )
 
 
 def read_json(file: Path, format_version: int) -> dict[str, Any]:
@@ -176,21 +220,29 @@ def read_json(file: Path, format_version: int) -> dict[str, Any]:
     return description
 
 
-def read_tensors(file: Path, description: dict[str, Any]) -> dict[str, Any]:
+def read_tensors(
+    file: Path, description: dict[str, Any], described_in: Path | None = None
+) -> dict[str, Any]:
     """Returns the tensors of a checkpoint, if they are those that its description was written with.
+
+    Arguments:
+        file: The tensors.
+        description: What holds their digest under `tensors_sha256`.
+        described_in: The file it comes from; that of the same name that ends in `.json` if None.
 
     Raises:
         CheckpointError: If the file is missing, belongs to another description, or is damaged.
     """
     if not file.is_file():
         raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
-    wanted = _key(file.with_suffix(".json"), description, "tensors_sha256")
+    described_in = described_in or file.with_suffix(".json")
+    wanted = _key(described_in, description, "tensors_sha256")
     try:
         found = sha256_of(file)
         if found != wanted:
             raise CheckpointError(
                 f"{file}: its SHA-256 is {found[:16]}…, but key 'tensors_sha256' of "
-                f"{file.with_suffix('.json').name} is {str(wanted)[:16]}…: the file was changed, or "
+                f"{described_in.name} is {str(wanted)[:16]}…: the file was changed, or "
                 f"the two are of different saves. Save again"
             )
         return load_file(file)

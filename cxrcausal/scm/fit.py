@@ -49,6 +49,7 @@ __all__ = [
     "Coupling",
     "Family",
     "check_options",
+    "effort_of",
     "fit_mechanism",
     "improve_mechanism",
     "resolve_family",
@@ -220,7 +221,7 @@ def improve_mechanism(
             improve_located(mechanism, x, columns, weights, iterations)
             mechanism.requires_grad_(False)
             return
-        effort = replace(_effort(mechanism), cells=_NETWORK.cells)
+        effort = replace(effort_of(mechanism), cells=_NETWORK.cells)
         mechanism.requires_grad_(True)
         _Descent(mechanism, x, columns, weights, effort, _generator(0, "")).run(iterations)
         mechanism.requires_grad_(False)
@@ -308,7 +309,7 @@ def _fit_by_stages(
     conditioner.features.calibrate(cells.pa, cells.total)
     columns = conditioner.features(cells.pa).expand(len(cells.x), -1)
     network = conditioner.network
-    effort = _effort(mechanism)
+    effort = effort_of(mechanism)
     most = effort.linear
     if len(cells.x) > effort.cells:
         _log.info(
@@ -344,7 +345,7 @@ def _fit_by_stages(
         descent.run(rounds * _ITERATIONS)
 
 
-def _effort(mechanism: _Conditioned) -> _Effort:
+def effort_of(mechanism: _Conditioned) -> _Effort:
     """Returns how much work a mechanism is worth."""
     if not any(isinstance(module, MonotoneFlow) for module in mechanism.modules()):
         return _NETWORK

@@ -20,6 +20,7 @@ from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.intervention import Observed
 from cxrcausal.scm.mechanism import Mechanism
+from cxrcausal.scm.replicates import Replicates
 
 __all__ = ["Fitted", "HasFit"]
 
@@ -36,6 +37,8 @@ class Fitted:
         data_fingerprint: Of the fitted rows; None if nothing was fitted.
         observed_by: What was seen of each variable under each level of each context (such as a
             source): context to level to variable to levels or range.
+        replicates: What the parameters might have been, had other patients come; None if that is
+            not known: of given mechanisms, of a fit by EM, of an old checkpoint.
     """
 
     mechanisms: dict[str, Mechanism]
@@ -43,6 +46,7 @@ class Fitted:
     policies: dict[str, Any] = field(default_factory=dict)
     data_fingerprint: str | None = None
     observed_by: dict[str, dict[str, dict[str, tuple]]] = field(default_factory=dict)
+    replicates: Replicates | None = field(default=None, repr=False)
 
     @classmethod
     def of(

@@ -8,6 +8,7 @@ left out as parents.
 import hashlib
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -19,12 +20,13 @@ from torch import Tensor
 from cxrcausal.errors import OptionError, TableError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
-from cxrcausal.patients import patient_codes, set_aside
+from cxrcausal.patients import patient_codes, patient_labels, set_aside
 from cxrcausal.randomness import label_words, uniform
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.intervention import Observed
 from cxrcausal.scm.likelihood import Likelihood, read_likelihood
 from cxrcausal.scm.mechanism import Mechanism
+from cxrcausal.scm.replicates import replicate
 from cxrcausal.scm.table import complete_table, encode
 
 if TYPE_CHECKING:
@@ -96,7 +98,11 @@ def learn(
         observed_by=_seen_by_context(graph, values, observed),
     )
     if missing == "available":
-        return fitted(_fit_known(graph, values, patients, observed, how, progress))
+        found = fitted(_fit_known(graph, values, patients, observed, how, progress))
+        labels = patient_labels(groups, table, "the table to fit")
+        return replace(
+            found, replicates=replicate(found.mechanisms, values, labels, table.index, seed)
+        )
     held = set_aside(patients, len(table), seed)
     if any(bool(values[name].isnan()[torch.from_numpy(~held)].all()) for name in observed):
         held[:] = False  # too little is known of a variable to spare some of it

@@ -34,7 +34,7 @@ from cxrcausal.scm.flow import Solution
 from cxrcausal.scm.interval import IntervalMechanism
 from cxrcausal.scm.mechanism import Mechanism
 
-__all__ = ["Freedom", "Located", "fit_located", "improve_located", "is_located"]
+__all__ = ["Freedom", "Located", "fit_located", "improve_located", "is_located", "limits_of"]
 
 _log = logging.getLogger("cxrcausal")
 
@@ -138,6 +138,14 @@ def freedom_of(mechanism: Located) -> Freedom:
         shaped=bool(bias[2:].any()),
         reshaped=bool(weight[2:].any()),
     )
+
+
+def limits_of(mechanism: Located) -> tuple[Freedom, list[float], int]:
+    """Returns what bounds a fit: what is free, each output's penalty, and the most cells."""
+    free = freedom_of(mechanism)
+    shape = mechanism.conditioner.outputs - 2
+    penalties = [_PENALTY] * 2 + [_SHAPE_PENALTY] * shape
+    return free, penalties, _ROW_CELLS if free.reshaped else MOST_CELLS
 
 
 def is_located(mechanism: Mechanism) -> TypeGuard[Located]:

@@ -157,7 +157,8 @@ class FlowSCM(HasFit):
         Arguments:
             table: The rows; as `check_table` accepts them.
             groups: Whose rows they are (a column, or one value per row): validation rows are those
-                of other patients. Each row is its own patient if None.
+                of other patients, and intervals of effects count patients. Each row is its own
+                patient if None.
             missing: `available` stops there; `em` goes on, by EM, to raise the likelihood of all
                 that is known in every row, unknown cells being missing at random.
             likelihood: Soft evidence on unknown cells, see `Likelihood`; for `em` only.

@@ -180,7 +180,7 @@ def test_refits_hold_what_the_fit_leaves_open():
     x = draw.random(n) < 0.4
     rows = pd.DataFrame({"x": x, "y": draw.random(n) < np.where(x, q, p)})
     scm = FlowSCM(graph).fit(rows)
-    held = ate(scm, rows, "x", "y", groups=None)
+    held = ate(scm, rows, "x", "y", groups=None, parameters="fixed")
     assert np.isnan([held.low, held.high]).all()
     assert "patients that do not differ" in str(held)
     found = ate(scm, rows, "x", "y", groups=None, refits=40)

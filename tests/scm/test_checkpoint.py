@@ -74,8 +74,9 @@ def test_everything_comes_back(scm, folder):
 
 
 def test_files(folder):
-    """Two of them, without code, with versions and fingerprints."""
-    assert sorted(os.listdir(folder)) == ["scm.json", "scm.safetensors"]
+    """Without code, with versions and fingerprints."""
+    names = ["replicates.safetensors", "scm.json", "scm.safetensors"]
+    assert sorted(os.listdir(folder)) == names
     assert os.listdir(folder.parent) == ["scm"]  # nothing half-written is left beside it
     description = json.loads((folder / "scm.json").read_text())
     assert description["format_version"] == 1
