@@ -11,6 +11,7 @@ import cxrcausal
 PACKAGE = Path(cxrcausal.__file__).parent
 LEAVES = {
     "bootstrap",
+    "checkpoint",
     "version",
     "device",
     "errors",
@@ -23,6 +24,7 @@ LEAVES = {
 }  # read by all, read nothing else
 READS = {
     "bootstrap": {"errors"},
+    "checkpoint": {"errors", "files", "version"},
     "device": {"errors"},
     "errors": set(),
     "files": {"errors"},

@@ -12,24 +12,23 @@ References:
     | by pseudo-oracles), https://arxiv.org/abs/2303.01274
 """
 
-import json
 import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cxrcausal.checkpoint import entry, read_record, read_tensors, write_checkpoint
 from cxrcausal.data.split import patient_fraction
 from cxrcausal.errors import (
     CheckpointError,
+    CxrCausalError,
     GraphError,
     ImageError,
     NotFittedError,
@@ -37,7 +36,6 @@ from cxrcausal.errors import (
     nearest,
     summarise,
 )
-from cxrcausal.files import atomic_path
 from cxrcausal.gradients import with_gradients
 from cxrcausal.graph import CausalGraph, Variable, load_graph
 from cxrcausal.scm.table import check_table, encode
@@ -307,7 +305,6 @@ class Predictor(nn.Module):
     def save(self, folder: str | Path) -> Path:
         """Writes `predictor.safetensors` and `predictor.json` into `folder`, and returns it."""
         self._fitted()
-        folder = Path(folder)
         record = {
             "format_version": FORMAT_VERSION,
             "kind": "Predictor",
@@ -323,12 +320,7 @@ class Predictor(nn.Module):
             "threshold": self.threshold,
             "history": self.history,
         }
-        weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        with atomic_path(folder / "predictor.safetensors") as path:
-            save_file(weights, path)
-        with atomic_path(folder / "predictor.json") as path:
-            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        return folder
+        return write_checkpoint(folder, "predictor", record, self.state_dict())
 
     @classmethod
     def load(cls, folder: str | Path) -> "Predictor":
@@ -338,28 +330,19 @@ class Predictor(nn.Module):
             CheckpointError: If a file is absent, damaged, or of another format.
         """
         folder = Path(folder)
+        file = folder / "predictor.json"
+        if not file.is_file():
+            raise CheckpointError(f"{folder} holds no predictor: {file} is absent")
+        record = read_record(file, FORMAT_VERSION, "Predictor")
+        weights = read_tensors(file.with_suffix(".safetensors"), record)
+        arguments = entry(file, record, "arguments", dict)
         try:
-            record: dict[str, Any] = json.loads(
-                (folder / "predictor.json").read_text(encoding="utf-8")
-            )
-            weights = load_file(folder / "predictor.safetensors")
-        except FileNotFoundError as error:
-            raise CheckpointError(
-                f"{folder} holds no predictor: {error.filename} is absent"
-            ) from error
-        except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
-            raise CheckpointError(f"the predictor in {folder} is damaged: {error}") from error
-        try:
-            if record["format_version"] != FORMAT_VERSION or record["kind"] != "Predictor":
-                raise CheckpointError(
-                    f"{folder / 'predictor.json'} has format {record['format_version']!r} of "
-                    f"{record['kind']!r}; this cxrcausal reads {FORMAT_VERSION} of 'Predictor'"
-                )
-            predictor = cls(CausalGraph.from_yaml(record["graph"]), **record["arguments"])
-            predictor.observed, predictor.threshold = record["observed"], record["threshold"]
-            predictor.history = record["history"]
+            predictor = cls(CausalGraph.from_yaml(entry(file, record, "graph", str)), **arguments)
+            predictor.observed = entry(file, record, "observed", dict)
+            predictor.threshold = entry(file, record, "threshold", dict)
+            predictor.history = entry(file, record, "history", list)
             predictor.load_state_dict(weights)
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (CxrCausalError, TypeError, RuntimeError) as error:
             raise CheckpointError(f"the predictor in {folder} is damaged: {error}") from error
         return predictor.eval()
 

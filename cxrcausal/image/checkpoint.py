@@ -4,16 +4,13 @@ A folder holds `image.safetensors` and `image.json`. Each is written beside its 
 is whole; the JSON comes last and holds the weights' SHA-256, so a mixture of two saves is refused.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
+from cxrcausal.checkpoint import entry, read_record, read_tensors, write_checkpoint
 from cxrcausal.errors import CheckpointError, CxrCausalError, GraphError, summarise
-from cxrcausal.files import atomic_path, sha256_of
 from cxrcausal.graph import CausalGraph
 from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.recipe import ImageRecipe
@@ -22,7 +19,7 @@ __all__ = ["FORMAT_VERSION", "load_image_mechanism", "save_image_mechanism"]
 
 FORMAT_VERSION = 1
 
-_WEIGHTS, _RECORD = "image.safetensors", "image.json"
+_NAME = "image"
 
 
 def save_image_mechanism(
@@ -40,8 +37,6 @@ def save_image_mechanism(
         training: What is to be known of its training: images shown, data fingerprint, date.
         dtype: The type of the stored weights; `torch.float16` halves them.
     """
-    folder = Path(folder)
-    weights = {k: v.detach().to("cpu", dtype) for k, v in mechanism.state_dict().items()}
     record = {
         "format_version": FORMAT_VERSION,
         "kind": "RectifiedFlow",
@@ -52,12 +47,8 @@ def save_image_mechanism(
         "training": training or {},
         "torch": torch.__version__,
     }
-    with atomic_path(folder / _WEIGHTS) as path:
-        save_file({k: v.contiguous() for k, v in weights.items()}, path)
-        record["tensors_sha256"] = sha256_of(path)
-    with atomic_path(folder / _RECORD) as path:
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return folder
+    weights = {k: v.detach().to("cpu", dtype) for k, v in mechanism.state_dict().items()}
+    return write_checkpoint(folder, _NAME, record, weights)
 
 
 def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -> RectifiedFlow:
@@ -72,54 +63,24 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
             or the checkpoint belongs to another graph; names the file and key.
     """
     folder = Path(folder)
-    for name in (_RECORD, _WEIGHTS):  # safetensors does not say which file it lacks
+    file = folder / f"{_NAME}.json"
+    for name in (f"{_NAME}.json", f"{_NAME}.safetensors"):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} holds no image model: {name} is absent")
-    try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        weights = load_file(folder / _WEIGHTS)
-        digest = sha256_of(folder / _WEIGHTS)
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
-        raise CheckpointError(f"the image checkpoint in {folder} is damaged: {error}") from error
-    keys = (
-        "format_version",
-        "kind",
-        "graph",
-        "graph_fingerprint",
-        "recipe",
-        "observed",
-        "tensors_sha256",
-    )
-    if isinstance(record, dict) and "seen" in record:  # as files of 0.1 call it
+    record = read_record(file, FORMAT_VERSION, "RectifiedFlow")
+    if "seen" in record:  # as files of 0.1 call it
         record.setdefault("observed", record["seen"])
-    missing = [k for k in keys if not isinstance(record, dict) or k not in record]
-    if missing:
-        raise CheckpointError(f"{folder / _RECORD} lacks {summarise(missing)}")
-    if record["format_version"] != FORMAT_VERSION or record["kind"] != "RectifiedFlow":
-        raise CheckpointError(
-            f"{folder / _RECORD} has format {record['format_version']!r} of "
-            f"{record['kind']!r}; this cxrcausal reads format {FORMAT_VERSION} of 'RectifiedFlow'"
-        )
-    if record["tensors_sha256"] != digest:
-        raise CheckpointError(
-            f"{folder / _WEIGHTS} has SHA-256 {digest[:16]}…, but {_RECORD} was written beside "
-            f"{str(record['tensors_sha256'])[:16]}…: the two are of different saves, or one is damaged"
-        )
-    for key, kind in {"graph": str, "recipe": dict, "observed": dict}.items():
-        if not isinstance(record[key], kind):
-            raise CheckpointError(
-                f"{folder / _RECORD}: key {key!r} is {record[key]!r:.60}; expected {kind.__name__}"
-            )
+    text, fingerprint = entry(file, record, "graph", str), entry(file, record, "graph_fingerprint")
+    written, observed = entry(file, record, "recipe", dict), entry(file, record, "observed", dict)
+    weights = read_tensors(folder / f"{_NAME}.safetensors", record)
     try:
-        own = CausalGraph.from_yaml(record["graph"])
+        own = CausalGraph.from_yaml(text)
     except GraphError as error:
+        raise CheckpointError(f"{file}: key 'graph' is not a causal graph: {error}") from error
+    if own.fingerprint != fingerprint:
         raise CheckpointError(
-            f"{folder / _RECORD}: key 'graph' is not a causal graph: {error}"
-        ) from error
-    if own.fingerprint != record["graph_fingerprint"]:
-        raise CheckpointError(
-            f"{folder / _RECORD}: graph has fingerprint {own.fingerprint}, but "
-            f"graph_fingerprint says {record['graph_fingerprint']}"
+            f"{file}: graph has fingerprint {own.fingerprint}, but "
+            f"graph_fingerprint says {fingerprint}"
         )
     if graph is not None and graph.fingerprint != own.fingerprint:
         raise CheckpointError(
@@ -127,18 +88,16 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
             f"not to {graph.name!r} ({graph.fingerprint})"
         )
     try:
-        recipe = ImageRecipe.from_dict(record["recipe"], "recipe")
-        mechanism = RectifiedFlow(graph or own, recipe, record["observed"])
+        recipe = ImageRecipe.from_dict(written, "recipe")
+        mechanism = RectifiedFlow(graph or own, recipe, observed)
     except CxrCausalError as error:
-        raise CheckpointError(
-            f"{folder / _RECORD} describes no image mechanism: {error}"
-        ) from error
+        raise CheckpointError(f"{file} describes no image mechanism: {error}") from error
     expected = {k: tuple(v.shape) for k, v in mechanism.state_dict().items()}
     found = {k: tuple(v.shape) for k, v in weights.items()}
     wrong = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
     if wrong:
         raise CheckpointError(
-            f"{folder / _WEIGHTS} does not fit its recipe; at fault: {summarise(wrong)}"
+            f"{folder / f'{_NAME}.safetensors'} does not fit its recipe; at fault: {summarise(wrong)}"
         )
     mechanism.load_state_dict({k: v.float() for k, v in weights.items()})
     return mechanism.eval().requires_grad_(False)

@@ -131,7 +131,7 @@ def test_says_what_is_wrong_with_a_folder(fitted, tmp_path):
         Predictor.load(tmp_path)
     fitted.save(tmp_path)
     (tmp_path / "predictor.safetensors").write_bytes(b"\x10")
-    with pytest.raises(CheckpointError, match="is damaged"):
+    with pytest.raises(CheckpointError, match="the file was changed"):
         Predictor.load(tmp_path)
 
 

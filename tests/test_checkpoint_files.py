@@ -1,0 +1,83 @@
+"""What is kept comes back exactly; what is damaged, mixed or of another kind is named."""
+
+import json
+
+import pytest
+import torch
+
+from cxrcausal.checkpoint import entry, read_record, read_tensors, write_checkpoint
+from cxrcausal.errors import CheckpointError
+
+RECORD = {"format_version": 3, "kind": "Thing", "words": ["a", "ä"]}
+TENSORS = {"w": torch.arange(6.0).reshape(2, 3).T, "n": torch.tensor([1, 2])}
+
+
+def test_round_trip(tmp_path):
+    """Views, integers and words that are not ASCII; other files of the folder stay."""
+    (tmp_path / "other.txt").write_text("stays")
+    assert write_checkpoint(tmp_path, "thing", RECORD, TENSORS) == tmp_path
+    record = read_record(tmp_path / "thing.json", 3, "Thing")
+    assert {key: record[key] for key in RECORD} == RECORD
+    tensors = read_tensors(tmp_path / "thing.safetensors", record)
+    assert all(torch.equal(tensors[name], x) for name, x in TENSORS.items())
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "other.txt", "thing.json", "thing.safetensors",
+    ]  # fmt: skip
+
+
+def test_files_of_two_saves_are_refused(tmp_path):
+    write_checkpoint(tmp_path / "a", "thing", RECORD, TENSORS)
+    write_checkpoint(tmp_path / "b", "thing", RECORD, {"w": torch.zeros(3, 2)})
+    (tmp_path / "b" / "thing.safetensors").replace(tmp_path / "a" / "thing.safetensors")
+    record = read_record(tmp_path / "a" / "thing.json", 3)
+    with pytest.raises(
+        CheckpointError, match=r"thing\.safetensors: its SHA-256 .*different saves"
+    ):
+        read_tensors(tmp_path / "a" / "thing.safetensors", record)
+
+
+def test_a_failed_write_leaves_what_stood_there(tmp_path):
+    write_checkpoint(tmp_path, "thing", RECORD, TENSORS)
+    before = (tmp_path / "thing.json").read_text()
+    with pytest.raises(CheckpointError, match="cannot be written as JSON"):
+        write_checkpoint(tmp_path, "thing", RECORD | {"bad": object()}, TENSORS)
+    with pytest.raises(CheckpointError, match="cannot be written as JSON"):
+        write_checkpoint(tmp_path, "thing", RECORD | {"bad": float("nan")}, TENSORS)
+    assert (tmp_path / "thing.json").read_text() == before
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda r: r | {"format_version": 4},
+            r"key 'format_version' is 4; this version .* reads 3",
+        ),
+        (lambda r: r | {"kind": "Other"}, "key 'kind' is 'Other'; expected 'Thing'"),
+        (lambda r: {"kind": "Thing"}, "key 'format_version' is missing"),
+        (lambda r: [r], "found a list; expected an object"),
+    ],
+)
+def test_a_record_of_another_kind_is_named(tmp_path, change, words):
+    write_checkpoint(tmp_path, "thing", RECORD, TENSORS)
+    file = tmp_path / "thing.json"
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(CheckpointError, match=rf"thing\.json: {words}"):
+        read_record(file, 3, "Thing")
+
+
+def test_files_that_are_none_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"thing\.json: there is no such file"):
+        read_record(tmp_path / "thing.json", 3)
+    (tmp_path / "thing.json").write_text("{")
+    with pytest.raises(CheckpointError, match="not readable as JSON"):
+        read_record(tmp_path / "thing.json", 3)
+    with pytest.raises(CheckpointError, match=r"thing\.safetensors: there is no such file"):
+        read_tensors(tmp_path / "thing.safetensors", {})
+
+
+def test_an_entry_has_the_type_that_is_expected(tmp_path):
+    assert entry(tmp_path, {"a": 1}, "a", int) == 1
+    with pytest.raises(CheckpointError, match="key 'x.a' is 1; expected str"):
+        entry(tmp_path, {"a": 1}, "a", str, "x.")
