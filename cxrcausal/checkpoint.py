@@ -27,8 +27,9 @@ def write_checkpoint(
     name: str,
     record: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
+    further: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> Path:
-    """Writes both files of a checkpoint, whole or not at all, and returns the folder.
+    """Writes the files of a checkpoint, whole or not at all, and returns the folder.
 
     Older files of these names are replaced, others in the folder are kept. A writer that dies between the
     two renames leaves files of two saves, which `read_tensors` refuses.
@@ -38,25 +39,35 @@ def write_checkpoint(
         name: The files' name, without its ending.
         record: What JSON can hold, `format_version` among it.
         tensors: By name; kept contiguous, on the CPU.
+        further: Other files of tensors, by their name without ending. What the record says of each stands
+            under its name, with the SHA-256 of the file.
 
     Raises:
         CheckpointError: If something cannot be written as JSON, or the folder cannot be written.
     """
     record = dict(record)
-    try:
-        json.dumps(record, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{name}.json: a setting cannot be written as JSON: {error}"
-        ) from error
+    for key, value in record.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{name}.json: key {key!r} cannot be written as JSON: {error}"
+            ) from error
     with written_folder(folder) as beside:
-        numbers = beside / f"{name}.safetensors"
-        kept = {key: x.detach().cpu().contiguous().clone() for key, x in tensors.items()}
-        save_file(kept, numbers, metadata={"format": "pt"})
-        record["tensors_sha256"] = sha256_of(numbers)
+        record["tensors_sha256"] = _written(beside / f"{name}.safetensors", tensors)
+        for other, parts in (further or {}).items():
+            digest = _written(beside / f"{other}.safetensors", parts)
+            record[other] = {**record.get(other, {}), "tensors_sha256": digest}
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
         (beside / f"{name}.json").write_text(text, encoding="utf-8")
     return Path(folder)
+
+
+def _written(file: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Writes tensors, and returns the SHA-256 of the file."""
+    kept = {key: x.detach().cpu().contiguous().clone() for key, x in tensors.items()}
+    save_file(kept, file, metadata={"format": "pt"})
+    return sha256_of(file)
 
 
 def read_record(file: Path, format_version: int, kind: str | None = None) -> dict[str, Any]:
@@ -89,19 +100,22 @@ def read_record(file: Path, format_version: int, kind: str | None = None) -> dic
     return record
 
 
-def read_tensors(file: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
+def read_tensors(
+    file: Path, record: Mapping[str, Any], described_in: Path | None = None
+) -> dict[str, Tensor]:
     """Returns the tensors of a checkpoint, if they are those that its JSON was written with.
 
     Arguments:
         file: The safetensors file.
-        record: The JSON of the same name.
+        record: What holds its digest under `tensors_sha256`.
+        described_in: The file that this comes from; the JSON of the same name if None.
 
     Raises:
         CheckpointError: If the file is missing, belongs to another record, or is damaged.
     """
     if not file.is_file():
         raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
-    beside = file.with_suffix(".json")
+    beside = described_in or file.with_suffix(".json")
     wanted = entry(beside, record, "tensors_sha256")
     try:
         found = sha256_of(file)

@@ -79,5 +79,5 @@ def test_files_that_are_none_are_named(tmp_path):
 
 def test_an_entry_has_the_type_that_is_expected(tmp_path):
     assert entry(tmp_path, {"a": 1}, "a", int) == 1
-    with pytest.raises(CheckpointError, match="key 'x.a' is 1; expected str"):
+    with pytest.raises(CheckpointError, match=r"key 'x\.a' is 1; expected str"):
         entry(tmp_path, {"a": 1}, "a", str, "x.")

@@ -8,17 +8,13 @@ effects get their intervals, `replicates.safetensors` holds them in single preci
 whole or not at all; files of two different saves are refused.
 """
 
-import json
 import math
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from types import UnionType
 from typing import TYPE_CHECKING, Any
 
-import safetensors
-from safetensors.torch import load_file, save_file
-
+from cxrcausal.checkpoint import entry, read_record, read_tensors, write_checkpoint
 from cxrcausal.errors import (
     CheckpointError,
     CxrCausalError,
@@ -26,18 +22,17 @@ from cxrcausal.errors import (
     OptionError,
     nearest,
 )
-from cxrcausal.files import sha256_of, written_folder
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.read import load_graph
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.replicates import DRAWS, Replicates, parameter_count
-from cxrcausal.version import __version__, package_versions
+from cxrcausal.version import package_versions
 
 if TYPE_CHECKING:
     from cxrcausal.scm.model import FlowSCM
 
-__all__ = ["load_scm", "read_json", "read_tensors", "save_scm"]
+__all__ = ["load_scm", "save_scm"]
 
 FORMAT = 1
 TENSORS, DESCRIPTION = "scm.safetensors", "scm.json"
@@ -63,7 +58,7 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
             "config": _config(mechanism),
         }
         for key, tensor in mechanism.state_dict().items():
-            tensors[f"{name}/{key}"] = tensor.detach().cpu().contiguous().clone()
+            tensors[f"{name}/{key}"] = tensor
     description = {
         "format_version": FORMAT,
         "kind": "FlowSCM",
@@ -85,27 +80,15 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
         "mechanisms": described,
         "versions": package_versions(),
     }
-    try:
-        json.dumps(description, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{DESCRIPTION}: a setting of the SCM cannot be written as JSON: {error}"
-        ) from error
-    with written_folder(folder) as beside:
-        save_file(tensors, beside / TENSORS, metadata={"format": "pt"})
-        description["tensors_sha256"] = sha256_of(beside / TENSORS)
-        kept = scm._state.replicates
-        if kept is not None:
-            steps = {name: step.float().contiguous() for name, step in kept.steps.items()}
-            save_file(steps, beside / REPLICATES, metadata={"format": "pt"})
-            description["replicates"] = {
-                "seed": kept.seed,
-                "by_patient": kept.by_patient,
-                "patients": kept.patients,
-                "tensors_sha256": sha256_of(beside / REPLICATES),
-            }
-        text = json.dumps(description, indent=1, ensure_ascii=False)
-        (beside / DESCRIPTION).write_text(text, encoding="utf-8")
+    further = {}
+    if (kept := scm._state.replicates) is not None:
+        further["replicates"] = {name: step.float() for name, step in kept.steps.items()}
+        description["replicates"] = {
+            "seed": kept.seed,
+            "by_patient": kept.by_patient,
+            "patients": kept.patients,
+        }
+    write_checkpoint(folder, "scm", description, tensors, further)
 
 
 def load_scm(
@@ -124,7 +107,7 @@ def load_scm(
 
     folder = Path(folder)
     file = folder / DESCRIPTION
-    description = read_json(file, FORMAT)
+    description = read_record(file, FORMAT, "FlowSCM")
     saved = _saved_graph(file, description)
     if graph is not None:
         wanted = graph if isinstance(graph, CausalGraph) else load_graph(graph)
@@ -137,29 +120,29 @@ def load_scm(
         saved = wanted
     tensors = read_tensors(folder / TENSORS, description)
     mechanisms = {}
-    for name, entry in _key(file, description, "mechanisms", dict).items():
-        mechanisms[name] = _mechanism(file, folder / TENSORS, saved, name, entry, tensors)
+    for name, part in entry(file, description, "mechanisms", dict).items():
+        mechanisms[name] = _mechanism(file, folder / TENSORS, saved, name, part, tensors)
     left = [key for key in tensors if key.split("/", 1)[0] not in mechanisms]
     if left:
         raise CheckpointError(f"{folder / TENSORS}: key {left[0]!r} belongs to no mechanism")
     try:
         scm = FlowSCM(
             saved,
-            family=_key(file, description, "family", str),
-            coupling=_key(file, description, "coupling", str),
-            hidden=tuple(_key(file, description, "hidden", list)),
+            family=entry(file, description, "family", str),
+            coupling=entry(file, description, "coupling", str),
+            hidden=tuple(entry(file, description, "hidden", list)),
         )
     except OptionError as error:
         raise CheckpointError(f"{file}: a setting of the SCM is not allowed: {error}") from error
-    observed = _key(file, description, "observed", dict)
+    observed = entry(file, description, "observed", dict)
     observed = {name: _without_ends(seen) for name, seen in observed.items()}
     left = [name for name in observed if name not in mechanisms]
     if left:
         raise CheckpointError(f"{file}: key 'observed.{left[0]}' belongs to no mechanism")
-    policies = _key(file, description, "policies", dict)
-    fingerprint = _key(file, description, "data_fingerprint", str | None)
+    policies = entry(file, description, "policies", dict)
+    fingerprint = entry(file, description, "data_fingerprint", str | None)
     description.setdefault("observed_by", {})  # folders from before it was recorded have none
-    seen_by = _key(file, description, "observed_by", dict)
+    seen_by = entry(file, description, "observed_by", dict)
     try:
         fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint, seen_by)
     except GraphError as error:
@@ -178,13 +161,13 @@ def _replicates(
     """
     if "replicates" not in description:  # as in folders from before they were kept
         return None
-    entry = _key(file, description, "replicates", dict)
+    part = entry(file, description, "replicates", dict)
     seed, by_patient, patients = (
-        _key(file, entry, key, kind, "replicates.")
+        entry(file, part, key, kind, "replicates.")
         for key, kind in (("seed", int), ("by_patient", bool), ("patients", int))
     )
     tensors = file.with_name(REPLICATES)
-    steps = read_tensors(tensors, entry, file)
+    steps = read_tensors(tensors, part, file)
     for name, step in steps.items():
         wanted = (DRAWS, parameter_count(mechanisms[name]) if name in mechanisms else 0)
         if tuple(step.shape) != wanted:
@@ -195,61 +178,6 @@ def _replicates(
     return Replicates(
         {name: step.double() for name, step in steps.items()}, seed, by_patient, patients
     )
-
-
-def read_json(file: Path, format_version: int) -> dict[str, Any]:
-    """Returns the description of a checkpoint, its format checked.
-
-    Raises:
-        CheckpointError: If the file is missing, is not a JSON object, or has another format.
-    """
-    if not file.is_file():
-        raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file}: not readable as JSON: {error}") from error
-    if not isinstance(description, dict):
-        raise CheckpointError(f"{file}: found a {type(description).__name__}; expected an object")
-    found = _key(file, description, "format_version")
-    if found != format_version:
-        raise CheckpointError(
-            f"{file}: key 'format_version' is {found!r}; this version of cxrcausal "
-            f"({__version__}) reads {format_version}"
-        )
-    return description
-
-
-def read_tensors(
-    file: Path, description: dict[str, Any], described_in: Path | None = None
-) -> dict[str, Any]:
-    """Returns the tensors of a checkpoint, if they are those that its description was written with.
-
-    Arguments:
-        file: The tensors.
-        description: What holds their digest under `tensors_sha256`.
-        described_in: The file it comes from; that of the same name that ends in `.json` if None.
-
-    Raises:
-        CheckpointError: If the file is missing, belongs to another description, or is damaged.
-    """
-    if not file.is_file():
-        raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
-    described_in = described_in or file.with_suffix(".json")
-    wanted = _key(described_in, description, "tensors_sha256")
-    try:
-        found = sha256_of(file)
-        if found != wanted:
-            raise CheckpointError(
-                f"{file}: its SHA-256 is {found[:16]}…, but key 'tensors_sha256' of "
-                f"{described_in.name} is {str(wanted)[:16]}…: the file was changed, or "
-                f"the two are of different saves. Save again"
-            )
-        return load_file(file)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{file}: not readable as safetensors: {error}") from error
 
 
 def _finite(seen: tuple) -> list:
@@ -280,8 +208,8 @@ def _config(mechanism: Mechanism) -> dict[str, Any]:
 
 def _saved_graph(file: Path, description: dict[str, Any]) -> CausalGraph:
     """Returns the graph in a description, its fingerprint checked."""
-    fingerprint = _key(file, description, "graph_fingerprint")
-    text = _key(file, description, "graph", str)
+    fingerprint = entry(file, description, "graph_fingerprint")
+    text = entry(file, description, "graph", str)
     try:
         graph = CausalGraph.from_yaml(text)
     except CxrCausalError as error:
@@ -299,7 +227,7 @@ def _mechanism(
     tensor_file: Path,
     graph: CausalGraph,
     name: str,
-    entry: dict[str, Any],
+    part: dict[str, Any],
     tensors: dict[str, Any],
 ) -> Mechanism:
     """Returns one mechanism with its parameters."""
@@ -311,9 +239,9 @@ def _mechanism(
             f"{file}: key 'mechanisms.{name}' is of no variable of the graph beside it"
             f"{nearest(name, graph.variables)}"
         )
-    kind = _key(file, entry, "class", str, path)
-    names = _key(file, entry, "parents", list, path)
-    config = _key(file, entry, "config", dict, path)
+    kind = entry(file, part, "class", str, path)
+    names = entry(file, part, "parents", list, path)
+    config = entry(file, part, "config", dict, path)
     if kind not in MECHANISMS:
         raise CheckpointError(
             f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS) or '.'} "
@@ -348,20 +276,3 @@ def _mechanism(
         )
     mechanism.load_state_dict(state)
     return mechanism.eval().requires_grad_(False)
-
-
-def _key(
-    file: Path,
-    entry: object,
-    key: str,
-    kind: type | UnionType = object,
-    path: str = "",
-) -> Any:  # noqa: ANN401
-    """Returns one entry of a description, of the type that the reader expects."""
-    if not isinstance(entry, dict) or key not in entry:
-        raise CheckpointError(f"{file}: key {path + key!r} is missing")
-    found = entry[key]
-    if not isinstance(found, kind):
-        name = kind.__name__ if isinstance(kind, type) else str(kind)
-        raise CheckpointError(f"{file}: key {path + key!r} is {found!r:.60}; expected {name}")
-    return found

@@ -5,7 +5,6 @@ carried along, it makes prediction deterministic and reversible. Where cells wer
 them, since the noise of their effects depends on them.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -14,17 +13,15 @@ from typing import final
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import save_file
 from torch import Tensor
 
+from cxrcausal.checkpoint import read_record, read_tensors, write_checkpoint
 from cxrcausal.errors import CheckpointError
-from cxrcausal.files import sha256_of, written_folder
 from cxrcausal.scm.packed import pack, unpack
 
 __all__ = ["Exogenous"]
 
 FORMAT = 2
-TENSORS, DESCRIPTION = "noise.safetensors", "noise.json"
 
 
 @final
@@ -68,7 +65,7 @@ class Exogenous:
                 or the path cannot be.
         """
         tensors = {
-            f"{kind}/{name}": tensor.contiguous().cpu()
+            f"{kind}/{name}": tensor
             for kind, part in (
                 ("noise", self.noise),
                 ("values", self.values),
@@ -85,16 +82,7 @@ class Exogenous:
             "rows": pack(self.rows),
             "attrs": self.rows.attrs,
         }
-        try:
-            json.dumps(description, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"attrs of the rows cannot be written as JSON: {error}"
-            ) from error
-        with written_folder(folder) as beside:
-            save_file(tensors, beside / TENSORS)
-            description["tensors_sha256"] = sha256_of(beside / TENSORS)
-            (beside / DESCRIPTION).write_text(json.dumps(description), "utf-8")
+        write_checkpoint(folder, "noise", description, tensors)
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> "Exogenous":
@@ -103,11 +91,9 @@ class Exogenous:
         Raises:
             CheckpointError: If a file is missing or damaged, of another format or of another save.
         """
-        from cxrcausal.scm.checkpoint import read_json, read_tensors
-
         folder = Path(folder)
-        description = read_json(folder / DESCRIPTION, FORMAT)
-        tensors = read_tensors(folder / TENSORS, description)
+        description = read_record(folder / "noise.json", FORMAT)
+        tensors = read_tensors(folder / "noise.safetensors", description)
         try:
             rows = unpack(description["rows"])
             rows.attrs = description["attrs"]

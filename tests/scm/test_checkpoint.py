@@ -250,7 +250,7 @@ def test_failed_save_leaves_the_old_one(scm, folder, monkeypatch):
     def full_disk(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("cxrcausal.scm.checkpoint.save_file", full_disk)
+    monkeypatch.setattr("cxrcausal.checkpoint.save_file", full_disk)
     with pytest.raises(OSError, match="no space left"):
         scm.save(folder)
     assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
@@ -350,7 +350,7 @@ def test_labels_that_cannot_be_saved(scm, labels, kind, tmp_path):
         scm.abduct(rows, seed=0).save(tmp_path / "noise")
     rows = ROWS.head(3)
     rows.attrs["reader"] = object()
-    with pytest.raises(CheckpointError, match="attrs of the rows cannot be written as JSON"):
+    with pytest.raises(CheckpointError, match="key 'attrs' cannot be written as JSON"):
         scm.abduct(rows, seed=0).save(tmp_path / "noise")
 
 
