@@ -11,12 +11,13 @@ References:
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import final
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from cxrcausal.randomness import label_words, uniform
@@ -30,6 +31,7 @@ from cxrcausal.scm.nominal import GumbelMechanism
 
 __all__ = [
     "DRAWS",
+    "PatientWeights",
     "WeighedCells",
     "moved_tensors",
     "parameter_count",
@@ -80,14 +82,39 @@ def patient_weights(words: np.ndarray, seed: int, draws: slice = slice(None)) ->
 
 
 @final
+class PatientWeights:
+    """The weights of some patients, kept for all mechanisms of a fit where they are not too many.
+
+    Arguments:
+        words: Of the patients' labels, (patients,).
+        seed: Of the replicates.
+    """
+
+    def __init__(self, words: np.ndarray, seed: int) -> None:
+        self.words, self.seed = words, seed
+        few = len(words) * DRAWS <= _MOST_NUMBERS
+        self._all = patient_weights(words, seed) if few else None
+
+    def parts(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yields some of the replicates and the weights (patients, some replicates) in them."""
+        at_once = max(1, _MOST_NUMBERS // max(len(self.words), 1))
+        for start in range(0, DRAWS, at_once):
+            some = slice(start, min(start + at_once, DRAWS))
+            kept = self._all
+            yield (
+                some,
+                patient_weights(self.words, self.seed, some) if kept is None else kept[:, some],
+            )
+
+
+@final
 class WeighedCells:
     """The distinct rows of a mechanism's variables, and how often each occurs in each replicate.
 
     Arguments:
         values: Values (rows,) by name, the variable first.
         codes: The patient of each row, as a place.
-        words: Of the patients.
-        seed: Of their weights.
+        weights: Of the patients.
         unknown: Whether rows with an unknown cell count too.
     """
 
@@ -95,8 +122,7 @@ class WeighedCells:
         self,
         values: Mapping[str, Tensor],
         codes: np.ndarray,
-        words: np.ndarray,
-        seed: int,
+        weights: PatientWeights,
         *,
         unknown: bool = False,
     ) -> None:
@@ -111,20 +137,22 @@ class WeighedCells:
         self.values = dict(zip(values, distinct, strict=True))
         self.count = np.bincount(cell, minlength=len(first)).astype(np.float64)
         self.rows = len(cell)
-        own, present = pd.factorize(codes[usable])
-        self.patients = len(present)
-        self._cell, self._own, self._words, self.seed = cell, own, words[present], seed
+        self.present = np.unique(codes[usable])
+        self._cell, self._own, self.weights = cell, codes[usable], weights
 
-    def more(self) -> np.ndarray:
-        """Returns how much more often than it does each cell occurs in each replicate."""
-        out = np.zeros((len(self.count), DRAWS))
-        at_once = max(1, _MOST_NUMBERS // max(self.rows, 1))
-        for start in range(0, DRAWS, at_once):
-            some = slice(start, min(start + at_once, DRAWS))
-            weights = patient_weights(self._words, self.seed, some)
-            weights -= weights.mean(0)
-            for draw, column in enumerate(weights.T, start):
-                out[:, draw] = np.bincount(self._cell, column[self._own], len(self.count))
+    def more(self, some: np.ndarray) -> np.ndarray:
+        """Returns how much more often than it does each of some cells occurs (cells, draws)."""
+        place = np.full(len(self.count), -1)
+        place[some] = np.arange(len(some))
+        row = place[self._cell]
+        kept = row >= 0
+        counts = csr_array(
+            (np.ones(int(kept.sum())), (row[kept], self._own[kept])),
+            shape=(len(some), len(self.weights.words)),
+        )
+        out = np.empty((len(some), DRAWS))
+        for draws, weights in self.weights.parts():
+            out[:, draws] = counts @ (weights - weights[self.present].mean(0))
         return out
 
 
@@ -132,8 +160,7 @@ def steps_of(
     mechanism: Mechanism,
     values: Mapping[str, Tensor],
     codes: np.ndarray,
-    words: np.ndarray,
-    seed: int,
+    weights: PatientWeights,
 ) -> Tensor | None:
     """Returns what each replicate adds to the parameters (draws, parameters); None if that is not known.
 
@@ -141,14 +168,13 @@ def steps_of(
         mechanism: A fitted mechanism.
         values: Values (rows,) by name, NaN where unknown.
         codes: The patient of each row, as a place.
-        words: Of the patients' labels.
-        seed: Of the patients' weights.
+        weights: Of the patients.
     """
     known = {v.name: values[v.name].cpu() for v in (mechanism.variable, *mechanism.parents)}
     if isinstance(mechanism, LogicMechanism):
-        return _counted(mechanism, WeighedCells(known, codes, words, seed, unknown=True))
+        return _counted(mechanism, WeighedCells(known, codes, weights, unknown=True))
     if isinstance(mechanism, _Conditioned) and _is_regression(mechanism):
-        return _newton(mechanism, WeighedCells(known, codes, words, seed))
+        return _newton(mechanism, WeighedCells(known, codes, weights))
     return None
 
 
@@ -164,7 +190,7 @@ def _counted(mechanism: LogicMechanism, cells: WeighedCells) -> Tensor:
     x, pa = cells.values[name], {p: cells.values[p] for p in parents}
     other, steps = copy.deepcopy(mechanism).cpu(), []
     fitted = other.rates.clone()
-    for more in cells.more().T:
+    for more in cells.more(np.arange(len(cells.count))).T:
         other.fit_rates(x, pa, torch.from_numpy((cells.count + more).clip(min=1e-9)))
         steps.append((other.rates - fitted).flatten())
     return torch.stack(steps)
@@ -176,7 +202,7 @@ def _newton(mechanism: _Conditioned, cells: WeighedCells) -> Tensor:
     basis, penalty, most = _free(other)
     some = np.arange(len(cells.count))
     if len(some) > most:  # the fit saw so many of them
-        some = np.random.default_rng(cells.seed & (2**64 - 1)).permutation(some)[:most]
+        some = np.random.default_rng(cells.weights.seed & (2**64 - 1)).permutation(some)[:most]
     name, *parents = cells.values
     x = cells.values[name][some]
     pa = {p: cells.values[p][some] for p in parents}
@@ -185,7 +211,7 @@ def _newton(mechanism: _Conditioned, cells: WeighedCells) -> Tensor:
     score = _score(other, x, theta)
     information = basis.T @ _information(other, x, score, theta, design, count) @ basis
     penalised = information + basis.T @ (penalty[:, None] * basis)
-    more = torch.from_numpy(cells.more()[some])
+    more = torch.from_numpy(cells.more(some))
     pull = torch.stack([(score * column[:, None]).T @ design for column in more.T]).flatten(1)
     step = torch.linalg.solve(penalised, basis.T @ pull.T).T @ basis.T
     return _as_parameters(step, score.shape[1], other.conditioner) * _correction(
@@ -353,7 +379,7 @@ def _correction(information: Tensor, penalised: Tensor, cells: WeighedCells) -> 
     effective number of parameters p of a penalised fit.
     """
     effective = float(torch.linalg.solve(penalised, information).trace())
-    patients, rows = cells.patients, cells.rows
+    patients, rows = len(cells.present), cells.rows
     if patients < 2 or rows <= effective + 1:
         return math.nan
     return math.sqrt(patients / (patients - 1) * (rows - 1) / (rows - effective))

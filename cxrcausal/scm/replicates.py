@@ -36,6 +36,7 @@ from cxrcausal.gradients import with_gradients
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.newton import (
     DRAWS,
+    PatientWeights,
     moved_tensors,
     parameter_count,
     patient_weights,
@@ -144,9 +145,9 @@ def replicate(
         names: Which mechanisms; all if None.
     """
     codes, words = words_of_patients(patients, index)
-    steps = {}
+    weights, steps = PatientWeights(words, seed), {}
     for name in mechanisms if names is None else names:
-        step = steps_of(mechanisms[name], values, codes, words, seed)
+        step = steps_of(mechanisms[name], values, codes, weights)
         if step is not None:
             steps[name] = step
     return Replicates(steps, seed, patients is not None, len(words))
