@@ -251,7 +251,6 @@ def main() -> None:
         "hidden": given.hidden,
         "confidence": CONFIDENCE,
         "found": summary(lines),
-        "lines": lines,
     }  # fmt: skip
     given.output.mkdir(parents=True, exist_ok=True)
     with atomic_path(given.output / "interval_coverage.json") as path:

@@ -138,3 +138,18 @@ def test_what_is_said_of_verdicts_and_labels_was_counted():
     found = published("labels")["counts"]
     assert found["false label"] == found["false bounds"] == found["false figure"] == 0
     assert f"Of {found['labels']:,} labels" in said
+
+
+def test_the_coverage_of_intervals_is_that_of_the_published_run():
+    report = json.loads((RESULTS / "interval_coverage.json").read_text())
+    assert (report["studies"], report["confidence"]) == (200, 0.95)
+
+    def between(key, interval, digits):
+        values = [f[key] for f in report["found"] if f["interval"] == interval]
+        assert len(values) == 9
+        return " to ".join(f"{value:.{digits}f}" for value in (min(values), max(values)))
+
+    said = " ".join(README.read_text(encoding="utf-8").split())
+    held = between("coverage", "default", 3).replace("0.", ".")
+    assert f"hold the truth in {held}, at {between('width_ratio', 'default', 2)} times" in said
+    assert f"in {between('coverage', 'parameters fixed', 3).replace('0.', '.')}." in said
