@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from cxrcausal.graph import CausalGraph, HiddenCause, Selection, Variable
-from cxrcausal.graph.estimand import Conditional, Formula, Product, Ratio, Sum
+from cxrcausal.graph.identification.estimand import Conditional, Formula, Product, Ratio, Sum
 
 NOISE = 3
 """How many values the noise of a variable has."""

@@ -29,7 +29,7 @@ import numpy as np
 
 from cxrcausal.files import atomic_path
 from cxrcausal.graph import CausalGraph
-from cxrcausal.graph.estimand import Conditional, Formula, Product, Sum
+from cxrcausal.graph.identification.estimand import Conditional, Formula, Product, Sum
 
 from latent_models import LatentModel, random_graph, recovers  # isort: skip  (beside this one)
 

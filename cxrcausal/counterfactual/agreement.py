@@ -27,9 +27,14 @@ from typing import final
 from cxrcausal.counterfactual.worlds import Worlds
 from cxrcausal.errors import summarise
 from cxrcausal.graph.dag import CausalGraph
-from cxrcausal.graph.mixed import MixedGraph
-from cxrcausal.graph.paths import causal_nodes, children_of, without_heads, without_tails
-from cxrcausal.graph.separation import ancestors_of, connected
+from cxrcausal.graph.identification.mixed import MixedGraph
+from cxrcausal.graph.identification.paths import (
+    causal_nodes,
+    children_of,
+    without_heads,
+    without_tails,
+)
+from cxrcausal.graph.identification.separation import ancestors_of, connected
 
 __all__ = ["Agreement", "is_spurious"]
 

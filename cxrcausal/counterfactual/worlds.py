@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from cxrcausal.errors import GraphError, OptionError, summarise
-from cxrcausal.graph.separation import ancestors_of
+from cxrcausal.graph.identification.separation import ancestors_of
 from cxrcausal.scm.network import Mechanisms
 from cxrcausal.scm.replay import affected_by
 

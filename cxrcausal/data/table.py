@@ -27,7 +27,7 @@ from cxrcausal.data.source.vocabulary import (
 )
 from cxrcausal.errors import TableError
 from cxrcausal.graph.dag import CausalGraph
-from cxrcausal.graph.read import load_graph
+from cxrcausal.graph.load import load_graph
 from cxrcausal.scm.table import check_table
 
 __all__ = ["read_table"]

@@ -15,15 +15,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from cxrcausal.errors import GraphError
-from cxrcausal.graph.check import check_structure, topological_order, unknown_name
 from cxrcausal.graph.edge import IMAGE, Edge, EdgeKind, HiddenCause, Selection
-from cxrcausal.graph.separation import (
+from cxrcausal.graph.identification.separation import (
     Independence,
     ancestors_of,
     connected,
     local_markov,
     markov_blanket,
 )
+from cxrcausal.graph.structure import check_structure, topological_order, unknown_name
 from cxrcausal.graph.variable import Variable
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cxrcausal.graph.adjustment import AdjustmentSets
     from cxrcausal.graph.diff import GraphDiff
-    from cxrcausal.graph.falsify import Falsification
-    from cxrcausal.graph.identify import Identification
+    from cxrcausal.graph.falsification.falsify import Falsification
+    from cxrcausal.graph.identification.adjustment import AdjustmentSets
+    from cxrcausal.graph.identification.identify import Identification
 
 __all__ = ["CausalGraph", "Names"]
 
@@ -311,7 +311,7 @@ class CausalGraph:
         self, x: Names, y: Names, *, selection: bool = True, most: int = 100
     ) -> "AdjustmentSets":
         """Returns the minimal back-door and front-door sets, see `adjustment.adjustment_sets`."""
-        from cxrcausal.graph.adjustment import adjustment_sets
+        from cxrcausal.graph.identification.adjustment import adjustment_sets
 
         names = self._names(x), self._names(y)
         return adjustment_sets(self, *names, selection=selection, most=most)
@@ -323,8 +323,8 @@ class CausalGraph:
 
         See `identify.identify`; among those alike in `given`, `conditional.identify_given`.
         """
-        from cxrcausal.graph.conditional import identify_given
-        from cxrcausal.graph.identify import identify
+        from cxrcausal.graph.identification.conditional import identify_given
+        from cxrcausal.graph.identification.identify import identify
 
         causes, effects, alike = self._names(x), self._names(y), self._names(given)
         if alike:
@@ -341,7 +341,7 @@ class CausalGraph:
         tolerance: float = 1e-4,
     ) -> "Falsification":
         """Returns what data say of every independence and edge, see `falsify.falsify`."""
-        from cxrcausal.graph.falsify import falsify
+        from cxrcausal.graph.falsification.falsify import falsify
 
         bars = {"alpha": alpha, "tolerance": tolerance}
         return falsify(self, table, groups, compare=compare, **bars)
@@ -386,7 +386,7 @@ class CausalGraph:
 
     def project(self, observed: Names) -> "CausalGraph":
         """Returns the latent projection onto `observed`, see `project.latent_projection`."""
-        from cxrcausal.graph.project import latent_projection
+        from cxrcausal.graph.identification.project import latent_projection
 
         return latent_projection(self, self._names(observed))
 
@@ -404,7 +404,7 @@ class CausalGraph:
         Arguments:
             hidden: Whether hidden causes and selections become nodes too.
         """
-        from cxrcausal.graph.export import to_networkx
+        from cxrcausal.graph.drawing.export import to_networkx
 
         return to_networkx(self, hidden=hidden)
 
@@ -421,9 +421,9 @@ class CausalGraph:
         Raises:
             GraphError: If it is malformed; the words name the line.
         """
-        from cxrcausal.graph.read import from_yaml
+        from cxrcausal.graph.read import read_graph
 
-        return from_yaml(text)
+        return cls(**read_graph(text))
 
     def draw(
         self,
@@ -434,24 +434,24 @@ class CausalGraph:
         ax: "Axes | None" = None,
     ) -> "Figure":
         """Returns a figure of the graph, with one patient's values if given; see `draw.draw`."""
-        from cxrcausal.graph.draw import draw
+        from cxrcausal.graph.drawing.draw import draw
 
         return draw(self, values, compare, do=self._names(do), ax=ax)
 
     def to_dot(self) -> str:
         """Returns the graph in the DOT language of Graphviz."""
-        from cxrcausal.graph.export import to_dot
+        from cxrcausal.graph.drawing.export import to_dot
 
         return to_dot(self)
 
     def to_mermaid(self) -> str:
         """Returns the graph as a Mermaid flowchart, which Markdown viewers draw."""
-        from cxrcausal.graph.export import to_mermaid
+        from cxrcausal.graph.drawing.export import to_mermaid
 
         return to_mermaid(self)
 
     def _repr_html_(self) -> str:
-        from cxrcausal.graph.draw import to_html
+        from cxrcausal.graph.drawing.draw import to_html
 
         return to_html(self)
 

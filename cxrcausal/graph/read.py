@@ -8,20 +8,16 @@ truth values. No tag of the file is ever acted upon, so reading a file runs no c
 
 import logging
 from collections.abc import Mapping, Sequence
-from os import PathLike, fspath, sep
-from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from cxrcausal.errors import GraphError, nearest
-from cxrcausal.graph.check import check_structure
-from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.edge import Edge, HiddenCause, Selection
+from cxrcausal.graph.structure import check_structure
 from cxrcausal.graph.variable import Variable
-from cxrcausal.shipped import shipped_folder
 
-__all__ = ["from_yaml", "list_graphs", "load_graph"]
+__all__ = ["read_graph"]
 
 logger = logging.getLogger("cxrcausal")
 
@@ -33,58 +29,13 @@ SELECTION = ("name", "caused_by", "rationale")
 IMAGE_KEYS = ("parents", "rationale")
 
 
-def list_graphs() -> tuple[str, ...]:
-    """Returns the names of the graphs that ship with the package."""
-    return tuple(sorted(p.stem for p in shipped_folder("graphs").glob("*.yaml")))
-
-
-def load_graph(graph: "str | PathLike[str] | CausalGraph") -> CausalGraph:
-    """Returns a shipped graph by its name, or the graph that a file declares.
+def read_graph(text: str, where: str = "graph text", name: str = "graph") -> dict[str, Any]:
+    """Returns the parts of the graph that the text of a graph file declares, as `CausalGraph` takes them.
 
     Arguments:
-        graph: A name of `list_graphs`, or the path of a YAML file (anything with a folder or the
-            ending `.yaml` or `.yml`). A `CausalGraph` is returned as it is, so that functions may
-            take either.
-
-    Raises:
-        GraphError: If there is no such graph or file, or if it is malformed; the words name the
-            file, the line, what is allowed and the nearest name.
-
-    Example:
-        >>> load_graph("cxr-minimal").parents("effusion")
-        ('age', 'sex')
-    """
-    if isinstance(graph, CausalGraph):
-        return graph
-    text = fspath(graph)
-    is_path = not isinstance(graph, str) or sep in text or "/" in text
-    if is_path or text.lower().endswith((".yaml", ".yml")):
-        path = Path(text)
-    else:
-        path = shipped_folder("graphs") / f"{text}.yaml"
-        if text not in list_graphs():
-            hint = nearest(text, list_graphs()) or "."
-            raise GraphError(
-                f"no graph is called {text!r}{hint} Shipped: {', '.join(list_graphs())}; for a "
-                f"graph of your own, give the path of its file, ending in .yaml"
-            )
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise GraphError(f"{path} is not a text file in UTF-8 ({error.reason})") from error
-    except OSError as error:
-        hint = nearest(path.stem, list_graphs())
-        raise GraphError(
-            f"cannot read graph file {path}: {error.strerror}{hint or '.'} "
-            f"Shipped: {', '.join(list_graphs())}"
-        ) from error
-    loaded = _Reader(str(path)).graph(content, default_name=path.stem)
-    logger.debug("read %r from %s", loaded, path)
-    return loaded
-
-
-def from_yaml(text: str) -> CausalGraph:
-    """Returns the graph that the text of a graph file declares.
+        text: The file's content.
+        where: What to call the file in an error.
+        name: The graph's name if the file gives none.
 
     Raises:
         GraphError: If it is malformed; the words name the line.
@@ -93,7 +44,7 @@ def from_yaml(text: str) -> CausalGraph:
         raise GraphError(
             f"the text of a graph file is a str; found {type(text).__name__}; load_graph reads files"
         )
-    return _Reader("graph text").graph(text, default_name="graph")
+    return _Reader(where).graph(text, default_name=name)
 
 
 class _Reader:
@@ -104,7 +55,7 @@ class _Reader:
         self.lines: dict[tuple[str, int | str], int] = {}
         self.lending: list[yaml.Node] = []
 
-    def graph(self, text: str, default_name: str) -> CausalGraph:
+    def graph(self, text: str, default_name: str) -> dict[str, Any]:
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
@@ -150,16 +101,16 @@ class _Reader:
             has_image=parents is not None,
             locate=self.locate,
         )
-        return CausalGraph(
-            variables.values(),
-            edges,
-            name=self.optional(top, "name", "graph") or default_name,
-            version=self.optional(top, "version", "graph"),
-            hidden=hidden,
-            selection=selection,
-            image_parents=parents,
-            image_rationale=rationale,
-        )
+        return {
+            "variables": variables.values(),
+            "edges": edges,
+            "name": self.optional(top, "name", "graph") or default_name,
+            "version": self.optional(top, "version", "graph"),
+            "hidden": hidden,
+            "selection": selection,
+            "image_parents": parents,
+            "image_rationale": rationale,
+        }
 
     # --- sections ------------------------------------------------------------------------------
 

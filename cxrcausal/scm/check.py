@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.errors import OptionError, TableError
-from cxrcausal.graph.cells import Cells
-from cxrcausal.graph.falsify import holm
+from cxrcausal.graph.falsification.falsify import holm
+from cxrcausal.graph.falsification.table import Cells
 from cxrcausal.randomness import as_seed
 from cxrcausal.scm.check_calibration import calibrate, pit_of
 from cxrcausal.scm.check_energy import Energy, energy_test

@@ -25,9 +25,9 @@ import torch
 from scipy.special import ndtr
 from torch import Tensor
 
-from cxrcausal.graph.cells import Cells
 from cxrcausal.graph.dag import CausalGraph
-from cxrcausal.graph.dependence import PairTest
+from cxrcausal.graph.falsification.dependence import PairTest
+from cxrcausal.graph.falsification.table import Cells
 from cxrcausal.graph.variable import Variable
 from cxrcausal.scm.mechanism import Mechanism
 

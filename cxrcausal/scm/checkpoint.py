@@ -23,7 +23,7 @@ from cxrcausal.errors import (
     nearest,
 )
 from cxrcausal.graph.dag import CausalGraph
-from cxrcausal.graph.read import load_graph
+from cxrcausal.graph.load import load_graph
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.mechanism import Mechanism
 from cxrcausal.scm.replicates import DRAWS, Replicates, parameter_count

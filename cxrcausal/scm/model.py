@@ -28,7 +28,7 @@ from cxrcausal.device import resolve_device
 from cxrcausal.errors import UnobservedError
 from cxrcausal.gradients import with_gradients
 from cxrcausal.graph.dag import CausalGraph
-from cxrcausal.graph.read import load_graph
+from cxrcausal.graph.load import load_graph
 from cxrcausal.randomness import as_count, as_seed, fresh_seed
 from cxrcausal.scm.completion import log_known
 from cxrcausal.scm.evidence import BATCH, Evidence, chunks, draws_of, read_evidence

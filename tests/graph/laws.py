@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 
 from cxrcausal.graph import CausalGraph
-from cxrcausal.graph.estimand import Conditional, Product, Ratio, Sum
+from cxrcausal.graph.identification.estimand import Conditional, Product, Ratio, Sum
 
 
 class Law:

@@ -39,7 +39,7 @@ from typing import final
 import numpy as np
 from scipy.stats import chi2
 
-from cxrcausal.graph.cells import Cells, Column, Patterns
+from cxrcausal.graph.falsification.table import Cells, Column, Patterns
 
 __all__ = ["Dependence", "PairTest"]
 

@@ -25,8 +25,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from cxrcausal.graph.estimand import Conditional, Formula, Product, Ratio, sum_out
-from cxrcausal.graph.mixed import MixedGraph
+from cxrcausal.graph.identification.estimand import Conditional, Formula, Product, Ratio, sum_out
+from cxrcausal.graph.identification.mixed import MixedGraph
 
 __all__ = ["Hedge", "compose", "ratio"]
 

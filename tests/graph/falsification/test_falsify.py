@@ -11,8 +11,8 @@ from scipy.stats import binomtest, kstest
 
 from cxrcausal.errors import GraphError, TableError
 from cxrcausal.graph import CausalGraph, HiddenCause, Selection, load_graph
-from cxrcausal.graph.claims import claims
-from cxrcausal.graph.falsify import holm
+from cxrcausal.graph.falsification.claims import claims
+from cxrcausal.graph.falsification.falsify import holm
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 from random_graphs import binary
 
 from cxrcausal.graph import CausalGraph, Variable
-from cxrcausal.graph.cells import Cells
-from cxrcausal.graph.dependence import PairTest
+from cxrcausal.graph.falsification.dependence import PairTest
+from cxrcausal.graph.falsification.table import Cells
 
 X, Y, Z = binary("x"), binary("y"), Variable("z", "nominal", ("a", "b", "c"))
 AGE = Variable("age", "continuous", bounds=(0, 110), resolution=1)

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 from cxrcausal.errors import GraphError
 from cxrcausal.graph.edge import IMAGE
-from cxrcausal.graph.estimand import Conditional, Formula, free, spell, sum_out
-from cxrcausal.graph.factors import compose, ratio
-from cxrcausal.graph.identify import Identification, identify
-from cxrcausal.graph.mixed import MixedGraph
-from cxrcausal.graph.paths import without_heads, without_tails
-from cxrcausal.graph.separation import Adjacency, connected
+from cxrcausal.graph.identification.estimand import Conditional, Formula, free, spell, sum_out
+from cxrcausal.graph.identification.factors import compose, ratio
+from cxrcausal.graph.identification.identify import Identification, identify
+from cxrcausal.graph.identification.mixed import MixedGraph
+from cxrcausal.graph.identification.paths import without_heads, without_tails
+from cxrcausal.graph.identification.separation import Adjacency, connected
 
 if TYPE_CHECKING:
     from cxrcausal.graph.dag import CausalGraph

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.errors import GraphError, TableError
-from cxrcausal.graph.cells import Cells
-from cxrcausal.graph.claims import Claim, claims
-from cxrcausal.graph.dependence import Dependence, PairTest
+from cxrcausal.graph.falsification.claims import Claim, claims
+from cxrcausal.graph.falsification.dependence import Dependence, PairTest
+from cxrcausal.graph.falsification.table import Cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +86,7 @@ class Falsification:
 
     def plot(self, most: int = 12) -> "Figure":
         """Returns a figure of the strongest misfits and weakest edges; see `falsify_figure`."""
-        from cxrcausal.graph.falsify_figure import falsify_figure
+        from cxrcausal.graph.falsification.figure import falsify_figure
 
         return falsify_figure(self, most)
 

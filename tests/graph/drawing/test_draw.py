@@ -14,8 +14,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from random_graphs import binary, graphs
 
 from cxrcausal.graph import CausalGraph, HiddenCause, Selection, Variable, list_graphs, load_graph
-from cxrcausal.graph.draw import CHANGED, KINDS, PAGE, ROLES, SET
-from cxrcausal.graph.layout import layered
+from cxrcausal.graph.drawing.draw import CHANGED, KINDS, PAGE, ROLES, SET
+from cxrcausal.graph.drawing.layout import layered
 
 
 def boxes(figure):

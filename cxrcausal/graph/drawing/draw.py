@@ -12,9 +12,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cxrcausal.graph.drawing.export import to_networkx
+from cxrcausal.graph.drawing.layout import layered
 from cxrcausal.graph.edge import IMAGE, HiddenCause
-from cxrcausal.graph.export import to_networkx
-from cxrcausal.graph.layout import layered
 from cxrcausal.graph.variable import Variable
 
 if TYPE_CHECKING:

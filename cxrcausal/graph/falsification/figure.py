@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cxrcausal.graph.falsify import Falsification
+    from cxrcausal.graph.falsification.falsify import Falsification
 
 __all__ = ["falsify_figure"]
 

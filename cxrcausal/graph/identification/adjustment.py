@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from cxrcausal.errors import GraphError
-from cxrcausal.graph.paths import (
+from cxrcausal.graph.identification.paths import (
     causal_nodes,
     children_of,
     open_path,
@@ -37,7 +37,7 @@ from cxrcausal.graph.paths import (
     without_heads,
     without_tails,
 )
-from cxrcausal.graph.separation import Adjacency, ancestors_of, connected
+from cxrcausal.graph.identification.separation import Adjacency, ancestors_of, connected
 
 if TYPE_CHECKING:
     from cxrcausal.graph.dag import CausalGraph

@@ -28,12 +28,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from cxrcausal.graph.adjustment import adjustment_sets, check_effect
 from cxrcausal.graph.edge import IMAGE
-from cxrcausal.graph.estimand import Conditional, Formula, Product, Sum, free, spell
-from cxrcausal.graph.factors import Hedge, compose
-from cxrcausal.graph.mixed import MixedGraph
-from cxrcausal.graph.separation import connected
+from cxrcausal.graph.identification.adjustment import adjustment_sets, check_effect
+from cxrcausal.graph.identification.estimand import Conditional, Formula, Product, Sum, free, spell
+from cxrcausal.graph.identification.factors import Hedge, compose
+from cxrcausal.graph.identification.mixed import MixedGraph
+from cxrcausal.graph.identification.separation import connected
 
 if TYPE_CHECKING:
     from cxrcausal.graph.dag import CausalGraph

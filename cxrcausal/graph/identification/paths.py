@@ -13,7 +13,7 @@ References:
 
 from collections.abc import Collection, Mapping
 
-from cxrcausal.graph.separation import Adjacency, ancestors_of
+from cxrcausal.graph.identification.separation import Adjacency, ancestors_of
 
 __all__ = [
     "causal_nodes",

@@ -39,8 +39,6 @@ def latent_projection(graph: "CausalGraph", observed: Iterable[str]) -> "CausalG
     Raises:
         GraphError: If a name is not in the graph.
     """
-    from cxrcausal.graph.dag import CausalGraph
-
     kept = set(observed)
     for name in kept:
         graph.parents(name)  # raises the graph's own error on an unknown name
@@ -75,7 +73,7 @@ def latent_projection(graph: "CausalGraph", observed: Iterable[str]) -> "CausalG
     reached = {n for h in confounders for n in h.touches}
     selection = [s for s in selection if s.caused_by or s.name in reached]
     arrows = [e for e in edges.values() if e.target in graph.variables]
-    return CausalGraph(
+    return type(graph)(
         [_redefined(graph, v, arrows) for v in graph.variables.values() if v.name in kept],
         arrows,
         name=graph.name,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from cxrcausal.graph.separation import Adjacency, ancestors_of
+from cxrcausal.graph.identification.separation import Adjacency, ancestors_of
 
 __all__ = ["MixedGraph"]
 

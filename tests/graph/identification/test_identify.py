@@ -11,7 +11,7 @@ from random_graphs import graph_of, graphs
 
 from cxrcausal.errors import GraphError
 from cxrcausal.graph import load_graph
-from cxrcausal.graph.estimand import Conditional, Product, Sum, free, spell, sum_out
+from cxrcausal.graph.identification.estimand import Conditional, Product, Sum, free, spell, sum_out
 
 
 @given(graphs(most=5, unseen=True))

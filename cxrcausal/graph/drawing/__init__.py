@@ -1,0 +1,1 @@
+"""A graph to look at, and in the words of other programs."""

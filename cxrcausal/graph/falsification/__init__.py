@@ -1,0 +1,1 @@
+"""What data say of a graph: its claims, held against a table."""
