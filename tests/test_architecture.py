@@ -4,6 +4,7 @@ import ast
 import importlib
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import cxrcausal
@@ -61,6 +62,42 @@ def imports(tree: ast.AST):
             )
         else:
             yield from imports(node)
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name."""
+    named = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = ("cxrcausal", *path.relative_to(PACKAGE).with_suffix("").parts)
+        named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return named
+
+
+def read_by(tree: ast.AST, known: dict[str, Path]):
+    """Yields the modules that run-time code reads, inside of functions too."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxrcausal"):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in known else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        else:
+            yield from read_by(node, known)
+
+
+def test_no_module_reads_itself_by_a_detour():
+    """No circle of imports, those inside of functions counted: there is an order to read them in."""
+    known = modules()
+    reads = nx.DiGraph()
+    for name, path in known.items():
+        for other in read_by(ast.parse(path.read_text(encoding="utf-8")), known):
+            if other != name:
+                reads.add_edge(name, other)
+    circles = [sorted(c) for c in nx.strongly_connected_components(reads) if len(c) > 1]
+    assert not circles
 
 
 def rooms() -> list:

@@ -1,8 +1,8 @@
 """The mechanism that paints: RadiT, a rectified-flow transformer, as one more structural assignment."""
 
-from cxrcausal.image.checkpoint import load_image_mechanism, save_image_mechanism
+from cxrcausal.image.checkpoint import save_image_mechanism
 from cxrcausal.image.guidance import Groups, Guidance
-from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.mechanism import RectifiedFlow, load_image_mechanism
 from cxrcausal.image.network.radit import RadiT
 from cxrcausal.image.path import RectifiedPath
 from cxrcausal.image.recipe import ImageRecipe, list_recipes, load_recipe

@@ -4,18 +4,22 @@ A folder holds `image.safetensors` and `image.json`. Each is written beside its 
 is whole; the JSON comes last and holds the weights' SHA-256, so a mixture of two saves is refused.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, final
 
 import torch
+from torch import Tensor
 
 from cxrcausal.checkpoint import entry, read_record, read_tensors, write_checkpoint
-from cxrcausal.errors import CheckpointError, CxrCausalError, GraphError, summarise
+from cxrcausal.errors import CheckpointError, CxrCausalError, GraphError
 from cxrcausal.graph import CausalGraph
-from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.recipe import ImageRecipe
 
-__all__ = ["FORMAT_VERSION", "load_image_mechanism", "save_image_mechanism"]
+if TYPE_CHECKING:
+    from cxrcausal.image.mechanism import RectifiedFlow
+
+__all__ = ["FORMAT_VERSION", "ImageCheckpoint", "read_image_checkpoint", "save_image_mechanism"]
 
 FORMAT_VERSION = 1
 
@@ -23,7 +27,7 @@ _NAME = "image"
 
 
 def save_image_mechanism(
-    mechanism: RectifiedFlow,
+    mechanism: "RectifiedFlow",
     folder: str | Path,
     *,
     training: dict[str, Any] | None = None,
@@ -51,11 +55,31 @@ def save_image_mechanism(
     return write_checkpoint(folder, _NAME, record, weights)
 
 
-def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -> RectifiedFlow:
-    """Returns the mechanism stored in `folder`, in float32, in evaluation mode.
+@final
+@dataclass(frozen=True)
+class ImageCheckpoint:
+    """What a folder holds of an image mechanism.
 
     Arguments:
-        folder: What `save_image_mechanism` wrote.
+        file: The weights' file, for errors.
+        graph: The causal graph.
+        recipe: As trained.
+        observed: What training saw of each attribute.
+        weights: By name, as stored.
+    """
+
+    file: Path
+    graph: CausalGraph
+    recipe: ImageRecipe
+    observed: dict[str, Any]
+    weights: dict[str, Tensor]
+
+
+def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) -> ImageCheckpoint:
+    """Returns what `save_image_mechanism` wrote.
+
+    Arguments:
+        folder: Where it was saved.
         graph: The graph it must belong to; its own if left out.
 
     Raises:
@@ -89,15 +113,8 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
         )
     try:
         recipe = ImageRecipe.from_dict(written, "recipe")
-        mechanism = RectifiedFlow(graph or own, recipe, observed)
     except CxrCausalError as error:
         raise CheckpointError(f"{file} describes no image mechanism: {error}") from error
-    expected = {k: tuple(v.shape) for k, v in mechanism.state_dict().items()}
-    found = {k: tuple(v.shape) for k, v in weights.items()}
-    wrong = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
-    if wrong:
-        raise CheckpointError(
-            f"{folder / f'{_NAME}.safetensors'} does not fit its recipe; at fault: {summarise(wrong)}"
-        )
-    mechanism.load_state_dict({k: v.float() for k, v in weights.items()})
-    return mechanism.eval().requires_grad_(False)
+    return ImageCheckpoint(
+        file.with_suffix(".safetensors"), graph or own, recipe, observed, weights
+    )

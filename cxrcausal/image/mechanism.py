@@ -17,14 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from cxrcausal.errors import (
+    CheckpointError,
+    CxrCausalError,
     GraphError,
     ImageError,
     InterventionError,
     NotFittedError,
     RecipeError,
     nearest,
+    summarise,
 )
 from cxrcausal.graph import CausalGraph, Variable
+from cxrcausal.image.checkpoint import read_image_checkpoint, save_image_mechanism
 from cxrcausal.image.guidance import Branches, Groups, Guidance
 from cxrcausal.image.network.registry import build_network
 from cxrcausal.image.recipe import ImageRecipe
@@ -33,7 +37,7 @@ from cxrcausal.randomness import normal
 from cxrcausal.scm.table import encode
 from cxrcausal.shapes import Attributes, Image, Keep, Noise, Time, Velocity
 
-__all__ = ["Observed", "RectifiedFlow"]
+__all__ = ["Observed", "RectifiedFlow", "load_image_mechanism"]
 
 Observed = Mapping[str, Any]
 """What training observed of each attribute: the tuple of its levels, or a continuous one's (low, high)."""
@@ -306,9 +310,33 @@ class RectifiedFlow(nn.Module):
 
     def save(self, folder: str | Path, **options: Any) -> Path:  # noqa: ANN401
         """Writes the mechanism into a folder, as `save_image_mechanism` does."""
-        from cxrcausal.image.checkpoint import save_image_mechanism  # it reads this module
-
         return save_image_mechanism(self, folder, **options)
+
+
+def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -> RectifiedFlow:
+    """Returns the mechanism stored in `folder`, in float32, in evaluation mode.
+
+    Arguments:
+        folder: What `save_image_mechanism` wrote.
+        graph: The graph it must belong to; its own if left out.
+
+    Raises:
+        CheckpointError: As `read_image_checkpoint`, or if the weights do not fit the recipe.
+    """
+    kept = read_image_checkpoint(folder, graph)
+    try:
+        mechanism = RectifiedFlow(kept.graph, kept.recipe, kept.observed)
+    except CxrCausalError as error:
+        raise CheckpointError(
+            f"{kept.file.with_suffix('.json')} describes no image mechanism: {error}"
+        ) from error
+    expected = {k: tuple(v.shape) for k, v in mechanism.state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in kept.weights.items()}
+    wrong = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+    if wrong:
+        raise CheckpointError(f"{kept.file} does not fit its recipe; at fault: {summarise(wrong)}")
+    mechanism.load_state_dict({k: v.float() for k, v in kept.weights.items()})
+    return mechanism.eval().requires_grad_(False)
 
 
 def _in_batches(

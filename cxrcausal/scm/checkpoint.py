@@ -93,17 +93,20 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
 
 def load_scm(
     folder: str | PathLike[str], graph: str | PathLike[str] | CausalGraph | None = None
-) -> "FlowSCM":
-    """Reads a saved SCM.
+) -> tuple[CausalGraph, dict[str, Any], Fitted]:
+    """Reads a saved SCM, see `FlowSCM.load`.
 
     Arguments:
         folder: Where it was saved.
         graph: A graph, its name or its file, whose fingerprint the saved one must have.
 
+    Returns:
+        The graph, the options that the SCM was made with, and what its fit left behind.
+
     Raises:
         CheckpointError: Naming the file and the key at fault, or that the files are of two saves.
     """
-    from cxrcausal.scm.model import FlowSCM
+    from cxrcausal.scm.fit import check_options
 
     folder = Path(folder)
     file = folder / DESCRIPTION
@@ -125,13 +128,10 @@ def load_scm(
     left = [key for key in tensors if key.split("/", 1)[0] not in mechanisms]
     if left:
         raise CheckpointError(f"{folder / TENSORS}: key {left[0]!r} belongs to no mechanism")
+    options = {name: entry(file, description, name, str) for name in ("family", "coupling")}
+    options["hidden"] = tuple(entry(file, description, "hidden", list))
     try:
-        scm = FlowSCM(
-            saved,
-            family=entry(file, description, "family", str),
-            coupling=entry(file, description, "coupling", str),
-            hidden=tuple(entry(file, description, "hidden", list)),
-        )
+        check_options(**options)
     except OptionError as error:
         raise CheckpointError(f"{file}: a setting of the SCM is not allowed: {error}") from error
     observed = entry(file, description, "observed", dict)
@@ -147,8 +147,8 @@ def load_scm(
         fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint, seen_by)
     except GraphError as error:
         raise CheckpointError(f"{file}: the mechanisms do not fit the graph: {error}") from error
-    scm._fitted = replace(fitted, replicates=_replicates(file, description, mechanisms))
-    return scm
+    kept = _replicates(file, description, mechanisms)
+    return saved, options, replace(fitted, replicates=kept)
 
 
 def _replicates(

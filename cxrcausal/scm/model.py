@@ -478,7 +478,10 @@ class FlowSCM(HasFit):
         """
         from cxrcausal.scm.checkpoint import load_scm
 
-        return load_scm(folder, graph)
+        own, options, fitted = load_scm(folder, graph)
+        scm = cls(own, **options)
+        scm._fitted = fitted
+        return scm
 
     # --- helpers -------------------------------------------------------------------------------
 
