@@ -1,6 +1,6 @@
-r"""How sure a figure is: percentile intervals of a bootstrap that resamples patients, not films.
+r"""How sure a figure is: percentile intervals of a bootstrap that resamples patients, not radiographs.
 
-Several films of one patient are not several patients: an interval that resamples films is too narrow. A
+Several radiographs of one patient are not several patients: an interval that resamples radiographs is too narrow. A
 statistic is written once, as a function of row weights, and is evaluated for many resamples in one
 vectorised call; two statistics under one `PatientBootstrap` see the same resamples, so that ratios and
 differences of them are paired.
@@ -76,7 +76,7 @@ class Interval:
 
 @final
 class PatientBootstrap:
-    """Resamples patients with replacement, each with all its films.
+    """Resamples patients with replacement, each with all its radiographs.
 
     Arguments:
         groups: The patient of each row, (rows,).
@@ -89,9 +89,9 @@ class PatientBootstrap:
 
     Example:
         >>> import numpy as np
-        >>> films = np.array([0.0, 0.0, 1.0, 1.0, 1.0])
+        >>> values = np.array([0.0, 0.0, 1.0, 1.0, 1.0])
         >>> of_patients = PatientBootstrap(["a", "a", "b", "b", "c"], resamples=200)
-        >>> interval = of_patients.interval(weighted_mean(films))
+        >>> interval = of_patients.interval(weighted_mean(values))
         >>> interval.value, interval.low <= 0.6 <= interval.high
         (0.6, True)
     """
@@ -128,7 +128,7 @@ class PatientBootstrap:
         if self.resamples * len(self.codes) > _CELLS:
             yield from self._draw()
             return
-        if self._held is None:  # a study asks for hundreds of intervals of the same films
+        if self._held is None:  # a study asks for hundreds of intervals of the same rows
             self._held = [*self._draw()]
         yield from self._held
 
@@ -152,7 +152,7 @@ class PatientBootstrap:
         """Returns statistics that are functions of sums over rows, and their percentile intervals.
 
         Patients whose rows add up to the same are drawn together, by how many there are of each
-        kind: the same law as drawing them one by one, and far fewer numbers.
+        kind: the same distribution as drawing them one by one, and far fewer numbers.
 
         Arguments:
             sums: What is summed, (rows, sums).

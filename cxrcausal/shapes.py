@@ -31,7 +31,7 @@ Attributes = Float[Tensor, "batch attributes"]
 """The image's parents: a continuous value in its unit, or the index of a level; NaN is unknown."""
 
 Keep = Bool[Tensor, "batch attributes"]
-"""Which parents the network is told; the others are *null* (not conditioned on), not unknown."""
+"""Which parents the network is conditioned on; the others are *null* (not conditioned on), not unknown."""
 
 Time = Float[Tensor, "batch"]
 """Flow time: 0 is noise, 1 is the image."""

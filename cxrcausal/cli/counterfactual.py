@@ -65,16 +65,16 @@ def counterfactual(
     if rows.empty:
         raise TableError(f"{str(table)!r} has no rows, so there is nobody to ask about")
     with_images = not metadata_only and loaded.image is not None
-    films = guidance = None
+    radiographs = guidance = None
     if with_images:
         assert loaded.image is not None
         guidance = loaded.image.guidance or Guidance("none")
         options = zip(_WEIGHTS, (form, intervened, descendants, invariant), strict=True)
         given: dict[str, Any] = {name: value for name, value in options if value is not None}
         guidance = replace(guidance, **given)
-        films = read_images(_paths(rows), size=loaded.image.image_shape[-1])
+        radiographs = read_images(_paths(rows), size=loaded.image.image_shape[-1])
     answer = loaded.counterfactual(
-        films,
+        radiographs,
         rows,
         read_interventions(pairs, loaded.graph),
         guidance=guidance,

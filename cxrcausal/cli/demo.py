@@ -48,17 +48,17 @@ def demo(
     _check(loaded, said)
     known = read_values(said, loaded.graph)
     if image is None:
-        films, rows = loaded.sample(1, seed=seed)
+        images, rows = loaded.sample(1, seed=seed)
         source = "a synthetic radiograph, sampled from the model"
     else:
         if loaded.image is None:
             raise typer.BadParameter(f"model {model!r} is of metadata alone")
-        films = read_image(image, size=loaded.image.image_shape[-1])
+        images = read_image(image, size=loaded.image.image_shape[-1])
         nothing = dict.fromkeys(loaded.graph.variables)  # what is not said is not known
         rows = pd.DataFrame([nothing | known], index=[image.stem])
         source = f"the radiograph {image.name}"
     answers = {
-        title: loaded.counterfactual(films, rows, do, seed=seed)
+        title: loaded.counterfactual(images, rows, do, seed=seed)
         for title, do in _questions(loaded, rows.iloc[0]).items()
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def demo(
     _draw(answers, source).savefig(output / "counterfactuals.png", dpi=150)
     if image is None:
         provenance = next(iter(answers.values())).provenance
-        save_synthetic(films[0], output / "synthetic_patient.png", {**provenance, "do": {}})
+        save_synthetic(images[0], output / "synthetic_patient.png", {**provenance, "do": {}})
     typer.echo(
         f"{source}; wrote {output / 'counterfactuals.png'} and {output / 'counterfactuals.csv'}"
     )

@@ -39,9 +39,9 @@ def draw_counterfactuals(
     figure, axes = _grid(len(originals), 4, extra_width=2.6)
     titles = ("original", "reconstruction", "counterfactual", "counterfactual − reconstruction")
     for row in range(len(originals)):
-        _film(axes[row][0], originals[row])
-        _film(axes[row][1], reconstructions[row])
-        _film(axes[row][2], counterfactuals[row])
+        _radiograph(axes[row][0], originals[row])
+        _radiograph(axes[row][1], reconstructions[row])
+        _radiograph(axes[row][2], counterfactuals[row])
         _difference(axes[row][3], counterfactuals[row] - reconstructions[row])
         axes[row][0].set_ylabel(labels[row], fontsize=8)
         text = "\n".join(captions[row][:9]) or "nothing changed"
@@ -68,8 +68,8 @@ def draw_questions(
         heading: Who the patient is, and whether the radiograph is real or synthetic.
     """
     figure, axes = _grid(2, 2 + len(answers), extra_height=0.4)
-    _film(axes[0][0], original, "original")
-    _film(axes[0][1], reconstruction, "reconstruction")
+    _radiograph(axes[0][0], original, "original")
+    _radiograph(axes[0][1], reconstruction, "reconstruction")
     axes[1][0].axis("off")
     shown = _difference(axes[1][1], reconstruction - original, "− original")
     scale = figure.colorbar(shown, cax=axes[1][0].inset_axes((0.6, 0.1, 0.07, 0.8)))
@@ -77,7 +77,7 @@ def draw_questions(
     scale.ax.yaxis.set_label_position("left")
     scale.ax.tick_params(labelsize=7)
     for column, (title, image, changed) in enumerate(answers, start=2):
-        _film(axes[0][column], image, title)
+        _radiograph(axes[0][column], image, title)
         _difference(axes[1][column], image - reconstruction, "− reconstruction")
         also = "also changed:\n" + "\n".join(changed[:6]) if changed else "nothing else changed"
         axes[1][column].set_xlabel(also, fontsize=7)
@@ -96,7 +96,7 @@ def _grid(
     return figure, [list(row) for row in axes]
 
 
-def _film(axis: "Axes", image: Tensor, title: str = "") -> None:
+def _radiograph(axis: "Axes", image: Tensor, title: str = "") -> None:
     axis.imshow(image.float().mean(0).cpu().numpy(), cmap="gray", vmin=0, vmax=1)
     axis.set_title(title, fontsize=9)
     axis.set_xticks([])

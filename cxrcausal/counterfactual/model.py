@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.painter import ImageMechanism
+from cxrcausal.counterfactual.image_mechanism import ImageMechanism
 from cxrcausal.counterfactual.query import (
     as_images,
     check_count,
@@ -143,8 +143,8 @@ class CounterfactualModel:
         solved: dict[str, Any] = {}
         if not metadata_only:
             images = as_images(images)
-            painter = self._check_images(images, rows)
-            solved["image"] = painter.describe(num_steps)
+            mechanism = self._check_images(images, rows)
+            solved["image"] = mechanism.describe(num_steps)
         exogenous = self.scm.abduct(
             rows, num_samples=num_samples, seed=seed, unobserved=unobserved
         )

@@ -1,7 +1,7 @@
 """Does a radiograph come back from its own noise? Where it does not, its counterfactual says little.
 
 Abduction and prediction under the same parents should return the radiograph. A negative, another body part
-or a film on its side does not: what was abducted from it stands for another image, and the
+or one on its side does not: what was abducted from it stands for another image, and the
 counterfactual differs from the radiograph by the flow's own error more than by the intervention. How
 much error is the solver's own is measured on images that the model painted itself.
 """
@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.painter import ImageMechanism
+from cxrcausal.counterfactual.image_mechanism import ImageMechanism
 from cxrcausal.graph import CausalGraph
 from cxrcausal.randomness import label_words
 

@@ -4,9 +4,9 @@ In the order of PS3.4 N.2 and PS3.3: stored values (bits that are not stored rem
 the modality LUT or rescale (C.11.1), the VOI LUT or window (C.11.2), and the photometric sense of
 the result (C.7.6.3.1.2). Padding outside the exposed field is black (C.7.5.1.1.2). Without a VOI
 the second step is the identity over the values that the stored bits can hold, so that an 8-bit
-film gives the same pixels as its PNG.
+radiograph gives the same pixels as its PNG.
 
-`PresentationLUTShape` is not applied on top: for a MONOCHROME1 film INVERSE says the same thing
+`PresentationLUTShape` is not applied on top: for a MONOCHROME1 image INVERSE says the same thing
 once more (C.11.6.1.2), and inverting twice is the classical mistake.
 """
 
@@ -38,7 +38,7 @@ PROJECTIONS = (
 """SOP classes (PS3.4 B.5) that hold nothing but radiographs: they speak where a de-identified file
 has lost its Modality."""
 
-DARK = 0.25  # a film that uses less than this share of its range was probably meant to be windowed
+DARK = 0.25  # a radiograph that uses less than this share of its range was probably meant to be windowed
 
 MOSTLY = 0.9  # a window that holds less than the rest was written for other values
 

@@ -1,4 +1,4 @@
-"""A film as a tensor: pixels in [0, 1], lungs dark, whatever the file was.
+"""A radiograph as a tensor: pixels in [0, 1], lungs dark, whatever the file was.
 
 PNG and JPEG are taken as they are displayed: 8 bits over 255, 16 bits over 65,535. DICOM goes
 through its own grey-scale transformations in `dicom`. A file that cannot be a radiograph (in
@@ -8,7 +8,7 @@ Pixels that the file says are not square are made so (`geometry`), and what come
 grey is warned of: what is abducted from it is nobody.
 
 To make a square, the short side is brought to the asked size by Lanczos resampling, which filters
-before it thins out, and the middle of the long side is kept: a thorax fills its film.
+before it thins out, and the middle of the long side is kept: a thorax fills its radiograph.
 """
 
 import logging
@@ -36,7 +36,8 @@ and what a small malicious file may claim costs memory. No larger image is made 
 
 PNG, JPEG, DICM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"DICM"
 PREAMBLE = 128  # bytes before DICM, PS3.10 7.1
-GREY_TOLERANCE = 4  # of 255: JPEG's colour transform leaves grey films a rounding step from grey
+GREY_TOLERANCE = 4
+"""Of 255: JPEG's colour transform leaves grey radiographs a rounding step from grey."""
 FLAT = 0.1
 """A radiograph of which 98 % of the pixels lie within less than this share of the scale is warned of."""
 
@@ -229,9 +230,9 @@ def _square(pixels: np.ndarray, size: int, path: Path) -> np.ndarray:
                 f"{str(path)!r} has {width} x {height} pixels and would have {shape[0]} x {shape[1]} "
                 f"before its middle {size} x {size} are kept; at most {MAX_PIXELS:,} are made"
             )
-        film = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
+        image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
         # Lanczos overshoots at edges, by design; the range is the tensor convention's
-        pixels = np.clip(np.asarray(film.resize(shape, Image.Resampling.LANCZOS)), 0.0, 1.0)
+        pixels = np.clip(np.asarray(image.resize(shape, Image.Resampling.LANCZOS)), 0.0, 1.0)
         height, width = pixels.shape
     top, left = (height - size) // 2, (width - size) // 2
     return pixels[top : top + size, left : left + size]

@@ -1,6 +1,6 @@
-"""By patient, never by image: one hash decides a patient's part, in tables and films alike.
+"""By patient, never by image: one hash decides a patient's part, in tables and images alike.
 
-The part follows from the patient's id alone, so that tables, films and later editions of both
+The part follows from the patient's id alone, so that tables, images and later editions of both
 agree without a list of names: the SHA-256 of ``"cxr-real-v1:" + patient_id``, read as a fraction
 of 2^256, is compared with the bounds of each part.
 """

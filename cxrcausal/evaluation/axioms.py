@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from cxrcausal.bootstrap import Interval, PatientBootstrap, Statistic, weighted_mean
-from cxrcausal.counterfactual.painter import ImageMechanism
+from cxrcausal.counterfactual.image_mechanism import ImageMechanism
 from cxrcausal.image.guidance import Groups, Guidance
 from cxrcausal.image.solver import Solver
 from cxrcausal.shapes import Attributes, Image, Noise

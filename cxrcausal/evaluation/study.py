@@ -21,7 +21,7 @@ from cxrcausal.bootstrap import (
     weighted_mean,
     weighted_slope,
 )
-from cxrcausal.counterfactual.painter import ImageMechanism
+from cxrcausal.counterfactual.image_mechanism import ImageMechanism
 from cxrcausal.errors import InterventionError, nearest, summarise
 from cxrcausal.evaluation.axioms import effectiveness, groups_of, paint, relative_shift
 from cxrcausal.evaluation.predictor import Predictor

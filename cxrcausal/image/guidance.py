@@ -2,14 +2,14 @@ r"""Guidance: how strongly each group of parents is imposed on the image.
 
 A counterfactual splits the image's parents into three groups, per patient and from the graph: those
 *intervened* on, their *descendants* that changed, and the *invariant* rest. Every form below is a sum
-of velocities, each with some groups told (c) and the others null (∅):
+of velocities, each with some groups conditioned on (c) and the others null (∅):
 
 =============  ===============================================================================
 `none`         :math:`v(c)`
 `cfg`          :math:`v(∅) + w\,[v(c) - v(∅)]`, with w the `intervened` weight
-`decoupled`    :math:`v(∅) + \sum_m w_m [v(c^{(m)}) - v(∅)]`, group m alone told
+`decoupled`    :math:`v(∅) + \sum_m w_m [v(c^{(m)}) - v(∅)]`, group m alone
 `anchored`     :math:`v(c) + \sum_m (w_m - 1)[v(c) - v(c^{(-m)})]`, group m alone null
-`nested`       :math:`v(∅) + \sum_m w_m [v(c_{\le m}) - v(c_{<m})]`, groups told one after another
+`nested`       :math:`v(∅) + \sum_m w_m [v(c_{\le m}) - v(c_{<m})]`, one group after another
 =============  ===============================================================================
 
 `decoupled` assumes the groups independent given the noisy image: at weights of one it is not v(c), so
@@ -59,7 +59,7 @@ class Branches(NamedTuple):
     """Velocities to compute and how to sum them.
 
     Attributes:
-        keep: Which parents each branch tells, (branches, batch, attributes).
+        keep: Which parents each branch is conditioned on, (branches, batch, attributes).
         weight: What each branch counts, (branches, batch); sums to one over the branches.
     """
 
@@ -106,7 +106,7 @@ class Guidance:
             object.__setattr__(self, name, float(weight))  # provenance is JSON: no numpy numbers
 
     def coefficients(self) -> dict[tuple[str, ...], float]:
-        """Returns each needed branch, by the groups that it tells, and its coefficient."""
+        """Returns each needed branch, by the groups that it is conditioned on, and its coefficient."""
         order = ("invariant", "intervened", "descendants")
         weight = {name: getattr(self, name) for name in order}
         total: dict[tuple[str, ...], float] = {}
@@ -139,7 +139,7 @@ class Guidance:
     def branches(self, groups: Groups) -> Branches:
         """Returns the velocities that these patients need.
 
-        Branches that tell every patient the same parents are merged. A patient of whom no parent
+        Branches with the same parents for every patient are merged. A patient of whom no parent
         changed gets v(c) alone: there is nothing to impose.
         """
         merged: dict[bytes, tuple[Tensor, Tensor]] = {}
@@ -152,9 +152,9 @@ class Guidance:
             merged[key] = (keep, amount if old is None else old[1] + amount)
 
         zero = torch.zeros(len(changed), device=changed.device)
-        for told, amount in self.coefficients().items():
+        for conditioned, amount in self.coefficients().items():
             keep = torch.zeros_like(complete)
-            for name in told:
+            for name in conditioned:
                 keep = keep | getattr(groups, name)
             keep = torch.where(changed[:, None], keep, complete)
             add(keep, torch.where(changed, amount, zero))

@@ -3,7 +3,7 @@ r"""The mechanism that paints: the radiograph as a function of its parents and o
 :math:`x = f(u, \mathrm{pa})` is the flow from noise (t = 0) to image (t = 1) under the velocity that the
 network gives for these parents. The same integral runs both ways: `predict = integrate(u, 0 → 1)`,
 `abduct = integrate(x, 1 → 0)`. Unlike a one-dimensional flow, this map is one of many with the same
-conditional law; that a patient's noise stays the same between worlds is an assumption.
+conditional distribution; that a patient's noise stays the same between worlds is an assumption.
 """
 
 import dataclasses

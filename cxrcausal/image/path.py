@@ -23,7 +23,7 @@ __all__ = ["RectifiedPath"]
 @final
 @dataclass(frozen=True)
 class RectifiedPath:
-    """The path of a rectified flow, the law of its training times, and the network's target.
+    """The path of a rectified flow, the distribution of its training times, and the network's target.
 
     Arguments:
         prediction: `v`, the network gives the velocity; `x`, it gives the image (for large patches).

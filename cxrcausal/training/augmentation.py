@@ -22,7 +22,7 @@ class Augmentation:
         rotation: Largest rotation, in degrees.
         shift: Largest shift in each axis, as a fraction of the side.
         scale: Largest change of scale, as a fraction.
-        contrast: Largest change of contrast about the film's mean, as a fraction.
+        contrast: Largest change of contrast about the radiograph's mean, as a fraction.
     """
 
     rotation: float = 2.0

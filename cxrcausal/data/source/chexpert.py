@@ -2,7 +2,7 @@
 
 A label is 1 (positive), 0 (negative), -1 (uncertain) or empty (not mentioned). 'No Finding' is a
 summary that the labeller writes only as 1: where it is empty the labeller did find something, or
-was uncertain of it, so empty is negative there under every policy. A film marked Lateral, or with
+was uncertain of it, so empty is negative there under every policy. A radiograph marked Lateral, or with
 an AP/PA entry of LL or RL, is LATERAL. Ages are top-coded at 90; an age of 0 in this hospital of
 adults is a missing one. Race is not in this table.
 
@@ -92,7 +92,7 @@ def _patients(path: pd.Series) -> pd.Series:
 
 
 def _views(frame: pd.DataFrame, notes: dict[str, int]) -> pd.Series:
-    """Returns the projection; a film marked Lateral is LATERAL whatever its AP/PA entry."""
+    """Returns the projection; a radiograph marked Lateral is LATERAL whatever its AP/PA entry."""
     side = translate(column(frame, "Frontal/Lateral", "chexpert"), SIDES)
     view = translate(column(frame, "AP/PA", "chexpert"), PROJECTIONS)
     notes["view marked Frontal but LL or RL, read as LATERAL"] = int(

@@ -1,8 +1,8 @@
 """The image's parents become one embedding, with two kinds of absence kept apart.
 
-*Unknown*: the patient's value is not recorded, and the network is told so. *Null*: the value is
+*Unknown*: the patient's value is not recorded, which the network reads. *Null*: the value is
 withheld from the network, for guidance. They have an embedding each, for every attribute: an unknown
-sex is information about how the film came to be; a null one is none.
+sex is information about how the radiograph came to be; a null one is none.
 """
 
 import itertools

@@ -1,6 +1,6 @@
-"""Which parents the network is told in training, so that it has seen every subset that guidance asks for.
+"""Which parents training conditions on, so that the network has seen every subset that guidance asks for.
 
-With 18 attributes dropped independently at 10 %, a branch that tells three of them alone has probability
+With 18 attributes dropped independently at 10 %, a branch conditioned on three of them alone has probability
 7e-16: guidance would ask a network about inputs it never met. So the subsets are drawn from the graph.
 """
 
@@ -26,14 +26,14 @@ def descent(graph: CausalGraph) -> Tensor:
 @final
 @dataclass(frozen=True)
 class SubsetMixture:
-    """Which parents are told to the network in training, so that it has seen what guidance asks for.
+    """Which parents training conditions on, so that the network has seen what guidance asks for.
 
     Four kinds of image, by probability; what remains is `groups`: a random intervention is drawn from
     the graph, and its three groups (intervened, changed descendants, invariant) are each kept or not.
 
     Arguments:
-        null: Nothing is told.
-        complete: Everything is told, as in abduction and unguided prediction.
+        null: No parent is given.
+        complete: All parents are given, as in abduction and unguided prediction.
         rate: Each attribute is withheld with one probability, itself uniform on (0, 1).
         unknown: The probability that an image is treated as sparsely recorded; each of its attributes
             then becomes *unknown* with probability one half, before the above.
@@ -59,7 +59,7 @@ class SubsetMixture:
         settable: Tensor,
         generator: Generator,
     ) -> tuple[Attributes, Keep]:
-        """Returns the parents as the network is to read them, and which of them are told.
+        """Returns the parents as the network is to read them, and which of them are given.
 
         Arguments:
             parents: The patients' parents; NaN is unknown.
@@ -93,8 +93,8 @@ class SubsetMixture:
         rate = torch.rand((batch, 1), generator=generator)
         changed = torch.rand(intervened.shape, generator=generator) < rate
         descendants = descends[target] & changed
-        told = torch.rand((batch, 3), generator=generator) < 0.5
+        kept = torch.rand((batch, 3), generator=generator) < 0.5
         invariant = ~intervened & ~descendants
         return (
-            (intervened & told[:, :1]) | (descendants & told[:, 1:2]) | (invariant & told[:, 2:])
+            (intervened & kept[:, :1]) | (descendants & kept[:, 1:2]) | (invariant & kept[:, 2:])
         )

@@ -32,7 +32,7 @@ _TIME_BINS = 10
 
 
 def films_fingerprint(images: Tensor, table: pd.DataFrame) -> str:
-    """Returns 16 hex digits of a SHA-256 of films and metadata in their order, all columns of the table.
+    """Returns 16 hex digits of a SHA-256 of radiographs and metadata in their order, all columns of the table.
 
     It says what a network was made from. Where the files lay does not count: the column `image` is left
     out. (An SCM's `data_fingerprint` is of the graph's columns alone, whatever the rows' order.)
@@ -53,19 +53,19 @@ def held_out_loss(
     seed: int = 0,
     batch_size: int = 256,
 ) -> float:
-    """Returns the mean velocity loss on films that training did not see.
+    """Returns the mean velocity loss on radiographs that training did not see.
 
-    Times and noises are the same at every call, and times are spread evenly over their law, so two
+    Times and noises are the same at every call, and times are spread evenly over their distribution, so two
     networks are compared on the same questions.
 
     Arguments:
         mechanism: The flow.
         images: Held-out radiographs in [0, 1].
         parents: Their parents.
-        keep: Which parents are told; all if left out.
-        repeats: Noises per film.
+        keep: Which parents are given; all if left out.
+        repeats: Noises per radiograph.
         seed: Of the noises.
-        batch_size: Films at a time.
+        batch_size: Radiographs at a time.
     """
     generator = torch.Generator().manual_seed(seed)
     keep = torch.ones_like(parents, dtype=torch.bool) if keep is None else keep
@@ -86,11 +86,11 @@ def held_out_loss(
 
 @final
 class Trainer:
-    """Trains a flow on films that fit in memory; writes its log and state into a folder.
+    """Trains a flow on radiographs that fit in memory; writes its log and state into a folder.
 
     Arguments:
         mechanism: The flow to train; afterwards it holds the averaged weights.
-        images: Radiographs in [0, 1], (films, channel, height, width).
+        images: Radiographs in [0, 1], (images, channel, height, width).
         table: Their metadata, row by row.
         folder: Where `loss.csv`, `held_out.csv` and the state go.
         held_out: Radiographs and table of other patients, for the held-out loss.
@@ -232,15 +232,15 @@ class Trainer:
         return loss.detach(), t, norm
 
     def _rows(self) -> Tensor:
-        """Returns the films of this step: every epoch is a permutation, its seed the epoch's number."""
-        films, batch = len(self.images), self.recipe.batch_size
+        """Returns the radiographs of this step: every epoch is a permutation, its seed the epoch's number."""
+        count, batch = len(self.images), self.recipe.batch_size
         start = self.step * batch
         wanted = torch.arange(start, start + batch)
         parts = []
-        for epoch in range(start // films, (start + batch - 1) // films + 1):
+        for epoch in range(start // count, (start + batch - 1) // count + 1):
             shuffle = torch.Generator().manual_seed((self.recipe.seed << 32) + (1 << 31) + epoch)
-            order = torch.randperm(films, generator=shuffle)
-            parts.append(order[wanted[wanted // films == epoch] % films])
+            order = torch.randperm(count, generator=shuffle)
+            parts.append(order[wanted[wanted // count == epoch] % count])
         return torch.cat(parts)
 
     def _save(self) -> None:
@@ -259,13 +259,13 @@ class Trainer:
             return
         images, table = self.held_out
         parents = self.mechanism.encode(table)[0]
-        told = torch.ones_like(parents, dtype=torch.bool)
+        given = torch.ones_like(parents, dtype=torch.bool)
         with self.engine.averaged():
             row = {
                 "step": self.step,
                 "images": self.step * self.recipe.batch_size,
-                "loss_complete": held_out_loss(self.mechanism, images, parents, told),
-                "loss_null": held_out_loss(self.mechanism, images, parents, ~told),
+                "loss_complete": held_out_loss(self.mechanism, images, parents, given),
+                "loss_null": held_out_loss(self.mechanism, images, parents, ~given),
             }
         append_line(self.folder / "held_out.csv", row)
 
