@@ -5,6 +5,7 @@ from torch.nn import functional as F
 import cxrcausal as cx
 from cxrcausal.errors import ImageError, RecipeError
 from cxrcausal.image import RadiT, list_recipes, load_recipe
+from cxrcausal.image.network.registry import build_network
 
 # Published or designed sizes, in millions (0.3B for B and 1.3B for XL in arXiv 2606.19460).
 MILLIONS = {"radit-tiny": 3.8, "radit-s": 97, "radit-b": 332, "radit-l": 688, "radit-xl": 1308}
