@@ -8,6 +8,7 @@ from cxrcausal.scm.flow import ContinuousFlow, MonotoneFlow
 from cxrcausal.scm.importance import WeightedDraws, importance_posterior
 from cxrcausal.scm.interval import IntervalMechanism
 from cxrcausal.scm.intervention import Scale, Shift, healthy, scale, shift
+from cxrcausal.scm.learn import keep_replicates
 from cxrcausal.scm.logic import LogicMechanism
 from cxrcausal.scm.mechanism import Mechanism, Parents
 from cxrcausal.scm.model import FlowSCM
@@ -42,6 +43,7 @@ __all__ = [
     "fit_mechanism",
     "healthy",
     "importance_posterior",
+    "keep_replicates",
     "maximise_likelihood",
     "register_mechanism",
     "scale",

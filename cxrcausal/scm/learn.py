@@ -20,8 +20,8 @@ from torch import Tensor
 from cxrcausal.errors import OptionError, TableError, nearest, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
-from cxrcausal.patients import patient_codes, patient_labels, set_aside
-from cxrcausal.randomness import label_words, uniform
+from cxrcausal.patients import Groups, patient_codes, patient_labels, set_aside
+from cxrcausal.randomness import as_seed, label_words, uniform
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.intervention import Observed
 from cxrcausal.scm.likelihood import Likelihood, read_likelihood
@@ -31,8 +31,9 @@ from cxrcausal.scm.table import complete_table, encode
 
 if TYPE_CHECKING:
     from cxrcausal.scm.fit import Coupling, Family
+    from cxrcausal.scm.model import FlowSCM
 
-__all__ = ["Missing", "data_fingerprint", "learn"]
+__all__ = ["Missing", "data_fingerprint", "keep_replicates", "learn"]
 
 Missing = Literal["available", "em"]
 """What a fit makes of rows with unknown cells: each mechanism learns from the rows where it and its
@@ -194,9 +195,44 @@ def _startable(
     return filled
 
 
+def keep_replicates(
+    scm: "FlowSCM", table: pd.DataFrame, groups: Groups = None, *, seed: int = 0
+) -> None:
+    """Gives an SCM that was fitted, and kept no replicates (an old checkpoint), those of its parameters.
+
+    From then on they are saved with it, and effects on any table have intervals that count its fit.
+
+    Arguments:
+        scm: A fitted SCM.
+        table: The table that it was fitted to.
+        groups: Whose rows these are: a column, one label per row, or None if each row is its own.
+        seed: Of the patients' weights.
+
+    Raises:
+        OptionError: If the SCM was fitted to another table, or by EM, or its mechanisms were given.
+        TableError: If the table or the groups are not usable.
+    """
+    state = scm._state
+    known, _ = complete_table(table, scm.graph, what="the table of the fit")
+    if state.policies.get("missing") == "em":
+        raise OptionError("this SCM was fitted by EM, whose parameters have no replicates")
+    if data_fingerprint(known, scm.graph) != state.data_fingerprint:
+        fingerprint = state.data_fingerprint or "none: its mechanisms were given"
+        raise OptionError(
+            f"replicates are drawn from the rows that the SCM was fitted to (fingerprint "
+            f"{fingerprint}); this table has other rows ({data_fingerprint(known, scm.graph)})"
+        )
+    labels = patient_labels(groups, known, "the table of the fit")
+    values = encode(known, scm.graph)
+    kept = replicate(state.mechanisms, values, labels, known.index, as_seed(seed))
+    scm._fitted = replace(state, replicates=kept)
+
+
 def data_fingerprint(table: pd.DataFrame, graph: CausalGraph) -> str:
     """Returns 16 hex digits of a SHA-256 of the graph's columns, whatever the order of the rows."""
     columns = list(graph.variables)
+    if not set(columns) <= set(table.columns):  # an absent column is one of unknowns
+        table, _ = complete_table(table, graph)
     words = pd.util.hash_pandas_object(table[columns], index=False).to_numpy(np.uint64)
     return hashlib.sha256(np.sort(words).tobytes()).hexdigest()[:16]
 

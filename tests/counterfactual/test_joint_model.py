@@ -427,7 +427,8 @@ def test_a_model_of_metadata_leaves_no_older_image_mechanism(model, tmp_path):
     model.save(tmp_path)
     cx.CounterfactualModel(model.scm).save(tmp_path)
     assert cx.load_pretrained(tmp_path).image is None
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["scm.json", "scm.safetensors"]
+    names = ["replicates.safetensors", "scm.json", "scm.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
 
 
 def test_sampling_refuses_what_the_image_mechanism_never_saw(model, caplog):

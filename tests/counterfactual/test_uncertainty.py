@@ -266,6 +266,17 @@ def test_refits_are_of_the_fits_own_table(pair):
     assert width(ate(scm, mixed, "x", "y", groups=None, refits=3)) > 0
 
 
+def test_an_absent_column_is_one_of_unknowns():
+    """The fit never observed it: its own table is known as such with the column and without."""
+    rows = rows_of_chain(600).drop(columns="z")
+    scm = cx.FlowSCM(CHAIN, hidden=()).fit(rows, progress=False)
+    with_column = rows.assign(z=np.nan)
+    found = ate(scm, rows, "x", "y", groups=None)
+    assert found.parameters == "estimated"
+    assert str(ate(scm, with_column, "x", "y", groups=None)) == str(found)
+    assert width(ate(scm, with_column, "x", "y", groups=None, refits=3)) > 0
+
+
 # --- every effect ------------------------------------------------------------------------------------
 
 

@@ -11,9 +11,10 @@ from closed_form import binary
 from simulated import GRAPH, patients
 
 import cxrcausal as cx
-from cxrcausal.errors import CheckpointError
+from cxrcausal.errors import CheckpointError, OptionError
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.scm.fit import fit_mechanism
+from cxrcausal.scm.learn import keep_replicates
 from cxrcausal.scm.replicates import (
     DRAWS,
     parameter_count,
@@ -281,6 +282,25 @@ def test_replicates_of_other_mechanisms_are_refused(hospital, tmp_path):
     small.save(tmp_path / "scm")
     with pytest.raises(CheckpointError, match=r"'y' has shape \(100, 5\); its mechanism needs"):
         cx.FlowSCM.load(tmp_path / "scm")
+
+
+def test_replicates_are_drawn_later_from_the_fits_own_table(hospital):
+    """The same ones, for an SCM that kept none; another table, a given SCM and EM are refused."""
+    scm, table = hospital
+    old = cx.FlowSCM(GRAPH)
+    old._fitted = dataclasses.replace(scm._fitted, replicates=None)
+    with pytest.raises(OptionError, match=f"{scm.data_fingerprint}.*this table has other rows"):
+        keep_replicates(old, table.head(50), "patient")
+    assert old._state.replicates is None
+    keep_replicates(old, table, "patient", seed=scm._state.replicates.seed)
+    for name, step in scm._state.replicates.steps.items():
+        assert torch.equal(old._state.replicates.steps[name], step)
+    given = cx.FlowSCM.from_mechanisms(GRAPH, scm.mechanisms)
+    with pytest.raises(OptionError, match="its mechanisms were given"):
+        keep_replicates(given, table, "patient")
+    em = cx.FlowSCM(GRAPH, hidden=()).fit(table.head(200), "patient", missing="em", progress=False)
+    with pytest.raises(OptionError, match="fitted by EM"):
+        keep_replicates(em, table.head(200), "patient")
 
 
 def test_a_folder_from_before_is_read(hospital, tmp_path):
