@@ -12,15 +12,20 @@ children: a number at its 10th, 50th and 90th percentile, a discrete one at ever
   What is no level counts as error.
 
 `mediated` and `nominal` are the cases behind probabilities of causation: the known law is that of the monotone and
-of the Gumbel-max coupling. pgmpy answers no counterfactual of a row and is not asked. Writes JSON and markdown.
+of the Gumbel-max coupling. `triangle-mixed` is that of tramdag's authors, an ordinal outcome of
+two numbers. pgmpy answers no counterfactual of a row and is not asked. Writes JSON and markdown.
 """
 
 import argparse
+import contextlib
 import json
+import platform
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -264,7 +269,41 @@ LABELLED = [
         ],
     ),
 ]  # fmt: skip
-TRUTHS = {t.name: t for t in (*CAUSAL_NF, *LABELLED)}
+# --- the triangle of TRAM-DAGs (Sick and Dürr, 2025, https://arxiv.org/abs/2503.16206, section 6.2)
+
+
+def triangle_noise(draw, n, name):
+    """Returns what `x1`'s two bumps are drawn from (n, 3), or logistic noise (n,)."""
+    if name == "x1":
+        return np.column_stack([draw.uniform(size=n), draw.normal(size=(n, 2))])
+    return draw.logistic(size=n)
+
+
+def triangle_mixed(name, f):
+    """Returns the triangle whose third variable is ordinal, with the effect `f` of the second on it."""
+    cuts = (-2.0, 0.42, 1.02)
+    return labelled(
+        name,
+        [
+            (
+                Variable("x1", "continuous"),
+                ((), lambda x, u: np.where(u[:, 0] < 0.5, 0.25 + 0.1 * u[:, 1], 0.73 + 0.05 * u[:, 2])),
+            ),
+            (Variable("x2", "continuous"), (("x1",), lambda x, u: (u - 2 * x["x1"]) / 5)),
+            (
+                Variable("x3", "ordinal", ("first", "second", "third", "fourth")),
+                (("x1", "x2"), threshold(lambda x: [c + 0.2 * x["x1"] + f(x["x2"]) for c in cuts])),
+            ),
+        ],
+        noise=triangle_noise,
+    )  # fmt: skip
+
+
+TRIANGLES = [
+    triangle_mixed("triangle-mixed", lambda x: -0.3 * x),
+    triangle_mixed("triangle-mixed-exp", lambda x: 0.5 * np.exp(x)),
+]
+TRUTHS = {t.name: t for t in (*CAUSAL_NF, *LABELLED, *TRIANGLES)}
 
 
 # --- the models
@@ -429,12 +468,37 @@ def markdown(lines: list[dict]) -> str:
 
 def write(lines: list[dict], args) -> None:
     """Writes what is known so far."""
-    report = {"rows": args.rows, "threads": torch.get_num_threads(), "lines": lines}
+    report = {
+        "rows": args.rows,
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "versions": versions(),
+        "date": date.today().isoformat(),
+        "lines": lines,
+    }
     args.output.mkdir(parents=True, exist_ok=True)
     with atomic_path(args.output / "ground_truth.json") as path:
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     with atomic_path(args.output / "ground_truth.md") as path:
-        path.write_text(markdown(lines) + "\n", encoding="utf-8")
+        path.write_text(f"{about(report)}\n\n{markdown(lines)}\n", encoding="utf-8")
+
+
+def about(report: dict) -> str:
+    """Returns how the figures came about, in one line."""
+    known = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    return (
+        f"{report['rows']:,} simulated rows fitted; {report['threads']} thread(s), {report['machine']}; "
+        f"{known}; {report['date']}"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Returns the version of every library that is here."""
+    found = {}
+    for name in ("cxrcausal", "dowhy", "causalflows", "tramdag", "torch"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 if __name__ == "__main__":

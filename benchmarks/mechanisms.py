@@ -1,6 +1,6 @@
 """The families of mechanisms on the same real rows: time to fit, held-out likelihood, rows per second.
 
-    python benchmarks/mechanisms.py --data FOLDER [--rows 10000] [--rounds 3] [--output FILE.json]
+    python benchmarks/mechanisms.py --data FOLDER [--rows 10000] [--rounds 3] [--output FOLDER]
 
 FOLDER holds `metadata/nih_train.csv.gz`. For each variable `direct`, `cnf` and (of a number) `nsf` are fitted with
 the parents that `cxr19` gives it, and scored on test patients: mean nats per row, age per whole year. `view` is
@@ -13,8 +13,10 @@ median. Rows per second are those of one counterfactual: abduct, and predict und
 
 import argparse
 import json
+import platform
 import statistics
 import time
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +112,7 @@ def measured(mechanism, values, test, rows):
 
 
 def main() -> None:
-    """Prints the table, and writes it as JSON if asked."""
+    """Prints the table, and writes it as JSON and markdown if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=10_000)
@@ -167,9 +169,44 @@ def main() -> None:
     table = pd.DataFrame(lines)
     print(table.drop(columns=["rows"]).to_string(index=False, na_rep="–"))
     if args.output:
-        report = {"threads": torch.get_num_threads(), "torch": torch.__version__, "lines": lines}
-        with atomic_path(args.output) as path:
-            path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        report = {
+            "machine": f"{platform.machine()}, Python {platform.python_version()}",
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "version": cx.__version__,
+            "date": date.today().isoformat(),
+            "data": "nih_train.csv.gz",
+            "rows": {"train": int((~test).sum()), "test": int(test.sum())},
+            "lines": lines,
+        }
+        args.output.mkdir(parents=True, exist_ok=True)
+        for kind, body in (("json", json.dumps(report, indent=1)), ("md", markdown(report))):
+            with atomic_path(args.output / f"mechanisms.{kind}") as path:
+                path.write_text(body + "\n", encoding="utf-8")
+
+
+def markdown(report: dict) -> str:
+    """Returns the figures as one table, a family of a variable a row."""
+    head = {
+        "variable": "variable", "kind": "kind", "parents": "parents", "family": "family",
+        "coupling": "coupling", "fit_s": "fit, s", "nats": "held-out nats",
+        "composition": "composition", "counterfactual rows/s": "counterfactual rows/s",
+        "closed form rows/s": "closed form rows/s",
+    }  # fmt: skip
+    out = [
+        f"{report['data']}: {report['rows']['train']:,} rows to fit, {report['rows']['test']:,} held "
+        f"out by patient; {report['machine']}; torch {report['torch']}, {report['threads']} "
+        f"thread(s); cxrcausal {report['version']}; {report['date']}",
+        "",
+        "| " + " | ".join(head.values()) + " |",
+        "|---" * len(head) + "|",
+    ]
+    for line in report["lines"]:
+        cells = [line.get(key, "") for key in head]
+        out.append(
+            "| " + " | ".join(f"{c:,}" if isinstance(c, int) else str(c) for c in cells) + " |"
+        )
+    return "\n".join(out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The flow SCM beside DoWhy's gcm, causalflows and pgmpy: the same real rows, the same graph, in one run.
+"""The flow SCM beside DoWhy's gcm, causalflows, pgmpy and tramdag: the same real rows, the same graph, in one run.
 
     python benchmarks/scm_vs_peers.py --data FOLDER [--rows 10000] [--rounds 5] [--output FOLDER]
 
@@ -174,10 +174,10 @@ def agreement(model, rows) -> float:
         pair = [model.counterfactual(rows, "sex", 1.0, seed=seed) for seed in (1, 2)]
     else:
         inner = model.model
-        if hasattr(inner, "spread"):
+        if hasattr(inner, "draw"):
             inner.draw = 2
         pair = [model.counterfactual(rows, "sex", 1.0)]
-        if hasattr(inner, "spread"):
+        if hasattr(inner, "draw"):
             inner.draw = 3
         pair.append(model.counterfactual(rows, "sex", 1.0))
     first, second = (model.numbers(answer) for answer in pair)
@@ -299,7 +299,7 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for name in ("cxrcausal", "dowhy", "causalflows", "pgmpy", "torch", "pandas"):
+    for name in ("cxrcausal", "dowhy", "causalflows", "pgmpy", "tramdag", "torch", "pandas"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -17,6 +17,7 @@ SMALL = {
     "missing_data": ["--rows", "200", "--patients", "200", "--graphs", "cxr19", "--threads", "1"],
     "scm_speed": ["--rows", "200", "--rounds", "1"],
     "mechanisms": ["--rows", "200", "--rounds", "1", "--patients", "150"],
+    "own_graphs": ["--rows", "400", "--seeds", "1"],
     "ground_truth": ["--rows", "400", "--only", "nominal", "collider-lin", "--families", "nsf"],
     "scm_vs_peers": ["--rows", "100", "--rounds", "1", "--models", "cxrcausal"],
     "labels": ["--graphs", "16", "--most", "4"],
@@ -34,6 +35,7 @@ def run(name: str, data: Path, folder: Path) -> str:
         "million_rows",
         "training_speed",
         "ground_truth",
+        "own_graphs",
         "selection_verdicts",
         "labels",
         "interval_coverage",
@@ -140,6 +142,17 @@ def test_no_label_of_an_effect_is_false(tmp_path):
     assert counts["false label"] == counts["false bounds"] == counts["false figure"] == 0
     assert min(counts["label data"], counts["label construction"], counts["figures"]) > 0
     assert counts["bounds said to follow from data"] > 0
+
+
+def test_simple_data_are_answered_like_least_squares(tmp_path):
+    """On few rows too; every mechanism of the timed table has a finite held-out score."""
+    printed = run("own_graphs", Path(), tmp_path)
+    report = json.loads((tmp_path / "own_graphs.json").read_text())
+    assert [line["graph"] for line in report["accuracy"]] == ["joe", "diamond", "units"]
+    assert all(line["ours"] < 2 * line["ols"] + 0.02 for line in report["accuracy"])
+    assert len(report["time"]) == 6
+    assert all(-20 < line["nats"] < 0 for line in report["time"])
+    assert "Joe, 1.90 by the book" in printed
 
 
 def test_peers_are_asked_beside_us(synthetic_data, tmp_path):

@@ -48,6 +48,7 @@ _ROW_CELLS = 20_000  # that a flow solved for every row is fitted on at most
 _ITERATIONS = 80  # of L-BFGS in a step, which mostly converges sooner
 _CHANGE = 1e-8  # nats per row between two iterations, below which a step has arrived
 _ROUND = 10  # iterations between two looks at the validation patients
+_MANY = 10_000  # rows that can show a shape that differs by parents and is normal on average
 _PATIENCE = 4  # rounds of the residual without a better validation loss
 _BATCH = 8192  # cells whose loss is computed at a time
 
@@ -198,23 +199,27 @@ class _Ladder:
             self._try(train, bends=True)
         if self.spare and residual:
             self._try(train_residual, residual=True)
-        if has_parents:
-            self._try(train, spreads=True)
+        hopeless = has_parents and not self._try(train, spreads=True)
         if self.spare and residual and self.free.spreads and not self.free.residual:
             self._try(train_residual, residual=True)
         self._try(train_shape if self.spare else train, shaped=True)
-        if has_parents and self.free.shaped and not self.free.spreads:
-            self._try(train, spreads=True)  # heavy tails had hidden it
-        if self.spare and has_parents and self.free.shaped:
-            self._try(train_shape, reshaped=True)
+        if has_parents and self.free.shaped and not self.free.spreads and not hopeless:
+            self._try(train, spreads=True)  # heavy tails may have hidden it
+        is_many = float(cells.train.sum()) >= _MANY
+        if self.spare and has_parents and (self.free.shaped or is_many):
+            self._try(train_shape, shaped=True, reshaped=True)
 
     def finish(self) -> None:
         """Fits what is free on all rows, from where the training patients left it."""
         watched = self.free.residual or self.free.shaped
         self._descend(self.free, self.cells.total).run(2 * _ROUND if watched else _ITERATIONS)
 
-    def _try(self, train: Callable[[Freedom], float], **more: bool) -> None:
-        """Sets more free and keeps it if the validation patients are predicted better."""
+    def _try(self, train: Callable[[Freedom], float], **more: bool) -> bool:
+        """Sets more free and keeps it if the validation patients are predicted better.
+
+        Returns:
+            Whether it is kept or may be yet, not being worse by more than its standard error.
+        """
         network = self.mechanism.conditioner.network
         before, layers = copy.deepcopy(self.mechanism.state_dict()), network.residual
         free = replace(self.free, **more)
@@ -232,9 +237,10 @@ class _Ladder:
         )  # fmt: skip
         if kept:
             self.free, self.losses = free, losses
-            return
+            return True
         network.residual = layers
         self.mechanism.load_state_dict(before)
+        return bool(gain > -error)
 
     def _informs(self, free: Freedom, losses: Tensor) -> bool:
         """Whether the training patients gain more than the Bayesian information criterion asks."""
