@@ -155,22 +155,26 @@ class DoWhy:
 
     def log_prob(self, rows: pd.DataFrame) -> np.ndarray:
         """Returns the log-probability of each row where every mechanism has one."""
-        frame, total = self._in(rows), np.zeros(len(rows))
+        return self.log_probs(rows).sum(axis=1).to_numpy()
+
+    def log_probs(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Returns the log-probability of each cell, given its causes."""
+        frame, found = self._in(rows), {}
         for name in self.table.rows:
             mechanism = self.model.causal_mechanism(name)
             parents = sorted(self.table.parents[name])  # DoWhy orders parents by name
             if not parents:  # an empirical distribution: its frequencies, half a row added
                 known, at = np.unique(self.table.rows[name], return_counts=True)
                 counts = pd.Series(at + 0.5, known)
-                total += np.log(rows[name].map(counts).fillna(0.5) / counts.sum()).to_numpy()
+                found[name] = np.log(rows[name].map(counts).fillna(0.5) / counts.sum()).to_numpy()
                 continue
             if not hasattr(mechanism, "estimate_probabilities"):
                 raise TypeError(f"{type(mechanism).__name__} of {name!r} gives no probabilities")
             chance = mechanism.estimate_probabilities(frame[parents].to_numpy(object))
             classes = list(mechanism.get_class_names(range(chance.shape[1])))
             at = np.array([classes.index(level) for level in frame[name]])
-            total += np.log(np.maximum(chance[np.arange(len(at)), at], 1e-12))
-        return total
+            found[name] = np.log(np.maximum(chance[np.arange(len(at)), at], 1e-12))
+        return pd.DataFrame(found)
 
     def counterfactual(self, rows: pd.DataFrame, name: str, value: float) -> pd.DataFrame:
         """Returns the rows under do(name := value)."""
@@ -236,11 +240,15 @@ class Pgmpy:
 
     def log_prob(self, rows: pd.DataFrame) -> np.ndarray:
         """Returns the log-probability of each row."""
-        rows, total = rows.astype(int), 0.0
+        return self.log_probs(rows).sum(axis=1).to_numpy()
+
+    def log_probs(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Returns the log-probability of each cell, given its causes."""
+        rows, found = rows.astype(int), {}
         for name, chance in self.counts.items():
             at = [rows[n].clip(upper=self.size[n] - 1) for n in (name, *self.table.parents[name])]
-            total = total + np.log(chance[tuple(at)])
-        return np.asarray(total)
+            found[name] = np.log(chance[tuple(at)])
+        return pd.DataFrame(found)
 
     def counterfactual(self, rows: pd.DataFrame, name: str, value: float) -> pd.DataFrame:
         """Raises: there is none."""
@@ -304,7 +312,15 @@ class TramDag:
     @torch.no_grad()
     def log_prob(self, rows: pd.DataFrame) -> np.ndarray:
         """Returns the log-probability of each row."""
-        return self.flow.log_prob(self._known(rows)).double().numpy()
+        return self.log_probs(rows).sum(axis=1).to_numpy()
+
+    @torch.no_grad()
+    def log_probs(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Returns the log-probability of each cell, given its causes."""
+        values = self.flow._tensorize(self._known(rows))  # the sum is public, its terms are not
+        return pd.DataFrame(
+            {n: x.double().numpy() for n, x in self.flow.node_log_prob(values).items()}
+        )
 
     def counterfactual(self, rows: pd.DataFrame, name: str, value: float) -> pd.DataFrame:
         """Returns the rows under do(name := value)."""

@@ -12,6 +12,7 @@ its own; they are fitted and asked in turn, one at a time, and rounds alternate:
 - *valid*: rows of both answers, and of do(edema := positive), in which every value is one that the variable can have
 - *composition*: factual rows that come back under no intervention, shortcuts off
 - *agreement*: rows in which two draws of do(sex) agree; how much of an answer is chance
+- *where*: mean difference of each cell's log-probability, given its causes, with its standard error by patient
 - *memory*: the process's peak, data and libraries included
 
 What a peer raises is its answer. Writes JSON and markdown. The peers live in an environment of their own
@@ -26,6 +27,7 @@ import resource
 import statistics
 import time
 import warnings
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +80,11 @@ class Ours:
 
     def log_prob(self, rows):
         """Returns the log-probability of each row."""
-        return self.scm.score(rows)[self.names].sum(axis=1).to_numpy()
+        return self.log_probs(rows).sum(axis=1).to_numpy()
+
+    def log_probs(self, rows):
+        """Returns the log-probability of each cell, given its causes."""
+        return self.scm.score(rows)[self.names].reset_index(drop=True)
 
     def counterfactual(self, rows, name, value, seed=0):
         """Returns the rows under do(name := value)."""
@@ -155,6 +161,10 @@ def answer_to(ask, model, rows, data) -> dict:
         return {"seconds": time.perf_counter() - start} if "value" in found else found
     if ask == "log_prob":
         return attempt(lambda: float(np.mean(model.log_prob(rows))))
+    if ask == "log_prob by variable":
+        if not hasattr(model if isinstance(model, Ours) else model.model, "log_probs"):
+            return {"error": "it scores whole rows"}
+        return attempt(lambda: model.log_probs(rows))
     if ask == "composition":
         return attempt(lambda: same(model.numbers(model.null(rows)), data["test"]))
     if ask == "agreement":
@@ -218,6 +228,7 @@ def read_rows(folder: Path, rows: int, patients: int | None):
         "train": numbers[~test].reset_index(drop=True),
         "patients": complete["patient_id"].to_numpy()[~test],
         "test": numbers[test].head(rows).reset_index(drop=True),
+        "test_patients": complete["patient_id"].to_numpy()[test][:rows],
         "parents": {n: tuple(p for p in graph.parents(n) if p in names) for n in names},
         "levels": seen,
     }
@@ -245,6 +256,18 @@ def main() -> None:
         report[label] = {"fit_s": round(found.pop("seconds"), 1)} | found
         report[label].pop("value", None)
         print(label, report[label], flush=True)
+    cells = {}
+    for label, pipe in pipes.items():
+        if "error" not in report[label]:
+            pipe.send("log_prob by variable")
+            found = pipe.recv()
+            if "value" in found:
+                cells[label] = found["value"]
+    if OURS in cells:
+        for label, other in cells.items():
+            if label != OURS:
+                ahead = differences(cells[OURS] - other[list(cells[OURS])], data["test_patients"])
+                report[label]["ours ahead, nats"] = ahead
     questions = "log_prob, composition, agreement, valid counterfactual, valid interventional"
     for ask in (*questions.split(", "), "valid do(edema)"):
         for label, pipe in pipes.items():
@@ -285,6 +308,8 @@ def main() -> None:
         "edges": sum(map(len, data["parents"].values())),
         "threads": __import__("torch").get_num_threads(),
         "versions": versions(),
+        "date": date.today().isoformat(),
+        "data": "nih_train.csv.gz",
         "models": report,
     }
     args.output.mkdir(parents=True, exist_ok=True)
@@ -292,6 +317,54 @@ def main() -> None:
         with atomic_path(args.output / f"scm_vs_peers.{name}") as path:
             path.write_text(text + "\n", encoding="utf-8")
     print(markdown(whole))
+
+
+def differences(cells: pd.DataFrame, patients: np.ndarray) -> dict[str, list[float]]:
+    """Returns mean and standard error by patient of differences (rows, variables), and of whole rows."""
+    code, _ = pd.factorize(patients)
+    found = {}
+    for name, x in [("whole row", cells.sum(axis=1)), *cells.items()]:
+        mean = float(x.mean())
+        error = np.sqrt((np.bincount(code, x - mean) ** 2).sum()) / len(x)
+        found[name] = [round(mean, 6), round(float(error), 6)]
+    return found
+
+
+def where(report: dict[str, dict]) -> list[str]:
+    """Returns, per peer that scores cells, in which variables the largest differences lie."""
+    lines = []
+    for label, figures in report.items():
+        ahead = dict(figures.get("ours ahead, nats", {}))
+        if not ahead:
+            continue
+        mean, error = ahead.pop("whole row")
+        most = sorted(ahead, key=lambda name: -abs(ahead[name][0]))[:4]
+        parts = ", ".join(f"{n} {ahead[n][0]:+.4f} ({ahead[n][1]:.4f})" for n in most)
+        lines.append(
+            f"{OURS} minus {label}, nats per row (standard error by patient): {mean:+.4f} "
+            f"({error:.4f}); most of it in {parts}"
+        )
+    return lines
+
+
+def fastest(report: dict[str, dict]) -> str:
+    """Returns the ratio against the fastest peer all of whose answers are valid."""
+    keys = ("valid counterfactual", "valid do(edema)", "valid interventional")
+    sound = {
+        label: figures["counterfactual rows/s"]
+        for label, figures in report.items()
+        if label != OURS
+        and isinstance(figures.get("counterfactual rows/s"), int | float)
+        and all(figures.get(key) == 1.0 for key in keys)
+    }
+    if not sound or OURS not in report:
+        return "no peer here answers for rows with valid values alone"
+    label = max(sound, key=lambda name: sound[name])
+    low, middle, high = report[label]["counterfactual: times slower"]
+    return (
+        f"the fastest peer all of whose answers are valid is {label}: {sound[label]:,} "
+        f"counterfactual rows/s, {middle:g} times slower than {OURS} ({low:g} to {high:g})"
+    )
 
 
 def versions() -> dict[str, str]:
@@ -324,7 +397,7 @@ def markdown(whole: dict) -> str:
     }
     out = [
         f"{whole['rows']['train']:,} rows fitted, {whole['rows']['test']:,} asked; {whole['variables']} variables, "
-        f"{whole['edges']} edges; threads {whole['threads']}; "
+        f"{whole['edges']} edges of {whole['data']}; threads {whole['threads']}; {whole['date']}; "
         + ", ".join(f"{k} {v}" for k, v in whole["versions"].items()),
         "",
         "| model | " + " | ".join(asks.values()) + " |",
@@ -339,7 +412,8 @@ def markdown(whole: dict) -> str:
         for key, value in figures.items()
         if isinstance(value, str)
     }
-    return "\n".join([*out, "", *(f"- {line}" for line in sorted(said))])
+    notes = [fastest(whole["models"]), *where(whole["models"]), *sorted(said)]
+    return "\n".join([*out, "", *(f"- {line}" for line in notes)])
 
 
 def cell(key: str, value) -> str:
