@@ -65,6 +65,7 @@ _Conditioned = FlowMechanism | IntervalMechanism | GumbelMechanism
 _log = logging.getLogger("cxrcausal")
 _LEAST_GAIN = 1e-6  # nats per row
 _ITERATIONS = 10  # of L-BFGS between two looks at the validation patients
+_FEW_CELLS = 1000  # on which a finer flow costs no time
 _BATCH = 8192  # cells whose loss is computed at a time
 
 
@@ -264,7 +265,9 @@ def _build(
     elif variable.is_discrete:
         source = FlowEdges(parents, levels, ContinuousFlow(bumps=min(2 * levels - 2, 8)), hidden)
     else:
-        source = FlowEdges(parents, levels, LocatedFlow(), hidden, knots=10)
+        # Ages of few kinds of patients are few cells, and have spikes to be learnt.
+        flow = LocatedFlow(24, 8.0) if len(cells.x) <= _FEW_CELLS else LocatedFlow()
+        source = FlowEdges(parents, levels, flow, hidden, knots=10)
     mechanism = IntervalMechanism(variable, parents, source)
     possible = None
     if variable.is_discrete:  # a grid's values stand between their neighbours, seen or not

@@ -47,7 +47,9 @@ MOST_CELLS = 100_000  # that a closed form or a table is fitted on at most
 _ROW_CELLS = 20_000  # that a flow solved for every row is fitted on at most
 _ITERATIONS = 80  # of L-BFGS in a step, which mostly converges sooner
 _CHANGE = 1e-8  # nats per row between two iterations, below which a step has arrived
+_SHAPE_ROUNDS = 15  # the most of them that train a shape
 _ROUND = 10  # iterations between two looks at the validation patients
+_FEW_CELLS = 1000  # for which a table has more nodes than rows
 _MANY = 10_000  # rows that can show a shape that differs by parents and is normal on average
 _PATIENCE = 4  # rounds of the residual without a better validation loss
 _BATCH = 8192  # cells whose loss is computed at a time
@@ -192,7 +194,7 @@ class _Ladder:
             return _WATCHED_ERRORS
 
         def train_shape(free: Freedom) -> float:
-            self._watch(self._descend(free, cells.train), _ITERATIONS // _ROUND, 1)
+            self._watch(self._descend(free, cells.train), _SHAPE_ROUNDS, 1)
             return _WATCHED_ERRORS
 
         if can_bend:
@@ -341,7 +343,10 @@ class _Descent:
     def run(self, iterations: int) -> None:
         """Goes on for so many iterations, or until it has converged."""
         self.optimiser.param_groups[0].update(max_iter=iterations, max_eval=2 * iterations)
-        with self.mechanism.map.solved(self.free.solution):
+        how = self.free.solution
+        if how == "table" and len(self.x) <= _FEW_CELLS:
+            how = "rows"  # which are fewer than the table's nodes
+        with self.mechanism.map.solved(how):
             self.optimiser.step(self._loss)
 
     @torch.enable_grad()
