@@ -2,18 +2,20 @@
 
     python benchmarks/interval_coverage.py [--studies 200] [--hidden 32 32] [--output FOLDER]
 
-Each study draws patients from an SCM that is known on paper, fits a `FlowSCM` to them and asks for the
-average effect (ATE), the natural indirect effect (NIE) and the effect on the treated (ETT) of a binary
-treatment on a binary outcome, with a binary mediator and three confounders. The truth is summed by hand.
-Three designs:
+Each study draws patients from an SCM that is known on paper, fits a `FlowSCM` to them and asks for
+the average effect (ATE), the natural indirect effect (NIE) and the effect on the treated (ETT) of
+a binary treatment on a binary outcome, with a binary mediator and three confounders. The truth is
+summed by hand. Three designs:
 
 - `independent`: 1,200 patients, one row each;
 - `clustered`: 350 patients of one to eight rows, whose age and sex stay and whose noises agree
   (correlation .6) within a patient, while each row alone has the distribution above;
-- `other patients`: the SCM of `clustered`, asked for the effect among 350 patients whom its fit never saw.
+- `other patients`: the SCM of `clustered`, asked for the effect among 350 patients whom its fit
+  never saw.
 
-Of each it reports how many of the nominal .95 intervals hold the truth, and their median width in units
-of 3.92 standard deviations of the estimates, which is 1 for a right one. Writes JSON and markdown.
+Of each it reports how many of the nominal .95 intervals hold the truth, and their median width in
+units of 3.92 standard deviations of the estimates, which is 1 for a right one. Writes JSON and
+markdown.
 """
 
 import argparse
@@ -69,7 +71,7 @@ ASK = ("treatment", "outcome")
 
 
 def chances(age: np.ndarray, sex: np.ndarray, history: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the probabilities of treatment, of the mark (by treatment) and of the outcome (by both)."""
+    """Returns the chances of treatment, of the mark (by treatment), of the outcome (by both)."""
     years = (age - 55) / 20
     return {
         "treatment": expit(-0.6 + 0.5 * years + 0.4 * sex + 0.9 * history),
@@ -205,17 +207,17 @@ def summary(lines: Sequence[dict]) -> list[dict]:
 def markdown(report: dict) -> str:
     """Returns the report as a table."""
     lines = [
-        f"Nominal {report['confidence']:.2f} intervals of effects over {report['studies']} simulated "
-        f"studies of each design (`python benchmarks/interval_coverage.py`, hidden layers "
-        f"{tuple(report['hidden'])}).",
+        f"Nominal {report['confidence']:.2f} intervals of effects over {report['studies']} "
+        f"simulated studies of each design (`python benchmarks/interval_coverage.py`, hidden "
+        f"layers {tuple(report['hidden'])}).",
         "",
         "| design | interval | effect | truth | mean estimate | sd | coverage | median width "
         "/ (3.92 sd) | s per fit | s per effect |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {f['design']} | {f['interval']} | {f['effect']} | {f['truth']:.4f} | {f['mean']:.4f} | "
-        f"{f['sd']:.4f} | {f['coverage']:.3f} | {f['width_ratio']:.2f} | {f['fit_s']:.1f} | "
+        f"| {f['design']} | {f['interval']} | {f['effect']} | {f['truth']:.4f} | {f['mean']:.4f} "
+        f"| {f['sd']:.4f} | {f['coverage']:.3f} | {f['width_ratio']:.2f} | {f['fit_s']:.1f} | "
         f"{f['effect_s']:.2f} |"
         for f in report["found"]
     ]

@@ -1,12 +1,12 @@
-r"""How sure a figure is: percentile intervals of a bootstrap that resamples patients, not radiographs.
+r"""How sure a figure is: intervals of a bootstrap that resamples patients, not radiographs.
 
-Several radiographs of one patient are not several patients: an interval that resamples radiographs is too narrow. A
-statistic is written once, as a function of row weights, and is evaluated for many resamples in one
-vectorised call; two statistics under one `PatientBootstrap` see the same resamples, so that ratios and
-differences of them are paired.
+Several radiographs of one patient are not several patients: an interval that resamples radiographs
+is too narrow. A statistic is written once, as a function of row weights, and is evaluated for many
+resamples in one vectorised call; two statistics under one `PatientBootstrap` see the same
+resamples, so that ratios and differences of them are paired.
 
-Resamples of one patient are all the same, and so are those of patients who do not differ: that shows no
-spread, which is not to say that there is none. Such a figure has no interval (NaN).
+Resamples of one patient are all the same, and so are those of patients who do not differ: that
+shows no spread, which is not to say that there is none. Such a figure has no interval (NaN).
 
 References:
     | An Introduction to the Bootstrap (Efron and Tibshirani, 1993), sections 8.3 and 13.3
@@ -59,7 +59,8 @@ class Interval:
     def excludes(self, other: "Interval | float") -> bool:
         """Returns whether no value of `other` lies inside; never where this one has no ends.
 
-        Another figure that shows no spread, such as a null effect of exactly 0, is its value alone.
+        Another figure that shows no spread, such as a null effect of exactly 0, is its value
+        alone.
         """
         low, high = (other.low, other.high) if isinstance(other, Interval) else (other, other)
         if isinstance(other, Interval) and np.isnan(low) and np.isnan(high):
@@ -180,8 +181,8 @@ class PatientBootstrap:
     def interval(self, statistic: Statistic) -> Interval:
         """Returns the statistic of all rows and its percentile interval.
 
-        Resamples on which it is not defined (no positive was drawn, say) are left out; where that is
-        true of all of them, or all are the same, the interval is NaN.
+        Resamples on which it is not defined (no positive was drawn, say) are left out; where that
+        is true of all of them, or all are the same, the interval is NaN.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             value = float(statistic(np.ones((1, len(self.codes))))[0])
@@ -197,10 +198,10 @@ def shows_no_spread(draws: np.ndarray) -> bool:
 def student_interval(
     value: np.ndarray, draws: np.ndarray, free: np.ndarray, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the ends (figures,) of Student's intervals, by the spread of figures over replicates.
+    """Returns the ends (figures,) of Student's intervals, by the spread over replicates.
 
-    Replicates in which a figure is not defined are left out. A figure without spread or without degrees of
-    freedom has no interval (NaN).
+    Replicates in which a figure is not defined are left out. A figure without spread or without
+    degrees of freedom has no interval (NaN).
 
     Arguments:
         value: The figures, (figures,).

@@ -1,7 +1,7 @@
 """What is asked, as a user writes it: levels, values, ranges and patients, understood or refused.
 
-A level is named here as in a table and in `do`: by its word, and where the levels are words, the two of
-a binary variable by 0 and 1 or False and True as well; numpy's scalars count as Python's.
+A level is named here as in a table and in `do`: by its word, and where the levels are words, the
+two of a binary variable by 0 and 1 or False and True as well; numpy's scalars count as Python's.
 """
 
 from collections.abc import Iterable

@@ -5,16 +5,17 @@ With :math:`Y_x` the outcome under :math:`do(X = x)` and patients :math:`i` of a
 .. math:: \mathrm{ATE} = E[Y_{x'} - Y_x], \qquad \mathrm{ETT} = E[Y_{x'} - Y_x \mid X = x'].
 
 What the cause does not reach is taken from the patients as they are (:math:`z_i`), the cause and
-everything below it from the SCM: :math:`E[Y_x] = \frac1n \sum_i E[Y \mid do(x), z_i]`, and those with
-:math:`X = x'` are the same patients weighted by :math:`p(x' \mid z_i)`. All sums are exact where tables
-allow; else `monte_carlo_error` says what draws leave open.
+everything below it from the SCM: :math:`E[Y_x] = \frac1n \sum_i E[Y \mid do(x), z_i]`, and those
+with :math:`X = x'` are the same patients weighted by :math:`p(x' \mid z_i)`. All sums are exact
+where tables allow; else `monte_carlo_error` says what draws leave open.
 
-An interval says how the figure varies from one sample of patients to another, through the patients that are
-averaged over and through the fit: replicates of the mechanisms' parameters, one Newton step each
-(`scm.replicates`), with patients as clusters. ``refits=20`` fits the mechanisms that the question reads anew
-to resampled patients instead, twenty times, which costs minutes where the step costs a second. With
-``parameters="fixed"`` the patients alone are resampled: the interval of what this SCM says, too narrow for
-what is true of patients. What is misspecified stays so in all of them.
+An interval says how the figure varies from one sample of patients to another, through the patients
+that are averaged over and through the fit: replicates of the mechanisms' parameters, one Newton
+step each (`scm.replicates`), with patients as clusters. ``refits=20`` fits the mechanisms that the
+question reads anew to resampled patients instead, twenty times, which costs minutes where the step
+costs a second. With ``parameters="fixed"`` the patients alone are resampled: the interval of what
+this SCM says, too narrow for what is true of patients. What is misspecified stays so in all of
+them.
 
 References:
     | Causality, chapters 3, 4 and 8 (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
@@ -60,9 +61,11 @@ class Effect:
         scale: Whether it is a difference, a ratio or a probability.
         arms: The outcome in the two worlds that are compared, if there are such.
         bounds: What data allow, where they do not decide.
-        bounds_interval: The lower end of the lower and the upper end of the upper bound's interval.
+        bounds_interval: The lower end of the lower and the upper end of the upper bound's
+            interval.
         refits: How many fits are in the intervals; 0 for one-step replicates, or fixed parameters.
-        parameters: `estimated` if the intervals count the estimation error of the fit, else `fixed`.
+        parameters: `estimated` if the intervals count the estimation error of the fit, else
+            `fixed`.
         caveat: What of the estimation error is not in the intervals, and why; empty if nothing.
         confidence: The probability that an interval covers.
     """
@@ -199,8 +202,8 @@ def cate(
 ) -> Effect:
     """Returns the average effect among patients alike in what the cause does not change.
 
-    That the average effect follows from data does not say that this one does: it has a verdict of its
-    own (`CausalGraph.identifiable` with ``given``).
+    That the average effect follows from data does not say that this one does: it has a verdict of
+    its own (`CausalGraph.identifiable` with ``given``).
 
     Arguments:
         scm: A fitted SCM.
@@ -255,8 +258,8 @@ def ett(
 ) -> Effect:
     """Returns the effect of treatment on the treated: among those whose cause has the second level.
 
-    Where nothing but the causal paths ties cause and outcome (sex, age and race in `cxr19`, which are
-    roots), it is the average effect by construction.
+    Where nothing but the causal paths ties cause and outcome (sex, age and race in `cxr19`, which
+    are roots), it is the average effect by construction.
 
     Arguments:
         scm: A fitted SCM.

@@ -1,14 +1,15 @@
 """How far an effect may be off: of the patients that are averaged over, and of the fit itself.
 
-An effect is a function of sums over patients of what the SCM expects of each. Both vary from sample to
-sample: the patients, and the parameters of the mechanisms that the question reads. A fit keeps replicates of
-its parameters (`scm.replicates`); under each the sums are taken once more, with the weights of the very
-patients that the replicate was drawn with, where the table is the fit's, and with weights of their own where it is
-another. To first order the sums change with each direction in which the replicates went (few, where few
-parameters are read) in proportion; that slope is a mean over patients, and is taken of some of them.
+An effect is a function of sums over patients of what the SCM expects of each. Both vary from
+sample to sample: the patients, and the parameters of the mechanisms that the question reads. A fit
+keeps replicates of its parameters (`scm.replicates`); under each the sums are taken once more,
+with the weights of the very patients that the replicate was drawn with, where the table is the
+fit's, and with weights of their own where it is another. To first order the sums change with each
+direction in which the replicates went (few, where few parameters are read) in proportion; that
+slope is a mean over patients, and is taken of some of them.
 
-The interval is Student's, by the spread of the figure over the replicates. Where the spread of the fit is not
-known the parameters are fixed, and the effect says so.
+The interval is Student's, by the spread of the figure over the replicates. Where the spread of the
+fit is not known the parameters are fixed, and the effect says so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +50,8 @@ class Uncertainty:
 
     Arguments:
         replicates: Of the parameters; None if they are fixed.
-        same: Whether the table is the fit's, so that its patients' weights are the replicates' own.
+        same: Whether the table is the fit's, so that its patients' weights are the replicates'
+            own.
         why: What of the estimation error is not included, and why; empty if nothing.
     """
 
@@ -117,8 +119,9 @@ def uncertainty_of(
 ) -> Uncertainty:
     """Returns what is known of the error of the parameters that a question reads.
 
-    What the fit kept serves if it took the same rows as one patient's as the question does. Where it did not, or
-    kept nothing (an old checkpoint), the replicates are drawn now if the table is the fit's.
+    What the fit kept serves if it took the same rows as one patient's as the question does. Where
+    it did not, or kept nothing (an old checkpoint), the replicates are drawn now if the table is
+    the fit's.
 
     Arguments:
         scm: A fitted SCM.

@@ -3,9 +3,9 @@
 The folder holds `scm.safetensors` (the mechanisms' parameters and buffers, named
 `variable/parameter`) and `scm.json` (format, graph with its fingerprint, fingerprint of the data,
 how the table was read, what was observed, each mechanism's class and configuration, package
-versions, and the SHA-256 of the tensors' file). If the fit kept replicates of its parameters, from which
-effects get their intervals, `replicates.safetensors` holds them in single precision. Each file is written
-whole or not at all; files of two different saves are refused.
+versions, and the SHA-256 of the tensors' file). If the fit kept replicates of its parameters, from
+which effects get their intervals, `replicates.safetensors` holds them in single precision. Each
+file is written whole or not at all; files of two different saves are refused.
 """
 
 import math

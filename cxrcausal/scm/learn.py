@@ -198,9 +198,10 @@ def _startable(
 def keep_replicates(
     scm: "FlowSCM", table: pd.DataFrame, groups: Groups = None, *, seed: int = 0
 ) -> None:
-    """Gives an SCM that was fitted, and kept no replicates (an old checkpoint), those of its parameters.
+    """Gives a fitted SCM that kept no replicates (an old checkpoint) those of its parameters.
 
-    From then on they are saved with it, and effects on any table have intervals that count its fit.
+    From then on they are saved with it, and effects on any table have intervals that count the
+    fit.
 
     Arguments:
         scm: A fitted SCM.
@@ -209,7 +210,7 @@ def keep_replicates(
         seed: Of the patients' weights.
 
     Raises:
-        OptionError: If the SCM was fitted to another table, or by EM, or its mechanisms were given.
+        OptionError: If the SCM was fitted to another table, or by EM, or not at all.
         TableError: If the table or the groups are not usable.
     """
     state = scm._state

@@ -1,12 +1,13 @@
-r"""The Newton steps of one mechanism's parameters, had each patient counted more or less than once.
+r"""The Newton step of one mechanism's parameters, had patients counted more or less than once.
 
-Of a regression the step is that of `replicates`, in what the fit was free to move: the last layers, with the
-penalty that it was fitted with. The information is Fisher's where the levels are few, and the observed one of
-a location and a scale, so that the spread is right also where the noise is not as modelled.
+Of a regression the step is that of `replicates`, in what the fit was free to move: the last
+layers, with the penalty that it was fitted with. The information is Fisher's where the levels are
+few, and the observed one of a location and a scale, so that the spread is right also where the
+noise is not as modelled.
 
 References:
-    | A Heteroskedasticity-Consistent Covariance Matrix Estimator and a Direct Test for Heteroskedasticity
-    | (White, 1980), https://doi.org/10.2307/1912934
+    | A Heteroskedasticity-Consistent Covariance Matrix Estimator and a Direct Test for
+    | Heteroskedasticity (White, 1980), https://doi.org/10.2307/1912934
 """
 
 import copy
@@ -52,7 +53,7 @@ _Conditioned = FlowMechanism | IntervalMechanism | GumbelMechanism
 def words_of_patients(
     patients: np.ndarray | pd.Series | None, index: pd.Index
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns whose row each is, as a place (rows,) in a list of patients, and these patients' words.
+    """Returns whose row each is, as a place (rows,) in a list of patients, and their words.
 
     Arguments:
         patients: The patient of each row, (rows,); each row is its own if None.
@@ -162,7 +163,7 @@ def steps_of(
     codes: np.ndarray,
     weights: PatientWeights,
 ) -> Tensor | None:
-    """Returns what each replicate adds to the parameters (draws, parameters); None if that is not known.
+    """Returns what each replicate adds to the parameters (draws, parameters); None if not known.
 
     Arguments:
         mechanism: A fitted mechanism.
@@ -179,7 +180,7 @@ def steps_of(
 
 
 def _is_regression(mechanism: _Conditioned) -> bool:
-    """Whether a mechanism's coefficients were fitted: a flow without parents stays at its marginal."""
+    """Whether coefficients were fitted: a flow without parents stays at its marginal."""
     has_flow = any(isinstance(module, MonotoneFlow) for module in mechanism.modules())
     return bool(mechanism.parents) or not has_flow
 
@@ -258,7 +259,7 @@ def _free(mechanism: _Conditioned) -> tuple[Tensor, Tensor, int]:
 
 
 def _design(conditioner: Conditioner, pa: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Returns what the last layers read of each cell (cells, columns), and coefficients (cells, outputs)."""
+    """Returns what last layers read (cells, columns), and coefficients (cells, outputs)."""
     with torch.no_grad():
         columns = conditioner.features(pa)
         parts, hidden = [columns, torch.ones(len(columns), 1, dtype=torch.float64)], columns
@@ -276,7 +277,7 @@ def parameter_count(mechanism: Mechanism) -> int:
 
 
 def moved_tensors(mechanism: Mechanism) -> list[Tensor]:
-    """Returns the tensors of a mechanism that a step moves, in the order in which it holds them."""
+    """Returns the tensors of a mechanism that a step moves, in the step's order."""
     if isinstance(mechanism, LogicMechanism):
         return [mechanism.rates]
     assert isinstance(mechanism, _Conditioned)
@@ -286,7 +287,7 @@ def moved_tensors(mechanism: Mechanism) -> list[Tensor]:
 
 
 def _as_parameters(step: Tensor, outputs: int, conditioner: Conditioner) -> Tensor:
-    """Returns steps (draws, outputs * columns) in the order of `moved_tensors`, (draws, parameters)."""
+    """Returns steps (draws, outputs * columns) in the order of `moved_tensors`."""
     step = step.unflatten(1, (outputs, -1))
     inputs = conditioner.features.width
     parts = [step[:, :, :inputs], step[:, :, inputs], step[:, :, inputs + 1 :]]
@@ -294,7 +295,7 @@ def _as_parameters(step: Tensor, outputs: int, conditioner: Conditioner) -> Tens
 
 
 def _score(mechanism: _Conditioned, x: Tensor, theta: Tensor) -> Tensor:
-    """Returns the gradient of the log-probability of each cell by its coefficients (cells, outputs)."""
+    """Returns each cell's gradient of the log-probability by coefficients (cells, outputs)."""
     theta = theta.detach().requires_grad_(True)
     (score,) = torch.autograd.grad(mechanism.log_prob_given(x, theta).sum(), theta)
     return score
@@ -310,8 +311,9 @@ def _information(
 ) -> Tensor:
     """Returns the information (parameters, parameters) of all cells.
 
-    Fisher's, in the mean over levels, where these are few; else the observed one of few coefficients, which
-    holds whether or not the noise is as modelled; else the outer product of scores.
+    Fisher's, in the mean over levels, where these are few; else the observed one of few
+    coefficients, which holds whether or not the noise is as modelled; else the outer product of
+    scores.
     """
     support, outputs = mechanism.support, score.shape[1]
     if support is not None and len(support) <= _MOST_LEVELS:
@@ -349,7 +351,7 @@ def _matters(mechanism: _Conditioned) -> Tensor:
 
 
 def _curvature(mechanism: _Conditioned, x: Tensor, theta: Tensor, moved: Tensor) -> Tensor:
-    """Returns minus the second derivative of each cell's log-probability (cells, outputs, outputs)."""
+    """Returns minus each cell's second derivative (cells, outputs, outputs)."""
     theta = theta.detach().requires_grad_(True)
     inner = torch.zeros(*theta.shape, theta.shape[1], dtype=torch.float64)
     (slope,) = torch.autograd.grad(
@@ -362,7 +364,7 @@ def _curvature(mechanism: _Conditioned, x: Tensor, theta: Tensor, moved: Tensor)
 
 
 def _weighed(inner: Tensor, design: Tensor, count: Tensor) -> Tensor:
-    """Returns the sum over cells of `inner` (cells, outputs, outputs) times the columns that it is of."""
+    """Returns the sum over cells of `inner` (cells, outputs, outputs) times their columns."""
     outputs, columns = inner.shape[1], design.shape[1]
     whole = torch.zeros(outputs, columns, outputs, columns, dtype=torch.float64)
     for a in range(outputs):

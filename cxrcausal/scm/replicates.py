@@ -1,17 +1,20 @@
-r"""What a fit's parameters might have been, had other patients come: bootstrap replicates in one step.
+r"""What a fit's parameters might have been, had other patients come: one-step replicates.
 
-A mechanism's parameters :math:`\hat\theta` maximise a penalised likelihood. With patient :math:`i` counted
-:math:`1 + \xi_i` times, :math:`\xi_i + 1` exponential (the Bayesian bootstrap), one Newton step from there is
+A mechanism's parameters :math:`\hat\theta` maximise a penalised likelihood. With patient :math:`i`
+counted :math:`1 + \xi_i` times, :math:`\xi_i + 1` exponential (the Bayesian bootstrap), one Newton
+step from there is
 
 .. math:: \hat\theta^{*} - \hat\theta \approx H^{-1} \sum_i \xi_i \, s_i, \qquad
     s_i = \sum_{r \in i} \nabla_\theta \log p(x_r \mid \mathrm{pa}_r),
 
-with :math:`H` the penalised Fisher information. Over draws of :math:`\xi` this has the sandwich covariance
-with patients as clusters, so several rows of one patient count as what they are. All mechanisms see the same
-:math:`\xi`, which keeps what their errors share. What is stepped is the regression and, of a residual network,
-its last layer: the features that the network found are held. The two rates of a definition are counted anew.
+with :math:`H` the penalised Fisher information. Over draws of :math:`\xi` this has the sandwich
+covariance with patients as clusters, so several rows of one patient count as what they are. All
+mechanisms see the same :math:`\xi`, which keeps what their errors share. What is stepped is the
+regression and, of a residual network, its last layer: the features that the network found are
+held. The two rates of a definition are counted anew.
 
-The weights are a hash of a patient's label, so they can be drawn again for a table of the same patients.
+The weights are a hash of a patient's label, so they can be drawn again for a table of the same
+patients.
 
 References:
     | A Score Based Approach to Wild Bootstrap Inference
@@ -76,10 +79,10 @@ class Replicates:
     patients: int
 
     def directions(self, names: list[str]) -> tuple[np.ndarray, dict[str, Tensor]]:
-        """Returns the directions in which the named mechanisms were stepped, and by how much each time.
+        """Returns the directions in which mechanisms were stepped, and by how much each time.
 
-        There are as many as replicates or parameters, whichever are fewer, and each is as long as one
-        standard deviation of the steps along it.
+        There are as many as replicates or parameters, whichever are fewer, and each is as long as
+        one standard deviation of the steps along it.
 
         Arguments:
             names: Which mechanisms.
@@ -134,7 +137,7 @@ def replicate(
     seed: int,
     names: list[str] | None = None,
 ) -> Replicates:
-    """Returns the replicates of mechanisms that were fitted to the rows where all they read is known.
+    """Returns replicates of mechanisms that were fitted where all that they read is known.
 
     Arguments:
         mechanisms: Fitted mechanisms by variable.
