@@ -4,6 +4,8 @@ The mechanisms are the conditionals of the selected given the graph's own parent
 library makes of them is asked of `Case.fitted`; what it is to make of them is summed here.
 """
 
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,9 +14,11 @@ import pandas as pd
 import torch
 
 import cxrcausal as cx
+from cxrcausal.graph import CausalGraph
+from cxrcausal.graph.identification.estimand import Formula
 from cxrcausal.scm import Mechanism
 
-from latent_models import NoisyModel  # isort: skip  (beside this one)
+from latent_models import NoisyModel, value_of  # isort: skip  (beside this one)
 
 LEVELS = ("negative", "positive")
 Hears = Mapping[str, int]
@@ -149,6 +153,43 @@ class Case:
         table = self.positive(name)[tuple(grid[p] for p in self.parents(name))]
         table = np.broadcast_to(table, (2,) * len(self.observed))
         return table if level else 1 - table
+
+    def recorded(self) -> CausalGraph:
+        """Returns the graph over what the fit observed."""
+        graph = self.model.graph
+        return (
+            graph if len(self.observed) == len(graph.variables) else graph.project(self.observed)
+        )
+
+    def at(self, formula: Formula, where: Mapping[str, int]) -> float:
+        """Returns a formula's value on the data, at 0 of what is not said."""
+        value = value_of(formula, self.shown, self.observed)
+        places = (where.get(v, 0) for v in self.observed)
+        return float(value[tuple(min(p, n - 1) for p, n in zip(places, value.shape, strict=True))])
+
+    def by_factors(self, hears: Hears) -> float:
+        """Returns the outcome's probability by the formulas of the districts, each as it hears.
+
+        So a nested effect is identified where no district hears of two values (Shpitser, 2013).
+        """
+        graph, x = self.recorded(), self.cause
+        left = [v for v in graph.ancestors(self.outcome) if v != x] + [self.outcome]
+        groups = [{v} for v in left]
+        for tied in (set(h.touches) & set(left) for h in graph.hidden):
+            joined = [g for g in groups if g & tied]
+            groups = [g for g in groups if not g & tied]
+            groups += [set().union(*joined)] if joined else []
+        factors = []
+        for group in groups:
+            rest = [v for v in (x, *left) if v not in group]
+            found = graph.identifiable(rest, [v for v in left if v in group])
+            heard = {hears[v] for v in group if x in graph.parents(v)}
+            factors.append((found.formula, heard.pop() if heard else 0))
+        return sum(
+            math.prod(self.at(f, {**dict(zip(left, row, strict=True)), x: h}) for f, h in factors)
+            for row in itertools.product((0, 1), repeat=len(left))
+            if row[-1] == 1
+        )
 
     def fitted(self) -> cx.FlowSCM:
         """Returns the SCM whose mechanisms are the conditionals of the selected."""

@@ -10,6 +10,7 @@ recorded. It is asked for every effect there is of every cause on one outcome, a
 
 - what is labelled `data` is to be the effect among all (TV: the difference among the selected),
 - what is labelled `construction` is to be zero among all and among the selected,
+- a formula that a label names as identifying is to give the effect among all,
 - bounds that are said to follow from data are to be those of all,
 
 to 1e-9. The SCM's figure on the distribution of the selected is computed here by summing its tables;
@@ -18,6 +19,7 @@ that this is the library's figure is checked on rows of equal weight. Writes JSO
 
 import argparse
 import datetime
+import itertools
 import json
 import platform
 from collections import Counter
@@ -38,6 +40,7 @@ from cxrcausal.counterfactual import (
     path_specific_effect,
 )
 from cxrcausal.files import atomic_path
+from cxrcausal.graph.identification.estimand import Conditional, Product
 
 from exact_scm import LEVELS, Case, bounds, is_tied, scm_bounds  # isort: skip  (beside this one)
 from latent_models import NoisyModel, random_graph  # isort: skip
@@ -58,12 +61,14 @@ class Held:
         figure: The SCM's figure, by weights of rows; None if it asks of two worlds of one variable.
         truth: The effect in the model, by who is asked about (worlds that count).
         groups: Whether it is the difference of observed groups.
+        named: The effect by the formula that a label names, read on the data of the selected.
     """
 
     effect: Effect
     figure: Figure | None
     truth: Figure
     groups: bool = False
+    named: Callable[[], float] | None = None
 
 
 class Asked:
@@ -105,6 +110,34 @@ class Asked:
 
         return mean
 
+    def by_formula(self, given: dict[str, int]) -> float:
+        """Returns the effect by the formula that identifies it."""
+        case = self.case
+        formula = case.recorded().identifiable(case.cause, case.outcome, list(given)).formula
+        where = {**given, case.outcome: 1}
+        return case.at(formula, {**where, case.cause: 1}) - case.at(
+            formula, {**where, case.cause: 0}
+        )
+
+    def by_formula_of_treated(self) -> float:
+        """Returns the effect among the treated by a back-door set, or by what the average leaves."""
+        case, x, y = self.case, self.case.cause, self.case.outcome
+        graph = case.recorded()
+        sets = graph.adjustment_sets(x, y, most=1).back_door
+        seen = case.at(Conditional((y,), (x,)), {x: 1, y: 1})
+        if sets and not set(sets[0]) & set(graph.descendants(x)):
+            shares = Conditional(sets[0], (x,)) if sets[0] else Product(())
+            outcome = Conditional((y,), (x, *sets[0]))
+            without = sum(
+                case.at(shares, {**row, x: 1}) * case.at(outcome, {**row, x: 0, y: 1})
+                for values in itertools.product((0, 1), repeat=len(sets[0]))
+                for row in [dict(zip(sets[0], values, strict=True))]
+            )
+            return seen - without
+        average = case.at(graph.identifiable(x, y).formula, {x: 0, y: 1})
+        both = case.at(Conditional((x, y)), {x: 0, y: 1})
+        return seen - (average - both) / case.at(Conditional((x,)), {x: 1})
+
     def effects(self) -> list[Held]:
         """Returns every effect of the cause on the outcome."""
         return [*self.totals(), *self.natural(), *self.paths(), *self.disparity()]
@@ -117,6 +150,7 @@ class Asked:
                 self.ask(ate),
                 less(self.figure(all_of[1]), self.figure(all_of[0])),
                 less(self.truth(1), self.truth(0)),
+                named=lambda: self.by_formula({}),
             )
         ]
         graph, x, rng = self.model.graph, self.case.cause, self.rng
@@ -140,12 +174,14 @@ class Asked:
                     self.ask(cate, levels),
                     less(self.figure(all_of[1], None, given), self.figure(all_of[0], None, given)),
                     less(alike(self.truth(1)), alike(self.truth(0))),
+                    named=None if len(given) < len(levels) else lambda: self.by_formula(given),
                 )
             )
         treated = Held(
             self.ask(ett),
             less(self.figure(all_of[1], 1), self.figure(all_of[0], 1)),
             less(self.truth(1, among=1), self.truth(0, among=1)),
+            named=self.by_formula_of_treated,
         )
         return [*found, treated]
 
@@ -154,11 +190,21 @@ class Asked:
         found, truth = self.ask(natural_effects), self.truth
         m0, m1 = self.figure(self.all_of[0]), self.figure(self.all_of[1])
         d0, d1 = self.figure(self.mixed[0]), self.figure(self.mixed[1])
+        mixed, case = self.mixed, self.case
+
+        def by(hears, plain: int) -> Callable[[], float]:
+            return lambda: case.by_factors(hears) - case.by_factors(self.all_of[plain])
+
         return [
-            Held(found.total, less(m1, m0), less(truth(1), truth(0))),
-            Held(found.direct, less(d1, m0), less(truth(1, 0), truth(0))),
-            Held(found.indirect, less(d0, m0), less(truth(0, 1), truth(0))),
-            Held(found.reverse, less(d1, m1), less(truth(1, 0), truth(1))),
+            Held(
+                found.total,
+                less(m1, m0),
+                less(truth(1), truth(0)),
+                named=lambda: self.by_formula({}),
+            ),
+            Held(found.direct, less(d1, m0), less(truth(1, 0), truth(0)), named=by(mixed[1], 0)),
+            Held(found.indirect, less(d0, m0), less(truth(0, 1), truth(0)), named=by(mixed[0], 0)),
+            Held(found.reverse, less(d1, m1), less(truth(1, 0), truth(1)), named=by(mixed[1], 1)),
         ]
 
     def disparity(self) -> list[Held]:
@@ -206,6 +252,7 @@ class Asked:
                 effect,
                 less(self.figure(along), self.figure(before)),
                 lambda p: model.mean(p, after) - model.mean(p, without),
+                named=lambda: self.case.by_factors(along) - self.case.by_factors(before),
             )
         ]
 
@@ -226,7 +273,9 @@ def hold(case: Case, rng: np.random.Generator) -> Counter:
         total["labels"] += 1
         total[f"{name}: {basis}"] += 1
         total[f"label {basis}"] += 1
-        total["named formula"] += held.effect.claim.estimand is not None
+        if held.effect.claim.estimand is not None and held.named is not None:
+            total["formula named"] += 1
+            total["false formula"] += abs(held.named() - held.truth(everybody)) > CLOSE
         if held.figure is None:
             total["false label"] += basis in ("data", "construction")
             continue
@@ -261,7 +310,9 @@ def hold(case: Case, rng: np.random.Generator) -> Counter:
 def labels(graphs: int, most: int, seed: int) -> dict[str, int]:
     """Returns the counts over random graphs."""
     rng = np.random.default_rng(seed)
-    total: Counter = Counter({"false label": 0, "false bounds": 0, "false figure": 0})
+    total: Counter = Counter(
+        dict.fromkeys(("false label", "false bounds", "false figure", "false formula"), 0)
+    )
     for i in range(graphs + graphs // 2):
         graph = random_graph(rng, most, selected=i < graphs)
         total["graphs with selection" if i < graphs else "graphs without"] += 1
@@ -291,7 +342,8 @@ def markdown(report: dict) -> str:
         "label data",
         "label construction",
     ]
-    lines += ["label model", "label coupling", "false label", "named formula", "model, and true"]
+    lines += ["label model", "label coupling", "false label"]
+    lines += ["formula named", "false formula", "model, and true"]
     lines += ["bounds said to follow from data", "false bounds", "figures", "false figure"]
     names = sorted({key.split(": ")[0] for key in found if ": " in key})
     kinds = ("data", "construction", "model", "coupling")

@@ -6,6 +6,7 @@ enumerated with its hidden causes and its selection, so that what the selected s
 intervention would do are both exact.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -89,29 +90,6 @@ class LatentModel:
         over = tuple(self.recorded.index(v) for v in y)
         return both / both.sum(axis=over, keepdims=True)
 
-    def value(self, formula: Formula, data: np.ndarray) -> np.ndarray:
-        """Returns a formula's value on p(recorded), one axis per recorded variable."""
-        match formula:
-            case Conditional(head, given):
-                rest = [i for i, v in enumerate(self.recorded) if v not in (*head, *given)]
-                both = data.sum(axis=tuple(rest), keepdims=True)
-                over = tuple(self.recorded.index(v) for v in head)
-                return both / both.sum(axis=over, keepdims=True)
-            case Product(terms):
-                total = np.ones((1,) * len(self.recorded))
-                for term in terms:
-                    total = total * self.value(term, data)
-                return total
-            case Ratio(above, below):
-                return self.value(above, data) / self.value(below, data)
-            case Sum(over, of):
-                total = self.value(of, data)
-                for v in over:
-                    axis = self.recorded.index(v)
-                    repeats = 2 // total.shape[axis]
-                    total = repeats * total.sum(axis=axis, keepdims=True)
-                return total
-
     def error(
         self,
         formula: Formula,
@@ -121,8 +99,31 @@ class LatentModel:
         selected: bool = True,
     ) -> float:
         """Returns how far a formula, read on the data, is from the effect among all."""
-        claimed = self.value(formula, self.distribution(selected=selected))
+        claimed = value_of(formula, self.distribution(selected=selected), self.recorded)
         return float(np.abs(claimed - self.effect(x, y, given)).max())
+
+
+def value_of(formula: Formula, data: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Returns a formula's value on the distribution of `names`, one axis each, 1 long if it is no part."""
+    match formula:
+        case Conditional(head, given):
+            rest = [i for i, v in enumerate(names) if v not in (*head, *given)]
+            both = data.sum(axis=tuple(rest), keepdims=True)
+            return both / both.sum(axis=tuple(names.index(v) for v in head), keepdims=True)
+        case Product(terms):
+            total = np.ones((1,) * len(names))
+            for term in terms:
+                total = total * value_of(term, data, names)
+            return total
+        case Ratio(above, below):
+            return value_of(above, data, names) / value_of(below, data, names)
+        case Sum(over, of):
+            total = value_of(of, data, names)
+            for v in over:
+                axis = names.index(v)
+                repeats = 2 // total.shape[axis]
+                total = repeats * total.sum(axis=axis, keepdims=True)
+            return total
 
 
 class NoisyModel:

@@ -140,6 +140,7 @@ def test_no_label_of_an_effect_is_false(tmp_path):
     run("labels", Path(), tmp_path)
     counts = json.loads((tmp_path / "labels.json").read_text())["counts"]
     assert counts["false label"] == counts["false bounds"] == counts["false figure"] == 0
+    assert counts["false formula"] == 0 < counts["formula named"]
     assert min(counts["label data"], counts["label construction"], counts["figures"]) > 0
     assert counts["bounds said to follow from data"] > 0
 

@@ -137,6 +137,7 @@ def test_what_is_said_of_verdicts_and_labels_was_counted():
     assert f"{counts['claimed']:,} of {counts['questions']:,} effects" in said
     found = published("labels")["counts"]
     assert found["false label"] == found["false bounds"] == found["false figure"] == 0
+    assert found["false formula"] == 0 < found["formula named"]
     assert f"Of {found['labels']:,} labels" in said
 
 
