@@ -2,6 +2,8 @@
 
 from typing import Any
 
+OURS = "cxrcausal"
+
 COLUMNS = {
     "nats per row, held out": ("log_prob", ".4f"),
     "fit, s": ("fit_s", ".1f"),
@@ -23,6 +25,22 @@ def readme_table(report: dict[str, Any]) -> str:
         cells.append(f"{slower[1]:.1f}" if slower else "–")
         lines.append("| " + " | ".join([model, *cells]) + " |")
     return "\n".join(lines)
+
+
+def fastest_valid(report: dict[str, dict]) -> tuple[str, float] | None:
+    """Returns the fastest peer all of whose answers are valid, and how many times slower it is."""
+    keys = ("valid counterfactual", "valid do(edema)", "valid interventional")
+    sound = {
+        label: figures["counterfactual rows/s"]
+        for label, figures in report.items()
+        if label != OURS
+        and isinstance(figures.get("counterfactual rows/s"), int | float)
+        and all(figures.get(key) == 1.0 for key in keys)
+    }
+    if not sound or OURS not in report:
+        return None
+    label = max(sound, key=lambda name: sound[name])
+    return label, report[label]["counterfactual: times slower"][1]
 
 
 def _cell(figure: object, form: str) -> str:

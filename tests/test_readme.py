@@ -77,6 +77,12 @@ def test_the_table_of_likelihoods_is_that_of_the_published_run():
 def test_the_speeds_are_those_of_the_published_runs():
     assert block("scm-vs-peers") == tables("peers_table").readme_table(published("scm_vs_peers"))
     said = README.read_text(encoding="utf-8")
+    models = published("scm_vs_peers")["models"]
+    label, slower = tables("peers_table").fastest_valid(models)
+    assert f"(`{label.split(', ')[1]}`), {slower:g} times slower here" in said
+    ahead = models["DoWhy gcm, categories"]["ours ahead, nats"]["whole row"]
+    assert f"(standard error by patient {ahead[1]:.4f})" in said
+    assert abs(ahead[0]) < 2 * ahead[1]  # "no difference"
     training = published("training_speed")
     assert f"{training['eager']['ratio_median']:.2f} times the images/s".lstrip("0") in said
     assert f"at {training['compiled']['ratio_median']:.2f} times compiled" in said
