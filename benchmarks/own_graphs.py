@@ -225,7 +225,25 @@ def markdown(report: dict) -> str:
         f"| all | | {sum(t['fit_s'] for t in report['time']):.2f} | "
         f"{sum(t['cpu_s'] for t in report['time']):.2f} | |",
     ]
+    if report.get("before"):
+        out += ["", *_earlier(report["before"])]
+    if report.get("note"):
+        out += ["", report["note"]]
     return "\n".join(out)
+
+
+def _earlier(before: dict) -> list[str]:
+    """Returns what an earlier version gave, in two sentences."""
+    frame = pd.DataFrame(before["accuracy"])
+    gap = (frame["joe ours"] - frame["joe ols"]).abs()
+    seconds = ", ".join(
+        f"{t['variable']} {t['fit_s']:.0f} s ({t['nats']:.4f})" for t in before["time"]
+    )
+    return [
+        f"Before ({before['version']}): joe, {len(frame)} seeds, RMSE {frame['ours'].mean():.3f} where least "
+        f"squares has {frame['ols'].mean():.3f}; Joe up to {gap.max():.2f} from least squares.",
+        f"Fit and held-out nats of the same table: {seconds}.",
+    ]
 
 
 def main() -> None:
@@ -234,6 +252,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--family", default="auto")
+    parser.add_argument("--before", type=Path, help="JSON of an earlier version's run, to tell of")
+    parser.add_argument("--note", default="", help="what a reader should know of the machine")
     parser.add_argument("--output", type=Path, default=Path("."))
     args = parser.parse_args()
     report = {
@@ -245,6 +265,8 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "version": cx.__version__,
         "date": date.today().isoformat(),
+        "note": args.note,
+        "before": json.loads(args.before.read_text()) if args.before else None,
         "time": timed(args.rows, args.family),
         "accuracy": accuracy(args.rows, args.seeds, args.family),
     }
