@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cxrcausal.files import atomic_path
 from cxrcausal.graph import Variable
-from cxrcausal.scm.nominal import GumbelMechanism, gumbel_transition
+from cxrcausal.scm.mechanism.nominal import GumbelMechanism, gumbel_transition
 
 DRAWS = 200_000
 CASES = {  # factual and counterfactual probabilities of each level

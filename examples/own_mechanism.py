@@ -17,8 +17,8 @@ import torch
 import cxrcausal as cx
 from cxrcausal.data import split_by_patient
 from cxrcausal.scm import Mechanism, maximise_likelihood, register_mechanism
-from cxrcausal.scm.features import ParentFeatures
-from cxrcausal.scm.normal import draw_inside, normal_noise, overlap
+from cxrcausal.scm.mechanism.conditioner import ParentFeatures
+from cxrcausal.scm.mechanism.normal import draw_inside, normal_noise, overlap
 
 
 @register_mechanism(family="probit", serves=lambda variable: variable.kind == "binary")

@@ -3,13 +3,13 @@
 import torch
 
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.continuous import FlowMechanism
-from cxrcausal.scm.edges import DirectEdges, FlowEdges
-from cxrcausal.scm.flow import ContinuousFlow, LocatedFlow
-from cxrcausal.scm.interval import IntervalMechanism
-from cxrcausal.scm.logic import LogicMechanism
-from cxrcausal.scm.nominal import GumbelMechanism
-from cxrcausal.scm.spline import SplineFlow
+from cxrcausal.scm.mechanism.continuous import FlowMechanism
+from cxrcausal.scm.mechanism.definition import LogicMechanism
+from cxrcausal.scm.mechanism.flow import ContinuousFlow, LocatedFlow
+from cxrcausal.scm.mechanism.interval import IntervalMechanism
+from cxrcausal.scm.mechanism.nominal import GumbelMechanism
+from cxrcausal.scm.mechanism.spline import SplineFlow
+from cxrcausal.scm.mechanism.thresholds import DirectEdges, FlowEdges
 
 LEVELS = ("negative", "positive")
 SEX = Variable("sex", "binary", ("Female", "Male"), role="demographic")

@@ -14,7 +14,7 @@ from cxrcausal.image import ImageRecipe, RectifiedFlow, Trainer
 from cxrcausal.image.recipe import NetworkRecipe, TrainingRecipe
 from cxrcausal.image.solver import Solver
 from cxrcausal.scm import fit_mechanism, maximise_likelihood
-from cxrcausal.scm.fit import improve_mechanism
+from cxrcausal.scm.fit.choice import improve_mechanism
 
 VARIABLES = (
     Variable("sex", "binary", ("Female", "Male")),

@@ -33,11 +33,11 @@ from cxrcausal.counterfactual.worlds import Worlds
 from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedError
 from cxrcausal.patients import Groups, patient_labels
 from cxrcausal.randomness import as_seed
-from cxrcausal.scm.intervention import resolve
-from cxrcausal.scm.learn import data_fingerprint
+from cxrcausal.scm.action import resolve
+from cxrcausal.scm.fit.nodewise import data_fingerprint
 from cxrcausal.scm.model import FlowSCM
-from cxrcausal.scm.network import Mechanisms
 from cxrcausal.scm.replicates import words_of_patients
+from cxrcausal.scm.unknown.network import Mechanisms
 
 __all__ = ["Contrast", "Figure", "Level", "Levels", "Parameters", "Statistics"]
 
@@ -307,7 +307,7 @@ class Contrast:
 
     def _refitted(self, terms: Sequence[Term]) -> Iterator[np.ndarray]:
         """Yields the sums (terms,) over resampled patients, of mechanisms that are fitted to them."""
-        from cxrcausal.scm.fit import fit_mechanism
+        from cxrcausal.scm.fit.choice import fit_mechanism
 
         scm = self.scm
         rng = np.random.default_rng([self.seed, self.refits])

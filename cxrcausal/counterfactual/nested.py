@@ -28,10 +28,10 @@ from torch import Tensor
 from cxrcausal.counterfactual.worlds import Copy, Worlds
 from cxrcausal.errors import TableError, summarise
 from cxrcausal.randomness import label_words
-from cxrcausal.scm.factor import Grid, cheapest, eliminate, joint_axes
-from cxrcausal.scm.mechanism import Mechanism
-from cxrcausal.scm.network import Mechanisms, Network, Supports, Values, at, predict_along
-from cxrcausal.scm.posterior import (
+from cxrcausal.scm.mechanism.base import Mechanism
+from cxrcausal.scm.unknown.factor import Grid, cheapest, eliminate, joint_axes
+from cxrcausal.scm.unknown.network import Mechanisms, Network, Supports, Values, at, predict_along
+from cxrcausal.scm.unknown.posterior import (
     BUDGET,
     Absence,
     Draws,

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from cxrcausal.counterfactual.nested import Nested, Term
 from cxrcausal.errors import OptionError, summarise
-from cxrcausal.scm.learn import data_fingerprint
-from cxrcausal.scm.network import Mechanisms
+from cxrcausal.scm.fit.nodewise import data_fingerprint
 from cxrcausal.scm.replicates import Replicates, patient_weights, replicate, stepped
+from cxrcausal.scm.unknown.network import Mechanisms
 
 if TYPE_CHECKING:
     from cxrcausal.scm.model import FlowSCM

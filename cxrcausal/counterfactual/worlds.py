@@ -22,8 +22,8 @@ from typing import final
 
 from cxrcausal.errors import GraphError, OptionError, summarise
 from cxrcausal.graph.identification.separation import ancestors_of
-from cxrcausal.scm.network import Mechanisms
-from cxrcausal.scm.replay import affected_by
+from cxrcausal.scm.reach import affected_by
+from cxrcausal.scm.unknown.network import Mechanisms
 
 __all__ = ["Copy", "Path", "Worlds"]
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.exogenous import sample_index
 from cxrcausal.scm.fitted import Fitted
-from cxrcausal.scm.intervention import Setting
-from cxrcausal.scm.network import Values
+from cxrcausal.scm.setting import Setting
 from cxrcausal.scm.table import column, encode
+from cxrcausal.scm.unknown.network import Values
 
 __all__ = ["counterfactual_table", "remark_on", "stacked"]
 

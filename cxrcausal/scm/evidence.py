@@ -12,10 +12,10 @@ from cxrcausal.errors import UnobservedError
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.randomness import as_count, as_seed, fresh_seed, label_words
 from cxrcausal.scm.fitted import Fitted
-from cxrcausal.scm.likelihood import Likelihood, read_likelihood
-from cxrcausal.scm.network import Mechanisms, Supports
-from cxrcausal.scm.posterior import Draws
 from cxrcausal.scm.table import complete_table, encode
+from cxrcausal.scm.unknown.network import Mechanisms, Supports
+from cxrcausal.scm.unknown.posterior import Draws
+from cxrcausal.scm.unknown.virtual_evidence import Likelihood, read_likelihood
 
 __all__ = ["BATCH", "Chunk", "Evidence", "absent_words", "chunks", "draws_of", "read_evidence"]
 

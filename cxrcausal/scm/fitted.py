@@ -18,8 +18,8 @@ from torch import Tensor
 from cxrcausal.errors import GraphError, NotFittedError, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.intervention import Observed
-from cxrcausal.scm.mechanism import Mechanism
+from cxrcausal.scm.action import Observed
+from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.replicates import Replicates
 
 __all__ = ["Fitted", "HasFit"]

@@ -30,27 +30,22 @@ from cxrcausal.gradients import with_gradients
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.load import load_graph
 from cxrcausal.randomness import as_count, as_seed, fresh_seed
-from cxrcausal.scm.completion import log_known
+from cxrcausal.scm.abduction import abduct_rows
+from cxrcausal.scm.action import Do
+from cxrcausal.scm.distribution import cell_scores, law_of_rows
 from cxrcausal.scm.evidence import BATCH, Evidence, chunks, draws_of, read_evidence
 from cxrcausal.scm.exogenous import Exogenous
+from cxrcausal.scm.fit.nodewise import Missing, learn
 from cxrcausal.scm.fitted import Fitted, HasFit
-from cxrcausal.scm.intervention import Do
-from cxrcausal.scm.learn import Missing, learn
-from cxrcausal.scm.likelihood import Likelihood
-from cxrcausal.scm.mechanism import Mechanism
-from cxrcausal.scm.probability import cell_scores
-from cxrcausal.scm.three_steps import (
-    abduct_rows,
-    counterfactual_rows,
-    law_of_rows,
-    new_patients,
-    predict_rows,
-)
+from cxrcausal.scm.mechanism.base import Mechanism
+from cxrcausal.scm.prediction import counterfactual_rows, new_patients, predict_rows
+from cxrcausal.scm.unknown.completion import log_known
+from cxrcausal.scm.unknown.virtual_evidence import Likelihood
 
 if TYPE_CHECKING:
     from cxrcausal.patients import Groups
-    from cxrcausal.scm.check import FitCheck
-    from cxrcausal.scm.fit import Coupling, Family
+    from cxrcausal.scm.check.report import FitCheck
+    from cxrcausal.scm.fit.choice import Coupling, Family
 
 __all__ = ["FlowSCM"]
 
@@ -84,7 +79,7 @@ class FlowSCM(HasFit):
         coupling: "Coupling" = "gumbel",
         hidden: tuple[int, ...] = (32, 32),
     ) -> None:
-        from cxrcausal.scm.fit import check_options
+        from cxrcausal.scm.fit.choice import check_options
 
         self.graph = graph if isinstance(graph, CausalGraph) else load_graph(graph)
         self.hidden = check_options(family, coupling, hidden)
@@ -152,7 +147,7 @@ class FlowSCM(HasFit):
     ) -> "FlowSCM":
         """Fits every mechanism on the rows where it and its observed parents are known.
 
-        A flow takes at most 100,000 distinct ones of these rows, see `fit.fit_mechanism`.
+        A flow takes at most 100,000 distinct ones of these rows, see `fit_mechanism`.
 
         Arguments:
             table: The rows; as `check_table` accepts them.
@@ -250,7 +245,7 @@ class FlowSCM(HasFit):
         """Returns whether the fit holds on rows that it has not seen: printed, or plotted.
 
         Scores beside the marginals', calibration of every level, the PIT of age, the energy distance
-        of observed and sampled rows, and the dependence of the abducted noises; see `check.FitCheck`.
+        of observed and sampled rows, and the dependence of the abducted noises; see `check.report.FitCheck`.
 
         Arguments:
             table: The rows, of other patients than the fit's.
@@ -263,7 +258,7 @@ class FlowSCM(HasFit):
             TableError: If the table is empty or not usable.
             OptionError: If the seed or a number is no whole number.
         """
-        from cxrcausal.scm.check import check_fit
+        from cxrcausal.scm.check.report import check_fit
 
         return check_fit(
             self, table, groups, seed=seed, most_rows=most_rows, permutations=permutations
@@ -301,7 +296,7 @@ class FlowSCM(HasFit):
         """Draws every variable's noise from its posterior given the known cells of its row.
 
         The posterior is exact for levels and grids; an unknown continuum without a resolution is
-        drawn by quantile cells of its noise (`network.QUANTILES`) and evenly within them.
+        drawn by quantile cells of its noise (`unknown.network.QUANTILES`) and evenly within them.
 
         Arguments:
             rows: The factual rows; unknown cells are drawn from their joint posterior first.
@@ -352,7 +347,7 @@ class FlowSCM(HasFit):
             rows by variable.
 
         Raises:
-            InterventionError: If `do` cannot be set, see `intervention.resolve`.
+            InterventionError: If `do` cannot be set, see `action.resolve`.
             GraphError: If the noise belongs to another graph, or to another fit.
         """
         return predict_rows(

@@ -19,7 +19,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from cxrcausal.errors import TableError, nearest
-from cxrcausal.scm.mechanism import Mechanism, Parents
+from cxrcausal.scm.mechanism.base import Mechanism, Parents
 
 if TYPE_CHECKING:
     from cxrcausal.scm.model import FlowSCM

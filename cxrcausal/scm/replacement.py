@@ -14,9 +14,9 @@ import torch
 from cxrcausal.errors import InterventionError, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.mechanism import Mechanism
-from cxrcausal.scm.network import Mechanisms
+from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.table import allowed_values
+from cxrcausal.scm.unknown.network import Mechanisms
 
 __all__ = ["Replace", "check_replacement", "world_of"]
 

@@ -36,8 +36,7 @@ import torch
 from torch import Tensor
 
 from cxrcausal.gradients import with_gradients
-from cxrcausal.scm.mechanism import Mechanism
-from cxrcausal.scm.newton import (
+from cxrcausal.scm.fit.newton import (
     DRAWS,
     PatientWeights,
     moved_tensors,
@@ -46,6 +45,7 @@ from cxrcausal.scm.newton import (
     steps_of,
     words_of_patients,
 )
+from cxrcausal.scm.mechanism.base import Mechanism
 
 __all__ = [
     "DRAWS",

@@ -23,7 +23,7 @@ from cxrcausal.counterfactual import (
 from cxrcausal.errors import OptionError
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.scm import register_mechanism
-from cxrcausal.scm.register import FAMILIES
+from cxrcausal.scm.mechanism.registry import FAMILIES
 
 PAIR = CausalGraph([binary("x"), binary("y")], [("x", "y")], name="pair")
 P, Q, SHARE = 0.3, 0.55, 0.4

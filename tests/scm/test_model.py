@@ -125,17 +125,17 @@ def test_counterfactual_is_predict_of_abduct(scm):
 
 def test_only_needed_cells_are_drawn(monkeypatch):
     """A complete cause of the effect makes the posterior of everything else unnecessary."""
-    from cxrcausal.scm import three_steps
+    from cxrcausal.scm import prediction
 
     asked = []
-    real = three_steps.fill_unknown
+    real = prediction.fill_unknown
 
     def spy(*arguments, **options):
         filled = real(*arguments, **options)
         asked.append({v for v, x in filled.items() if not x.isnan().any()})
         return filled
 
-    monkeypatch.setattr(three_steps, "fill_unknown", spy)
+    monkeypatch.setattr(prediction, "fill_unknown", spy)
     scm = clinic()
     known = {v: x for v, x in COMPLETE.items() if v not in ("age", "view", "sex")}
     scm.counterfactual(table_of(scm, known), {"severity": "none"}, seed=0)

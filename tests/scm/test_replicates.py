@@ -13,8 +13,8 @@ from simulated import GRAPH, patients
 import cxrcausal as cx
 from cxrcausal.errors import CheckpointError, OptionError
 from cxrcausal.graph import CausalGraph, Variable
-from cxrcausal.scm.fit import fit_mechanism
-from cxrcausal.scm.learn import keep_replicates
+from cxrcausal.scm.fit.choice import fit_mechanism
+from cxrcausal.scm.fit.nodewise import keep_replicates
 from cxrcausal.scm.replicates import (
     DRAWS,
     parameter_count,

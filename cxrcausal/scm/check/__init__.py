@@ -1,0 +1,1 @@
+"""Whether a fit holds on rows that it has not seen."""

@@ -1,0 +1,1 @@
+"""How mechanisms are learnt from rows: which model, by what likelihood, in what order."""

@@ -1,0 +1,1 @@
+"""How one variable is assigned from its parents and its noise, one kind a module."""
