@@ -300,16 +300,20 @@ class CounterfactualModel:
         self, factual: pd.DataFrame, changed: np.ndarray, do: Mapping[str, Any]
     ) -> pd.DataFrame:
         """Returns the changes that end in an unknown cell, one line each, in the order of the rows."""
-        variables, lines = list(self.graph.variables), []
+        variables = list(self.graph.variables)
+        positions, paths = [np.empty(0, np.int64)], []
         for cause_column, cause in enumerate(variables):
             for effect in self.graph.children(cause):
                 if effect in do or effect not in factual.columns:
                     continue
                 stopped = changed[:, cause_column] & factual[effect].isna().to_numpy()
-                lines += [(position, cause, effect) for position in np.flatnonzero(stopped)]
-        lines.sort(key=lambda line: line[0])
-        rows = [(factual.index[position], *line) for position, *line in lines]
-        return pd.DataFrame(rows, columns=["row", "cause", "unknown"])
+                positions.append(np.flatnonzero(stopped))
+                paths += [(cause, effect)] * len(positions[-1])
+        at = np.concatenate(positions)
+        order = np.argsort(at, kind="stable")
+        named = pd.DataFrame(paths, columns=["cause", "unknown"]).iloc[order]
+        labels = pd.Series(factual.index.to_numpy()[at[order]], index=named.index)
+        return named.assign(row=labels)[["row", "cause", "unknown"]].reset_index(drop=True)
 
     def _warn_if_lost(
         self, rows: pd.DataFrame, error: np.ndarray, num_steps: int | None

@@ -138,14 +138,16 @@ class Counterfactual:
         labels = [
             f"{label}\n(does not come back)" if lost else str(label)
             for label, lost in zip(
-                self.table.index, self.not_reconstructed.repeat(self._samples), strict=True
+                self.table.index[:count],
+                self.not_reconstructed.repeat(self._samples)[:count],
+                strict=True,
             )
         ]
         figure = draw_counterfactuals(
             self.factual_images.repeat_interleave(self._samples, 0)[:count],
             self.reconstruction.repeat_interleave(self._samples, 0)[:count],
             self.images[:count],
-            labels[:count],
+            labels,
             captions,
         )
         if path is not None:

@@ -165,9 +165,10 @@ def _holds_words(dataset: "Dataset", bits: int) -> bool:
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated or syntax == RLELossless:
         return True
+    if int(dataset.get("HighBit", bits - 1)) == bits - 1:
+        return False
     found = _codestream(get_frame(dataset.PixelData, 0, number_of_frames=1))
-    shifted = int(dataset.get("HighBit", bits - 1)) > bits - 1
-    return shifted and found is not None and found[2] > bits
+    return found is not None and found[2] > bits
 
 
 def _decoder(dataset: "Dataset", path: Path) -> "Decoder":

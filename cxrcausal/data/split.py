@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from cxrcausal.data.source.vocabulary import as_written
 from cxrcausal.errors import TableError, nearest, summarise
 
 __all__ = ["patient_fraction", "split_by_patient"]
@@ -39,16 +40,11 @@ def patient_fraction(ids: Iterable[str]) -> np.ndarray:
             f"(counted from 0) has none, and {int(missing.sum()) - 1} more"
         )
     fractions = [
-        int.from_bytes(hashlib.sha256(f"{SALT}{_written(name)}".encode()).digest(), "big") / 2**256
+        int.from_bytes(hashlib.sha256(f"{SALT}{as_written(name)}".encode()).digest(), "big")
+        / 2**256
         for name in unique
     ]
     return np.asarray(fractions, np.float64)[codes]
-
-
-def _written(name: object) -> object:
-    """Returns an id as it is written: beside an empty cell pandas holds the patient 7 as 7.0."""
-    whole = isinstance(name, float) and name.is_integer()
-    return int(name) if whole else name  # type: ignore[call-overload]
 
 
 def split_by_patient(

@@ -173,7 +173,7 @@ class RectifiedFlow(nn.Module):
             progress: Whether to show a progress bar; on a terminal only if None.
 
         Returns:
-            The noise (batch, channel, height, width), on the mechanism's device.
+            The noise (batch, channel, height, width), on the images' device.
 
         Raises:
             ImageError: If the images have another shape or range.
@@ -346,7 +346,7 @@ def _in_batches(
     what: str,
     progress: bool | None,
 ) -> Tensor:
-    """Returns what `part` gives of consecutive rows of `x`, as one batch."""
+    """Returns what `part` gives of consecutive rows of `x`, as one batch that lies where `x` lies."""
     from tqdm.auto import tqdm
 
     step = max(1, len(x) if size is None else size)
@@ -355,7 +355,7 @@ def _in_batches(
         starts, desc=what, unit="batch", leave=False,
         disable=None if progress is None else not progress,
     ) as bar:  # fmt: skip
-        parts = [part(slice(start, start + step)) for start in bar]
+        parts = [part(slice(start, start + step)).to(x.device) for start in bar]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -20,7 +20,7 @@ from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.unknown.network import Mechanisms, Values
 from cxrcausal.scm.unknown.posterior import Draws, fill_unknown
 
-__all__ = ["abduct_noise", "abduct_rows"]
+__all__ = ["abduct_noise", "abduct_rows", "lacking"]
 
 
 def abduct_rows(
@@ -67,22 +67,22 @@ def abduct_noise(
         mechanism, x = mechanisms[name], filled[name]
         pa = {p.name: filled[p.name] for p in mechanism.parents}
         u = draws.uniform(name, size=mechanism.noise_size).to(x.device)
-        lacking = _lacking(x, *pa.values())
-        if lacking is None:
+        without = lacking(x, *pa.values())
+        if without is None:
             noise[name] = mechanism.abduct(x, pa, u)
         else:
-            ready = (~lacking).nonzero().squeeze(1)
+            ready = (~without).nonzero().squeeze(1)
             noise[name] = torch.full_like(u, torch.nan)
             some = {p: value[ready] for p, value in pa.items()}
             noise[name][ready] = mechanism.abduct(x[ready], some, u[ready])
     return noise
 
 
-def _lacking(*values: Tensor) -> Tensor | None:
+def lacking(*values: Tensor) -> Tensor | None:
     """Returns which rows (rows,) have a NaN; None if there is none."""
     total = sum(values)  # NaN as soon as one is
-    lacking = torch.isnan(total) if isinstance(total, Tensor) else None
-    return lacking if lacking is not None and bool(lacking.any()) else None
+    without = torch.isnan(total) if isinstance(total, Tensor) else None
+    return without if without is not None and bool(without.any()) else None
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

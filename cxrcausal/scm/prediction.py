@@ -16,7 +16,7 @@ from torch import Tensor
 from cxrcausal.errors import GraphError
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.randomness import label_words
-from cxrcausal.scm.abduction import abduct_noise
+from cxrcausal.scm.abduction import abduct_noise, lacking
 from cxrcausal.scm.action import Do, resolve
 from cxrcausal.scm.answer import counterfactual_table, remark_on, stacked
 from cxrcausal.scm.evidence import Evidence, chunks
@@ -197,20 +197,13 @@ def replay(
 
 def _ready(moved: list[Tensor], noise: Tensor, pa: Values) -> Tensor | None:
     """Returns the rows to predict: those that moved and whose inputs are all there; None is all."""
-    lacking = _lacking(noise[:, 0], *pa.values())
+    without = lacking(noise[:, 0], *pa.values())
     if not moved:
-        return None if lacking is None else (~lacking).nonzero().squeeze(1)
+        return None if without is None else (~without).nonzero().squeeze(1)
     rows = torch.stack(moved).any(0)
-    if lacking is not None:
-        rows &= ~lacking
+    if without is not None:
+        rows &= ~without
     return rows.nonzero().squeeze(1)
-
-
-def _lacking(*values: Tensor) -> Tensor | None:
-    """Returns which rows (rows,) have a NaN; None if there is none."""
-    total = sum(values)  # NaN as soon as one is
-    lacking = torch.isnan(total) if isinstance(total, Tensor) else None
-    return lacking if lacking is not None and bool(lacking.any()) else None
 
 
 def settings_of(

@@ -18,6 +18,7 @@ __all__ = [
     "FINDINGS",
     "Columns",
     "Policies",
+    "as_written",
     "column",
     "likelihood_column",
     "levels",
@@ -132,12 +133,13 @@ def text(values: pd.Series) -> pd.Series:
 
     A whole number has no decimal point: beside an empty cell pandas holds the patient 7 as 7.0.
     """
-    if not pd.api.types.is_integer_dtype(values.dtype):
-        values = values.map(_without_point)
+    if values.dtype == object or pd.api.types.is_float_dtype(values.dtype):
+        values = values.map(as_written)
     return values.astype("str").where(values.notna())
 
 
-def _without_point(value: object) -> object:
+def as_written(value: object) -> object:
+    """Returns a whole number without a decimal point, and anything else as it is."""
     whole = isinstance(value, float | np.floating) and float(value).is_integer()
     return int(value) if whole else value  # type: ignore[call-overload]
 
