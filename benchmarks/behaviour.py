@@ -22,7 +22,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import cxrcausal as cx
-from cxrcausal.counterfactual import (
+from cxrcausal.data import split_by_patient
+from cxrcausal.effect import (
     ate,
     cate,
     causation,
@@ -31,7 +32,6 @@ from cxrcausal.counterfactual import (
     natural_effects,
     path_specific_effect,
 )
-from cxrcausal.data import split_by_patient
 
 QUESTIONS = (
     {"sex": "Male"},

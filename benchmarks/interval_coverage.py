@@ -34,7 +34,7 @@ import torch
 from scipy.special import expit, ndtr
 
 import cxrcausal as cx
-from cxrcausal.counterfactual import Effect, ate, ett, natural_effects
+from cxrcausal.effect import Effect, ate, ett, natural_effects
 from cxrcausal.files import atomic_path
 from cxrcausal.graph import CausalGraph, Variable
 

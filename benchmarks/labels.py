@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrcausal.counterfactual import (
+from cxrcausal.effect import (
     Effect,
     ate,
     cate,

@@ -1,5 +1,6 @@
 """Counterfactual inference on chest radiographs: graph, flow SCM, and the image mechanism RadiT."""
 
+from cxrcausal import effect
 from cxrcausal.counterfactual import Counterfactual, CounterfactualModel
 from cxrcausal.data import read_image, read_table
 from cxrcausal.graph import CausalGraph, Variable, list_graphs, load_graph
@@ -21,6 +22,7 @@ __all__ = [
     "scale",
     "Replace",
     "healthy",
+    "effect",
     "RectifiedFlow",
     "Guidance",
     "load_recipe",

@@ -22,8 +22,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import cxrcausal as cx
-from cxrcausal.counterfactual import causation, ett, sensitivity
 from cxrcausal.data import split_by_patient
+from cxrcausal.effect import causation, ett, sensitivity
 from cxrcausal.files import atomic_path
 
 from effects import CAUSE, OUTCOME, draw_bounded, draw_identified  # isort: skip  (the example beside this one)

@@ -23,15 +23,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import cxrcausal as cx
-from cxrcausal.counterfactual import Causation, Sensitivity, causation, ett, sensitivity
 from cxrcausal.data import split_by_patient
+from cxrcausal.effect import Causation, Effect, Sensitivity, causation, ett, sensitivity
 from cxrcausal.files import atomic_path
 
 CAUSE, OUTCOME = "pleural_effusion", "support_devices"
 WORDS = {"necessity": "necessity (PN)", "sufficiency": "sufficiency (PS)", "both": "both (PNS)"}
 
 
-def draw_identified(found: Sensitivity, treated: cx.counterfactual.Effect) -> Figure:
+def draw_identified(found: Sensitivity, treated: Effect) -> Figure:
     """Draws the two arms, the effects, and what an unmeasured cause would make of the average one."""
     figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5), sharey=True)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import cxrcausal as cx
-from cxrcausal.counterfactual import ate
+from cxrcausal.effect import ate
 from cxrcausal.image import ImageRecipe, load_recipe
 from cxrcausal.shipped import shipped_folder
 

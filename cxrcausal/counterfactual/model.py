@@ -15,13 +15,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.image_mechanism import ImageMechanism
-from cxrcausal.counterfactual.query import (
+from cxrcausal.counterfactual.arguments import (
     as_images,
     check_count,
     guidance_record,
     plain_value,
 )
+from cxrcausal.counterfactual.image_mechanism import ImageMechanism
 from cxrcausal.counterfactual.result import Counterfactual, changed_cells
 from cxrcausal.counterfactual.round_trip import RoundTrip, round_trip_error
 from cxrcausal.device import resolve_device

@@ -14,8 +14,8 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from cxrcausal.counterfactual.arguments import check_count
 from cxrcausal.counterfactual.figure import draw_counterfactuals
-from cxrcausal.counterfactual.query import check_count
 from cxrcausal.errors import CxrCausalError, ImageError
 from cxrcausal.files import atomic_path
 from cxrcausal.scm.exogenous import Exogenous

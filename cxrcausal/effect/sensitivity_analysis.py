@@ -30,9 +30,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.contrast import Contrast, Level, Levels, Parameters
-from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
-from cxrcausal.counterfactual.nested import Term, Tilt
+from cxrcausal.effect.contrast import Contrast, Level, Levels, Parameters
+from cxrcausal.effect.expectation import Term, Tilt
+from cxrcausal.effect.total import Effect, effect_from, total_claim
 from cxrcausal.errors import OptionError
 from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM

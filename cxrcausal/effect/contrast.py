@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.bootstrap import PatientBootstrap, satterthwaite, student_interval
-from cxrcausal.counterfactual.agreement import is_spurious
-from cxrcausal.counterfactual.asked import (
+from cxrcausal.effect.agreement import is_spurious
+from cxrcausal.effect.basis import recorded
+from cxrcausal.effect.expectation import Nested, Term
+from cxrcausal.effect.levels import (
     Level,
     Levels,
     level_asked,
@@ -21,15 +23,13 @@ from cxrcausal.counterfactual.asked import (
     range_asked,
     two_values,
 )
-from cxrcausal.counterfactual.claim import recorded
-from cxrcausal.counterfactual.nested import Nested, Term
-from cxrcausal.counterfactual.uncertainty import (
+from cxrcausal.effect.uncertainty import (
     Parameters,
     Uncertainty,
     check_parameters,
     uncertainty_of,
 )
-from cxrcausal.counterfactual.worlds import Worlds
+from cxrcausal.effect.worlds import Worlds
 from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedError
 from cxrcausal.patients import Groups, patient_labels
 from cxrcausal.randomness import as_seed

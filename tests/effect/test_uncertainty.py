@@ -10,13 +10,13 @@ from simulated import GRAPH, patients
 
 import cxrcausal as cx
 from cxrcausal.bootstrap import satterthwaite, student_interval
-from cxrcausal.counterfactual import (
+from cxrcausal.effect import (
     ate,
     causation,
     ctf_effects,
     ett,
+    expectation,
     natural_effects,
-    nested,
     path_specific_effect,
     sensitivity,
 )
@@ -307,7 +307,7 @@ def test_draws_leave_the_interval(monkeypatch):
     rows = rows_of_chain(800)
     scm = cx.FlowSCM(CHAIN, hidden=()).fit(rows, progress=False)
     exact = ate(scm, rows, "x", "y", groups=None)
-    monkeypatch.setattr(nested, "MOST_ENTRIES", 0)
+    monkeypatch.setattr(expectation, "MOST_ENTRIES", 0)
     drawn = ate(scm, rows, "x", "y", groups=None)
     assert drawn.monte_carlo_error > 0
     assert width(drawn) == pytest.approx(width(exact), rel=0.3)

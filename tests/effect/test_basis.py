@@ -3,7 +3,7 @@
 import pytest
 from closed_form import TableMechanism, binary
 
-from cxrcausal.counterfactual import (
+from cxrcausal.effect import (
     ate,
     cate,
     causation,

@@ -28,10 +28,10 @@ from typing import Literal, final
 import numpy as np
 import pandas as pd
 
-from cxrcausal.counterfactual.agreement import Agreement
-from cxrcausal.counterfactual.claim import Claim, claim_of_total, claim_of_treated
-from cxrcausal.counterfactual.contrast import Contrast, Figure, Level, Levels, Parameters
-from cxrcausal.counterfactual.nested import Term
+from cxrcausal.effect.agreement import Agreement
+from cxrcausal.effect.basis import Claim, claim_of_total, claim_of_treated
+from cxrcausal.effect.contrast import Contrast, Figure, Level, Levels, Parameters
+from cxrcausal.effect.expectation import Term
 from cxrcausal.errors import OptionError
 from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM

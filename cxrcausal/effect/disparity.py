@@ -29,17 +29,17 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.bootstrap import Interval, PatientBootstrap, weighted_slope
-from cxrcausal.counterfactual.agreement import Agreement
-from cxrcausal.counterfactual.claim import (
+from cxrcausal.effect.agreement import Agreement
+from cxrcausal.effect.basis import (
     Claim,
     claim_of_groups,
     claim_of_nested,
     claim_of_treated,
     claim_of_zero,
 )
-from cxrcausal.counterfactual.contrast import Contrast, Level, Levels, Parameters
-from cxrcausal.counterfactual.effect import Effect, effect_from
-from cxrcausal.counterfactual.nested import Term
+from cxrcausal.effect.contrast import Contrast, Level, Levels, Parameters
+from cxrcausal.effect.expectation import Term
+from cxrcausal.effect.total import Effect, effect_from
 from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM
 

@@ -24,7 +24,7 @@ References:
 from collections.abc import Collection, Iterable
 from typing import final
 
-from cxrcausal.counterfactual.worlds import Worlds
+from cxrcausal.effect.worlds import Worlds
 from cxrcausal.errors import summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.identification.mixed import MixedGraph

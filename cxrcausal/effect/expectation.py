@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.counterfactual.worlds import Copy, Worlds
+from cxrcausal.effect.worlds import Copy, Worlds
 from cxrcausal.errors import TableError, summarise
 from cxrcausal.randomness import label_words
 from cxrcausal.scm.mechanism.base import Mechanism

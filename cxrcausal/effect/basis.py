@@ -22,8 +22,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, final
 
-from cxrcausal.counterfactual.agreement import Agreement
-from cxrcausal.counterfactual.worlds import Copy, Worlds
+from cxrcausal.effect.agreement import Agreement
+from cxrcausal.effect.worlds import Copy, Worlds
 from cxrcausal.errors import summarise
 from cxrcausal.graph.dag import CausalGraph
 

@@ -18,14 +18,14 @@ from closed_form import (
 from response import expect
 
 import cxrcausal as cx
-from cxrcausal.counterfactual import (
+from cxrcausal.effect import (
     ate,
     cate,
     causation,
     ctf_effects,
     ett,
+    expectation,
     natural_effects,
-    nested,
     path_specific_effect,
 )
 from cxrcausal.errors import (
@@ -436,7 +436,7 @@ def test_draws_agree_with_tables_within_their_error(seen, cause, monkeypatch):
         *dataclasses.astuple(natural_effects(scm, rows, cause, "effusion", **FEW))[:3],
         *dataclasses.astuple(causation(scm, rows, cause, "effusion", **FEW)),
     ]
-    monkeypatch.setattr(nested, "MOST_ENTRIES", 0)
+    monkeypatch.setattr(expectation, "MOST_ENTRIES", 0)
     parts = natural_effects(scm, rows, cause, "effusion", num_samples=2000, **FEW)
     chances = causation(scm, rows, cause, "effusion", num_samples=2000, **FEW)
     drawn = [parts.total, parts.direct, parts.indirect]
@@ -453,7 +453,7 @@ def test_a_mean_by_draws(monkeypatch):
     scm = continuous_scm(SquareMechanism, weights=0.6)
     rows = scm.sample(50, seed=0)
     exact = ate(scm, rows, "x", "y", levels=(0.0, 1.0), **FEW)
-    monkeypatch.setattr(nested, "MOST_ENTRIES", 0)
+    monkeypatch.setattr(expectation, "MOST_ENTRIES", 0)
     found = ate(scm, rows, "x", "y", levels=(0.0, 1.0), **FEW)
     assert abs(found.estimate - exact.estimate) < 5 * found.monte_carlo_error
 

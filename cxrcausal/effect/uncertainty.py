@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from cxrcausal.counterfactual.nested import Nested, Term
+from cxrcausal.effect.expectation import Nested, Term
 from cxrcausal.errors import OptionError, summarise
 from cxrcausal.scm.fit.nodewise import data_fingerprint
 from cxrcausal.scm.replicates import Replicates, patient_weights, replicate, stepped

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from closed_form import LinearMechanism, TableMechanism, binary, clinic, table_scm
 
-from cxrcausal.counterfactual import ate, e_value, nested, sensitivity
-from cxrcausal.counterfactual.sensitivity import _tipping
+from cxrcausal.effect import ate, e_value, expectation, sensitivity
+from cxrcausal.effect.sensitivity_analysis import _tipping
 from cxrcausal.errors import OptionError
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.scm import FlowSCM
@@ -73,7 +73,7 @@ def test_the_true_strength_gives_the_true_effect(odds_x, odds_y, prevalence, mon
     assert found.effect.estimate == plain.estimate
     if odds_x != 1:
         assert plain.estimate != pytest.approx(truth, abs=1e-3)
-    monkeypatch.setattr(nested, "MOST_ENTRIES", 0)
+    monkeypatch.setattr(expectation, "MOST_ENTRIES", 0)
     drawn = sensitivity(scm, rows, "x", "y", num_samples=20000, **asked)
     assert drawn.table["estimate"].iloc[1] == pytest.approx(truth, abs=0.02)
 

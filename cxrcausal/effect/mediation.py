@@ -26,10 +26,10 @@ from typing import final
 import numpy as np
 import pandas as pd
 
-from cxrcausal.counterfactual.claim import claim_of_nested, claim_of_zero
-from cxrcausal.counterfactual.contrast import Contrast, Level, Levels, Parameters
-from cxrcausal.counterfactual.effect import Effect, effect_from, total_claim
-from cxrcausal.counterfactual.nested import Term
+from cxrcausal.effect.basis import claim_of_nested, claim_of_zero
+from cxrcausal.effect.contrast import Contrast, Level, Levels, Parameters
+from cxrcausal.effect.expectation import Term
+from cxrcausal.effect.total import Effect, effect_from, total_claim
 from cxrcausal.errors import OptionError
 from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM
