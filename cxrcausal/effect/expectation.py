@@ -28,13 +28,13 @@ from torch import Tensor
 from cxrcausal.effect.worlds import Copy, Worlds
 from cxrcausal.errors import TableError, summarise
 from cxrcausal.randomness import label_words
+from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.unknown.factor import Grid, cheapest, eliminate, joint_axes
 from cxrcausal.scm.unknown.network import Mechanisms, Network, Supports, Values, at, predict_along
 from cxrcausal.scm.unknown.posterior import (
     BUDGET,
     Absence,
-    Draws,
     absences,
     distinct_rows,
     families,

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from cxrcausal.graph.dag import CausalGraph
+from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.evidence import Evidence, chunks
 from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.unknown.network import Mechanisms, Values
-from cxrcausal.scm.unknown.posterior import Draws, fill_unknown
+from cxrcausal.scm.unknown.posterior import fill_unknown
 
 __all__ = ["abduct_noise", "abduct_rows", "lacking"]
 

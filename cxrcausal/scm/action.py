@@ -24,12 +24,12 @@ from cxrcausal.graph.value import GRID_TOLERANCE
 from cxrcausal.graph.variable import Variable
 from cxrcausal.randomness import label_words
 from cxrcausal.scm.chance import draw_values, is_law
+from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.mechanism.definition import definition_parts
 from cxrcausal.scm.replacement import Replace, check_replacement, world_of
 from cxrcausal.scm.setting import Setting, leaves_bounds
 from cxrcausal.scm.table import allowed_values, as_numbers, normalise, plain
 from cxrcausal.scm.unknown.network import Mechanisms
-from cxrcausal.scm.unknown.posterior import Draws
 
 __all__ = [
     "Do",

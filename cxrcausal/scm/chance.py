@@ -16,8 +16,8 @@ from torch.distributions import Distribution
 
 from cxrcausal.errors import InterventionError, summarise
 from cxrcausal.graph.variable import Variable
+from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.table import allowed_values, normalise, plain
-from cxrcausal.scm.unknown.posterior import Draws
 
 __all__ = ["draw_values", "is_law"]
 

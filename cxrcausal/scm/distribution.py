@@ -24,6 +24,7 @@ from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.abduction import abduct_noise
 from cxrcausal.scm.action import Do, Setting
 from cxrcausal.scm.answer import remark_on
+from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.evidence import Evidence
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.mechanism.base import Mechanism
@@ -44,7 +45,6 @@ from cxrcausal.scm.unknown.network import (
 from cxrcausal.scm.unknown.posterior import (
     BUDGET,
     Absence,
-    Draws,
     absences,
     distinct_rows,
     families,

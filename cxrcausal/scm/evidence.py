@@ -10,14 +10,12 @@ from torch import Tensor
 
 from cxrcausal.errors import UnobservedError
 from cxrcausal.graph.dag import CausalGraph
-from cxrcausal.randomness import as_count, as_seed, fresh_seed, label_words
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.table import complete_table, encode
 from cxrcausal.scm.unknown.network import Mechanisms, Supports
-from cxrcausal.scm.unknown.posterior import Draws
 from cxrcausal.scm.unknown.virtual_evidence import Likelihood, read_likelihood
 
-__all__ = ["BATCH", "Chunk", "Evidence", "absent_words", "chunks", "draws_of", "read_evidence"]
+__all__ = ["BATCH", "Chunk", "Evidence", "absent_words", "chunks", "read_evidence"]
 
 BATCH = 2**16
 """How many rows times draws are in memory at once unless a caller says otherwise."""
@@ -143,19 +141,6 @@ def read_evidence(
 def absent_words(absent: Iterable[str]) -> str:
     """Returns what is said of rows that have no column for some variables."""
     return f"the rows have no column for {', '.join(absent)}, unknown in all of them"
-
-
-def draws_of(index: pd.Index, seed: int | None, num_samples: int) -> Draws:
-    """Returns the random numbers of some rows: by label under a seed, by position without.
-
-    Raises:
-        OptionError: If the seed or the number of draws is not a whole number, or it is below 1.
-        TableError: If a seed is given and a row label repeats.
-    """
-    num_samples = as_count(num_samples, "num_samples", least=1)
-    if seed is None:
-        return Draws(fresh_seed(), label_words(pd.RangeIndex(len(index))), num_samples)
-    return Draws(as_seed(seed), label_words(index), num_samples)
 
 
 def chunks(

@@ -33,7 +33,8 @@ from cxrcausal.randomness import as_count, as_seed, fresh_seed
 from cxrcausal.scm.abduction import abduct_rows
 from cxrcausal.scm.action import Do
 from cxrcausal.scm.distribution import cell_scores, law_of_rows
-from cxrcausal.scm.evidence import BATCH, Evidence, chunks, draws_of, read_evidence
+from cxrcausal.scm.draws import draws_of
+from cxrcausal.scm.evidence import BATCH, Evidence, chunks, read_evidence
 from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.fit.nodewise import Missing, learn
 from cxrcausal.scm.fitted import Fitted, HasFit

@@ -19,6 +19,7 @@ from cxrcausal.randomness import label_words
 from cxrcausal.scm.abduction import abduct_noise, lacking
 from cxrcausal.scm.action import Do, resolve
 from cxrcausal.scm.answer import counterfactual_table, remark_on, stacked
+from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.evidence import Evidence, chunks
 from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.fitted import Fitted
@@ -27,7 +28,7 @@ from cxrcausal.scm.replacement import world_of
 from cxrcausal.scm.setting import Setting
 from cxrcausal.scm.table import check_table, decode
 from cxrcausal.scm.unknown.network import Mechanisms, Values
-from cxrcausal.scm.unknown.posterior import Draws, fill_unknown
+from cxrcausal.scm.unknown.posterior import fill_unknown
 
 __all__ = [
     "counterfactual_rows",

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor
 
 from cxrcausal.randomness import label_words, uniform
+from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.unknown.network import Mechanisms, Supports, Values
 from cxrcausal.scm.unknown.posterior import (
-    Draws,
     distinct_rows,
     fill_unknown,
     informed_cells,

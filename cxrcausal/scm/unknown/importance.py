@@ -25,10 +25,9 @@ import torch
 from torch import Tensor
 
 from cxrcausal.errors import TableError, nearest
-from cxrcausal.scm.evidence import draws_of
+from cxrcausal.scm.draws import Draws, draws_of
 from cxrcausal.scm.table import plain
 from cxrcausal.scm.unknown.network import Mechanisms, Values
-from cxrcausal.scm.unknown.posterior import Draws
 from cxrcausal.scm.unknown.virtual_evidence import Likelihood
 
 if TYPE_CHECKING:

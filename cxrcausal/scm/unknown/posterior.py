@@ -22,14 +22,13 @@ import torch
 from torch import Tensor
 
 from cxrcausal.errors import TableError, summarise
-from cxrcausal.randomness import uniform
+from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.table import plain
 from cxrcausal.scm.unknown.factor import cheapest, draw, eliminate
 from cxrcausal.scm.unknown.network import QUANTILES, Mechanisms, Network, Supports, Values
 
 __all__ = [
     "Absence",
-    "Draws",
     "absences",
     "check_size",
     "distinct_rows",
@@ -44,30 +43,6 @@ MOST_ENTRIES = 2**20
 
 BUDGET = 2**22
 """How many table entries are held at once: rows are taken in chunks that keep to it."""
-
-
-class Draws(NamedTuple):
-    """Which random numbers decide the draws of some rows.
-
-    Arguments:
-        seed: The seed.
-        labels: The words of the row labels (rows,).
-        num_samples: How many draws each row gets.
-    """
-
-    seed: int
-    labels: np.ndarray
-    num_samples: int
-
-    def uniform(self, name: str, rows: np.ndarray | None = None, size: int = 1) -> Tensor:
-        """Returns uniforms (rows * num_samples, size), by row and then by draw; some rows or all."""
-        labels = self.labels if rows is None else self.labels[rows]
-        draws = np.tile(np.arange(self.num_samples), len(labels))
-        return uniform(self.seed, np.repeat(labels, self.num_samples), name, draws, size)
-
-    def part(self, start: int, stop: int) -> "Draws":
-        """Returns the random numbers of rows `start` to `stop`."""
-        return self._replace(labels=self.labels[start:stop])
 
 
 class Absence(NamedTuple):
