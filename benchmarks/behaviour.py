@@ -1,14 +1,16 @@
-"""What the library answers, kept, so that a change of its inside can be held against it, cell by cell.
+"""What the library answers, kept, so that a change of its inside can be held against it, cell by
+cell.
 
     python benchmarks/behaviour.py record --data FOLDER --output FILE.safetensors
     python benchmarks/behaviour.py compare BEFORE.safetensors AFTER.safetensors
 
-`record` asks the shipped models, by public names alone, and a fit that is made anew: 10,000 counterfactual
-rows of complete NIH patients (four questions, composition checked with every shortcut off) and 1,000 of
-CheXpert patients with unknown cells, 200 counterfactual probabilities of each, 22 effects, the nats and
-p-values of `falsify`, and one radiograph there and back. `compare` asks for equal discrete cells, 1e-10 in
-probabilities, effects, fits and tests, 1e-5 in pixels, and exits with 1 where they differ. FOLDER holds
-`metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`.
+`record` asks the shipped models, by public names alone, and a fit that is made anew: 10,000
+counterfactual rows of complete NIH patients (four questions, composition checked with every
+shortcut off) and 1,000 of CheXpert patients with unknown cells, 200 counterfactual probabilities
+of each, 22 effects, the nats and p-values of `falsify`, and one radiograph there and back.
+`compare` asks for equal discrete cells, 1e-10 in probabilities, effects, fits and tests, 1e-5 in
+pixels, and exits with 1 where they differ. FOLDER holds `metadata/nih_train.csv.gz` and
+`metadata/chexpert_metadata.csv.gz`.
 """
 
 import argparse
@@ -55,7 +57,9 @@ def complete_rows(table, scm, rows):
 
 
 def codes(table, graph):
-    """Returns the cells of a table (rows, variables) as small numbers: level, whole number, or -1."""
+    """Returns the cells of a table (rows, variables) as small numbers: level, whole number, or
+    -1.
+    """
     columns = []
     for name, variable in graph.variables.items():
         column = table[name]
@@ -65,7 +69,9 @@ def codes(table, graph):
 
 
 def metadata(scm, rows, name, seed=0):
-    """Returns counterfactual cells, and the probabilities of a finding in the first 50 rows of each question."""
+    """Returns counterfactual cells, and the probabilities of a finding in the first 50 rows of
+    each question.
+    """
     part = -(-len(rows) // len(QUESTIONS))
     found = {}
     for i, do in enumerate(QUESTIONS):

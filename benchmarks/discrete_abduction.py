@@ -1,13 +1,14 @@
-"""What a discrete abduction must keep, and what truncating at the wrong law does to it. Prints a table, draws a figure.
+"""What a discrete abduction must keep, and what truncating at the wrong law does to it. Prints a
+table, draws a figure.
 
     python benchmarks/discrete_abduction.py [--output docs/figures/discrete_abduction.png]
 
-A level is the argmax of logits plus Gumbel noise. Given that level k won, the maximum Z has the law
-Gumbel(logsumexp(logits)), whichever level it was, and every other perturbed logit is a Gumbel truncated
-at Z. Public implementations of counterfactual chest radiographs take a standard Gumbel less the winner's
-logit for Z, and for the winner's noise too: neither has that law, and both move with the logits' level. Both rules are
-written here in a few lines and run on the same logits; the package's `GumbelMechanism` stands beside them.
-Nothing is fitted: every right answer is known.
+A level is the argmax of logits plus Gumbel noise. Given that level k won, the maximum Z has the
+law Gumbel(logsumexp(logits)), whichever level it was, and every other perturbed logit is a Gumbel
+truncated at Z. Public implementations of counterfactual chest radiographs take a standard Gumbel
+less the winner's logit for Z, and for the winner's noise too: neither has that law, and both move
+with the logits' level. Both rules are written here in a few lines and run on the same logits; the
+package's `GumbelMechanism` stands beside them. Nothing is fitted: every right answer is known.
 """
 
 import argparse
@@ -37,13 +38,17 @@ def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def truncated(logits: Tensor, below: Tensor, generator: torch.Generator) -> Tensor:
-    """Returns Gumbels (rows, levels) with locations `logits`, each below its row's `below` (rows, 1)."""
+    """Returns Gumbels (rows, levels) with locations `logits`, each below its row's `below` (rows,
+    1).
+    """
     free = logits + gumbel((len(below), len(logits)), generator)
     return -torch.logaddexp(-below, -free)
 
 
 def posterior(logits: Tensor, level: Tensor, generator: torch.Generator, *, exact: bool) -> Tensor:
-    """Returns noise (rows, levels) given the level (rows,), by the right law of the maximum or by the other."""
+    """Returns noise (rows, levels) given the level (rows,), by the right law of the maximum or by
+    the other.
+    """
     own = gumbel((len(level), 1), generator)
     # The winner's noise less its logit has neither the maximum's law nor its place.
     maximum = logits.logsumexp(0) + own if exact else own - logits[level][:, None]
@@ -55,7 +60,9 @@ def posterior(logits: Tensor, level: Tensor, generator: torch.Generator, *, exac
 def answers(
     p: tuple[float, ...], q: tuple[float, ...], *, exact: bool, constant: float = 0.0
 ) -> dict[str, float]:
-    """Returns what comes out for rows drawn from `p`: changes under no intervention, and the law under `q`."""
+    """Returns what comes out for rows drawn from `p`: changes under no intervention, and the law
+    under `q`.
+    """
     generator = torch.Generator().manual_seed(0)
     before = torch.tensor(p, dtype=torch.float64).log() + constant
     after = torch.tensor(q, dtype=torch.float64).log() + constant
@@ -71,7 +78,9 @@ def answers(
 
 
 def shipped(p: tuple[float, ...], q: tuple[float, ...]) -> dict[str, float]:
-    """Returns the same of the package's mechanism: its posterior by draws, its closed form beside."""
+    """Returns the same of the package's mechanism: its posterior by draws, its closed form
+    beside.
+    """
     levels = tuple(map(str, range(len(p))))
     mechanism = GumbelMechanism(Variable("x", "nominal", levels), ()).requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
@@ -93,7 +102,9 @@ def shipped(p: tuple[float, ...], q: tuple[float, ...]) -> dict[str, float]:
 
 
 def draw() -> Figure:
-    """Draws changes under no intervention, and the law under `q`, against a constant added to all logits."""
+    """Draws changes under no intervention, and the law under `q`, against a constant added to all
+    logits.
+    """
     p, q = CASES[".88, .12 → .80, .20"]
     figure = Figure(figsize=(9.5, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -122,7 +133,8 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, dict[str, float]]
     args = parser.parse_args(argv)
     report = {}
     print(
-        "| p → q | abduction | last level: changed under no intervention | kept under q | P(last) under q |"
+        "| p → q | abduction | last level: changed under no intervention | kept under q | P(last) "
+        "under q |"
     )
     print("|---|---|---|---|---|")
     for case, (p, q) in CASES.items():
@@ -133,7 +145,8 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, dict[str, float]]
         }
         for label, found in report[case].items():
             print(
-                f"| {case} | {label} | {found['flipped']:.3f} | {found['kept']:.3f} | {found['law']:.4f} |"
+                f"| {case} | {label} | {found['flipped']:.3f} | {found['kept']:.3f} | "
+                f"{found['law']:.4f} |"
             )
     args.output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(args.output) as path:

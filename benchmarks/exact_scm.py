@@ -1,7 +1,7 @@
 """An SCM fitted without error to the selected of an exact model, and its sums without the library.
 
-The mechanisms are the conditionals of the selected given the graph's own parents, in tables. What the
-library makes of them is asked of `Case.fitted`; what it is to make of them is summed here.
+The mechanisms are the conditionals of the selected given the graph's own parents, in tables. What
+the library makes of them is asked of `Case.fitted`; what it is to make of them is summed here.
 """
 
 import itertools
@@ -209,7 +209,9 @@ class Case:
 
 
 def is_tied(case: Case) -> bool:
-    """Whether the SCM has a path between cause and outcome that is not causal, by its parents alone."""
+    """Whether the SCM has a path between cause and outcome that is not causal, by its parents
+    alone.
+    """
     outside = {case.cause}  # ancestors of the cause
     while True:
         more = {p for v in outside for p in case.parents(v)} - outside

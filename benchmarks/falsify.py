@@ -1,9 +1,10 @@
-"""What all rows of CheXpert's table say against two graphs, side by side, and how long it takes to ask.
+"""What all rows of CheXpert's table say against two graphs, side by side, and how long it takes to
+ask.
 
     python benchmarks/falsify.py --data FOLDER [--output benchmarks/results/falsify]
 
-FOLDER holds `metadata/chexpert_metadata.csv.gz`. Writes the printed report as OUTPUT.md and the counts as
-OUTPUT.json. No patient is held out: nothing is fitted to be scored later.
+FOLDER holds `metadata/chexpert_metadata.csv.gz`. Writes the printed report as OUTPUT.md and the
+counts as OUTPUT.json. No patient is held out: nothing is fitted to be scored later.
 """
 
 import argparse

@@ -1,19 +1,23 @@
-r"""Counterfactuals of SCMs whose answers are known, by this library and by its peers on the same rows.
+r"""Counterfactuals of SCMs whose answers are known, by this library and by its peers on the same
+rows.
 
-    python benchmarks/ground_truth.py [--rows 20000] [--only chain-nlin ...] [--no-peers] [--output FOLDER]
+    python benchmarks/ground_truth.py [--rows 20000] [--only chain-nlin ...] [--no-peers]
+        [--output FOLDER]
 
-Every model is fitted to `--rows` rows that an SCM made, and asked do(x_i) on 2,000 others for every variable that has
-children: a number at its 10th, 50th and 90th percentile, a discrete one at every level.
+Every model is fitted to `--rows` rows that an SCM made, and asked do(x_i) on 2,000 others for
+every variable that has children: a number at its 10th, 50th and 90th percentile, a discrete one at
+every level.
 
-- Numbers: the root mean square, over questions, rows and descendants, of the distance from the known answer, in raw
-  units. The first six are CausalNF's.
-- Levels: the answer is a law over levels given what was seen. Per question and factual configuration of the set
-  variable, its effects and their causes, the answered shares are held against the known law (total variation, 20,000 rows).
-  What is no level counts as error.
+- Numbers: the root mean square, over questions, rows and descendants, of the distance from the
+  known answer, in raw units. The first six are CausalNF's.
+- Levels: the answer is a law over levels given what was seen. Per question and factual
+  configuration of the set variable, its effects and their causes, the answered shares are held
+  against the known law (total variation, 20,000 rows). What is no level counts as error.
 
-`mediated` and `nominal` are the cases behind probabilities of causation: the known law is that of the monotone and
-of the Gumbel-max coupling. `triangle-mixed` is that of tramdag's authors, an ordinal outcome of
-two numbers. pgmpy answers no counterfactual of a row and is not asked. Writes JSON and markdown.
+`mediated` and `nominal` are the cases behind probabilities of causation: the known law is that of
+the monotone and of the Gumbel-max coupling. `triangle-mixed` is that of tramdag's authors, an
+ordinal outcome of two numbers. pgmpy answers no counterfactual of a row and is not asked. Writes
+JSON and markdown.
 """
 
 import argparse
@@ -112,7 +116,9 @@ def laplace(loc, u):
 
 
 def numbers(name, *equations, noise=None):
-    """Returns the truth of equations f(x, u), x being the values so far, x[1] the first; with what each reads."""
+    """Returns the truth of equations f(x, u), x being the values so far, x[1] the first; with what
+    each reads.
+    """
     names = [f"x{i}" for i in range(1, len(equations) + 1)]
     parents = {
         n: tuple(f"x{j}" for j in reads) for n, (reads, _) in zip(names, equations, strict=True)
@@ -230,7 +236,13 @@ LABELLED = [
         "ordinal",
         [
             (binary("a"), finding((), lambda x: np.float64(0.2))),
-            (STAGE, (("a",), threshold(lambda x: [-0.2 - 0.7 * x["a"], 0.6 - 0.5 * x["a"], 1.5 - x["a"]]))),
+            (
+                STAGE,
+                (
+                    ("a",),
+                    threshold(lambda x: [-0.2 - 0.7 * x["a"], 0.6 - 0.5 * x["a"], 1.5 - x["a"]]),
+                ),
+            ),
             (binary("c"), finding(("stage",), lambda x: -2 + 1.1 * x["stage"])),
         ],
     ),
@@ -247,7 +259,10 @@ LABELLED = [
                     ).argmax(1).astype(float),
                 ),
             ),
-            (binary("c"), finding(("view",), lambda x: np.array([-1.5, 0.0, 1.0])[x["view"].astype(int)])),
+            (
+                binary("c"),
+                finding(("view",), lambda x: np.array([-1.5, 0.0, 1.0])[x["view"].astype(int)]),
+            ),
         ],
         noise=gumbels,
     ),
@@ -264,12 +279,25 @@ LABELLED = [
         [
             (binary("a"), finding((), lambda x: np.float64(0.3))),
             (AGE, (("a",), lambda x, u: np.clip(np.round(50 + 8 * x["a"] + 12 * u), 0, 100))),
-            (STAGE, (("age",), threshold(lambda x: [e - 0.02 * (x["age"] - 50) for e in (0, 0.9, 1.8)]))),
-            (DOSE, (("a", "stage"), lambda x, u: 2 + x["stage"] + 0.5 * x["a"] + (0.5 + 0.2 * x["a"]) * u)),
+            (
+                STAGE,
+                (
+                    ("age",),
+                    threshold(lambda x: [e - 0.02 * (x["age"] - 50) for e in (0, 0.9, 1.8)]),
+                ),
+            ),
+            (
+                DOSE,
+                (
+                    ("a", "stage"),
+                    lambda x, u: 2 + x["stage"] + 0.5 * x["a"] + (0.5 + 0.2 * x["a"]) * u,
+                ),
+            ),
         ],
     ),
 ]  # fmt: skip
-# --- the triangle of TRAM-DAGs (Sick and Dürr, 2025, https://arxiv.org/abs/2503.16206, section 6.2)
+# --- the triangle of TRAM-DAGs (Sick and Dürr, 2025, https://arxiv.org/abs/2503.16206, section
+# 6.2)
 
 
 def triangle_noise(draw, n, name):
@@ -280,19 +308,29 @@ def triangle_noise(draw, n, name):
 
 
 def triangle_mixed(name, f):
-    """Returns the triangle whose third variable is ordinal, with the effect `f` of the second on it."""
+    """Returns the triangle whose third variable is ordinal, with the effect `f` of the second on
+    it.
+    """
     cuts = (-2.0, 0.42, 1.02)
     return labelled(
         name,
         [
             (
                 Variable("x1", "continuous"),
-                ((), lambda x, u: np.where(u[:, 0] < 0.5, 0.25 + 0.1 * u[:, 1], 0.73 + 0.05 * u[:, 2])),
+                (
+                    (),
+                    lambda x, u: np.where(
+                        u[:, 0] < 0.5, 0.25 + 0.1 * u[:, 1], 0.73 + 0.05 * u[:, 2]
+                    ),
+                ),
             ),
             (Variable("x2", "continuous"), (("x1",), lambda x, u: (u - 2 * x["x1"]) / 5)),
             (
                 Variable("x3", "ordinal", ("first", "second", "third", "fourth")),
-                (("x1", "x2"), threshold(lambda x: [c + 0.2 * x["x1"] + f(x["x2"]) for c in cuts])),
+                (
+                    ("x1", "x2"),
+                    threshold(lambda x: [c + 0.2 * x["x1"] + f(x["x2"]) for c in cuts]),
+                ),
             ),
         ],
         noise=triangle_noise,
@@ -355,7 +393,9 @@ def questions(truth: Truth, rows: pd.DataFrame):
 
 
 def errors(truth: Truth, model, rows: pd.DataFrame, noise: Noise, seed: int) -> dict[str, float]:
-    """Returns RMSE of numbers, distance of laws of levels, and the share of rows that are no level."""
+    """Returns RMSE of numbers, distance of laws of levels, and the share of rows that are no
+    level.
+    """
     squares, distances, valid = [], [], []
     for name, value in questions(truth, rows):
         answer = model.counterfactual(rows, name, value)
@@ -382,9 +422,11 @@ def errors(truth: Truth, model, rows: pd.DataFrame, noise: Noise, seed: int) -> 
 
 
 def _distance(truth, rows, answer, exact, name, effect) -> float:
-    """Returns the mean total variation between answered and known shares, by factual configuration.
+    """Returns the mean total variation between answered and known shares, by factual
+    configuration.
 
-    Both are shares of the same rows, so a model that is right differs by the chance of its draws alone.
+    Both are shares of the same rows, so a model that is right differs by the chance of its draws
+    alone.
     """
     discrete = [v.name for v in truth.variables if v.is_discrete]
     code = pd.factorize(pd.MultiIndex.from_frame(rows[discrete]))[0]
@@ -487,8 +529,8 @@ def about(report: dict) -> str:
     """Returns how the figures came about, in one line."""
     known = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return (
-        f"{report['rows']:,} simulated rows fitted; {report['threads']} thread(s), {report['machine']}; "
-        f"{known}; {report['date']}"
+        f"{report['rows']:,} simulated rows fitted; {report['threads']} thread(s), "
+        f"{report['machine']}; {known}; {report['date']}"
     )
 
 

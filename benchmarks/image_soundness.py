@@ -2,13 +2,14 @@
 
     python benchmarks/image_soundness.py --data FOLDER --model FOLDER --output FOLDER
 
-DATA holds `cxr-real/` and `cxr-real-64/`, each an `images.csv` beside its images; MODEL is what `save_image_mechanism` wrote. A predictor is trained
-on training films (once; it is kept in OUTPUT), then everything is measured on films of test
-patients: round trip, law and independence of the abducted noise, held-out loss, counterfactuals under
-each form of guidance beside the null intervention, and a search for copied training films. OUTPUT
-receives `report.md`, `report.json`, `readme.md` (the README's table), `effects.csv` and figures. The sizes of the
-costly parts are options; `--full` asks every question of every film and adds a convolutional probe,
-`--quick` shows that all of it runs.
+DATA holds `cxr-real/` and `cxr-real-64/`, each an `images.csv` beside its images; MODEL is what
+`save_image_mechanism` wrote. A predictor is trained on training radiographs (once; it is kept in
+OUTPUT), then everything is measured on radiographs of test patients: round trip, law and
+independence of the abducted noise, held-out loss, counterfactuals under each form of guidance
+beside the null intervention, and a search for copied training radiographs. OUTPUT receives
+`report.md`, `report.json`, `readme.md` (the README's table), `effects.csv` and figures. The sizes
+of the costly parts are options; `--full` asks every question of every radiograph and adds a
+convolutional probe, `--quick` shows that all of it runs.
 """
 
 import argparse
@@ -72,19 +73,21 @@ GUIDANCES = {
 
 @dataclass
 class Part:
-    """Films and their metadata, row by row."""
+    """Radiographs and their metadata, row by row."""
 
     images: Tensor
     table: pd.DataFrame
 
     def of(self, rows: np.ndarray) -> "Part":
-        """Returns some of the films, by number."""
+        """Returns some of the radiographs, by number."""
         return Part(self.images[rows], self.table.iloc[rows].reset_index(drop=True))
 
 
 @dataclass
 class Fine:
-    """Some films abducted and predicted on a finer grid; noise and images are NaN for the others."""
+    """Some radiographs abducted and predicted on a finer grid; noise and images are NaN for the
+    others.
+    """
 
     solver: Solver
     rows: np.ndarray
@@ -115,14 +118,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     report.say(
         f"Model `{Path(args.model).name}`, {sum(p.numel() for p in mechanism.parameters()):,} "
         f"parameters; solver {solver.method}, {solver.num_steps} steps, density "
-        f"{solver.density:g}. {len(test.images)} films of "
+        f"{solver.density:g}. {len(test.images)} radiographs of "
         f"{test.table['patient_id'].nunique()} test patients; "
         f"intervals are 95 %, by patient. torch {torch.__version__}, "
         f"{torch.get_num_threads()} thread(s), {platform.machine()}."
     )
     report.numbers["model"] = {
         "solver": dataclasses.asdict(solver),
-        "test_films": len(test.images),
+        "test_radiographs": len(test.images),
         "test_patients": int(test.table["patient_id"].nunique()),
         "training": read_record(args.model).get("training", {}),
     }
@@ -153,19 +156,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--method", help="solver, instead of the recipe's")
     parser.add_argument("--steps", type=int, help="solver steps, instead of the recipe's")
     parser.add_argument("--density", type=float, help="of the grid, instead of the recipe's")
-    parser.add_argument("--films", type=int, default=48, help="asked of each counterfactual")
-    parser.add_argument("--reversed-films", type=int, default=16, help="there and back")
+    parser.add_argument("--radiographs", type=int, default=48, help="asked of each counterfactual")
+    parser.add_argument("--reversed-radiographs", type=int, default=16, help="there and back")
     parser.add_argument("--samples", type=int, default=200, help="searched for copies")
-    parser.add_argument("--full", action="store_true", help="ask every film")
-    parser.add_argument("--quick", action="store_true", help="few films, few of everything")
+    parser.add_argument("--full", action="store_true", help="ask every radiograph")
+    parser.add_argument("--quick", action="store_true", help="few radiographs, few of everything")
     args = parser.parse_args(argv)
     args.epochs, args.width, args.conv_epochs = 30, 16, 20
     args.permutations, args.resamples, args.rounds, args.finer = 200, 2000, 10, 96
     args.dpi = 40 if args.quick else 110
     if args.full:
-        args.films, args.reversed_films = 10_000, 10_000
+        args.radiographs, args.reversed_images = 10_000, 10_000
     if args.quick:
-        args.films, args.reversed_films, args.samples = 6, 3, 8
+        args.radiographs, args.reversed_images, args.samples = 6, 3, 8
         args.epochs, args.width, args.conv_epochs = 2, 8, 1
         args.permutations, args.resamples, args.rounds, args.finer = 10, 100, 2, 4
         args.method, args.steps = "euler", 2
@@ -174,14 +177,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def read_parts(args: argparse.Namespace) -> tuple[Part, Part, Part]:
-    """Returns NIH's films: to train on, to stop by, and of test patients."""
+    """Returns NIH's radiographs: to train on, to stop by, and of test patients."""
     lists = [args.data / name / "images.csv" for name in ("cxr-real", "cxr-real-64")]
     table = pd.concat(
         [cx.read_table(path, source="image_list") for path in lists if path.exists()],
         ignore_index=True,
     )
     table = table[table["dataset"] == "NIH"].reset_index(drop=True)
-    if args.quick:  # every film with a finding that is asked about, and as many others
+    if args.quick:  # every radiograph with a finding that is asked about, and as many others
         found = (table[list(FINDINGS)] == "positive").any(axis=1)
         table = pd.concat([table[found], table[~found].head(int(found.sum()))]).iloc[::2]
         table = table.reset_index(drop=True)
@@ -202,15 +205,15 @@ def read_record(model: Path) -> dict[str, Any]:
 def fitted_predictor(
     args: argparse.Namespace, report: Report, train: Part, stop: Part, test: Part
 ) -> Predictor:
-    """Returns the judge, trained now or loaded from OUTPUT, and reports how well it judges."""
-    report.head("The judge: a predictor trained on real training films")
+    """Returns the predictor, trained now or loaded from OUTPUT, and reports how well it reads."""
+    report.head("The predictor, trained on real training radiographs")
     folder = args.output / "predictor"
     # What the network is taught, as it is encoded: a fault there must not outlive its repair here.
     encoded = check_table(train.table, load_graph("cxr19"), TARGETS)[[*TARGETS]].apply(
         lambda column: column.cat.codes if column.dtype == "category" else column
     )
     key = {
-        "films": hashlib.sha256(train.images.numpy().tobytes()).hexdigest()[:16],
+        "radiographs": hashlib.sha256(train.images.numpy().tobytes()).hexdigest()[:16],
         "labels": hashlib.sha256(encoded.to_numpy(np.float64).tobytes()).hexdigest()[:16],
         "targets": list(TARGETS),
         "epochs": args.epochs,
@@ -221,7 +224,8 @@ def fitted_predictor(
     if key_file.exists() and json.loads(key_file.read_text(encoding="utf-8")) == key:
         predictor = Predictor.load(folder)
     else:
-        # A tenth more of the training patients stops early; the mechanism has seen those films.
+        # A tenth more of the training patients stops early; the mechanism has seen those
+        # radiographs.
         more = (split_by_patient(train.table) == "validation").to_numpy()
         images = torch.cat([train.images, stop.images])
         table = pd.concat([train.table, stop.table], ignore_index=True)
@@ -240,7 +244,7 @@ def fitted_predictor(
 def composition(
     args: argparse.Namespace, report: Report, mechanism: RectifiedFlow, test: Part, solver: Solver
 ) -> tuple[RoundTrip, "Fine"]:
-    """Round trips: within the budget on every film, finer and repeated on some."""
+    """Round trips: within the budget on every radiograph, finer and repeated on some."""
     report.head("Composition: abduct, then predict under unchanged parents")
     parents, unseen = mechanism.encode(test.table)
     trip = round_trip(mechanism, test.images, parents, solver=solver)
@@ -259,10 +263,10 @@ def composition(
             {
                 "round trip": label,
                 "evaluations, both directions": found.evaluations,
-                "films": len(errors),
+                "radiographs": len(errors),
                 "MAE on [0, 1]": f"{bootstrap.interval(weighted_mean(errors)):.4f}",
-                "95th percentile of films": float(np.quantile(errors, 0.95)),
-                "worst film": float(errors.max()),
+                "95th percentile of radiographs": float(np.quantile(errors, 0.95)),
+                "worst radiograph": float(errors.max()),
             }
         )
     report.table(pd.DataFrame(rows), digits=4)
@@ -300,7 +304,7 @@ def noise_checks(
             "mean": s.mean,
             "std": s.std,
             "KS statistic": s.ks,
-            "std of films (5, 50, 95 %)": ", ".join(f"{v:.3f}" for v in s.film_std),
+            "std of radiographs (5, 50, 95 %)": ", ".join(f"{v:.3f}" for v in s.image_std),
             "std of pixels": ", ".join(f"{v:.3f}" for v in s.pixel_std),
             "spectral flatness": s.flatness,
             "neighbours' correlation": s.neighbour_correlation,
@@ -315,7 +319,9 @@ def noise_checks(
     )
     report.numbers["noise"] = {k: dataclasses.asdict(s) for k, s in shown.items()}
 
-    report.say("Probes, cross-validated by patient. The films themselves, and noise abducted with")
+    report.say(
+        "Probes, cross-validated by patient. The radiographs themselves, and noise abducted with"
+    )
     report.say(
         "every parent withheld, show what the probes find where there is something to find.\n"
     )
@@ -330,7 +336,7 @@ def noise_checks(
     for source, data in (
         ("abducted noise", noise),
         ("noise abducted with parents unknown", blind),
-        ("the films", test.images),
+        ("the radiographs", test.images),
     ):
         for features in ("pixels", "blocks"):
             found = ridge_probe(
@@ -365,7 +371,7 @@ def noise_checks(
 
 def losses(args: argparse.Namespace, report: Report, mechanism: RectifiedFlow, test: Part) -> None:
     """The held-out velocity loss on each subset of parents that guidance asks for."""
-    report.head("Held-out velocity loss, test films")
+    report.head("Held-out velocity loss, test radiographs")
     parents = mechanism.encode(test.table)[0]
     told = torch.ones_like(parents, dtype=torch.bool)
     with torch.random.fork_rng(devices=[]):
@@ -392,16 +398,20 @@ def losses(args: argparse.Namespace, report: Report, mechanism: RectifiedFlow, t
     report.table(pd.DataFrame(rows), digits=5)
     report.numbers["held_out_loss"] = rows
     bootstrap = PatientBootstrap(test.table["patient_id"], resamples=args.resamples)
-    told_all, told_none = (film_losses(mechanism, test.images, parents, k) for k in (told, ~told))
+    told_all, told_none = (
+        radiograph_losses(mechanism, test.images, parents, k) for k in (told, ~told)
+    )
     gain = bootstrap.interval(weighted_mean(told_none - told_all))
     report.say(f"What the parents are worth, nothing told − everything told: {gain:.5f}.")
     report.numbers["told_gain"] = dataclasses.asdict(gain)
 
 
-def film_losses(
+def radiograph_losses(
     mechanism: RectifiedFlow, images: Tensor, parents: Tensor, keep: Tensor
 ) -> np.ndarray:
-    """Returns the velocity loss of each film (films,), over eight times and noises, the same at every call."""
+    """Returns the velocity loss of each radiograph (images,), over eight times and noises, the
+    same at every call.
+    """
     generator = torch.Generator().manual_seed(1)
     total = torch.zeros(len(images), dtype=torch.float64)
     for _ in range(8):
@@ -439,12 +449,12 @@ def effects(
     solver: Solver,
 ) -> None:
     """Effectiveness, off-target shifts and reversibility, per question and form of guidance."""
-    report.head("Counterfactuals, judged by the predictor")
+    report.head("Counterfactuals, read by the predictor")
     asked = []
     for question in questions:
         able = np.flatnonzero(~np.isnan(question.asked))
         rows = np.zeros(len(question.asked), bool)
-        rows[able[spread(len(able), args.films)]] = True
+        rows[able[spread(len(able), args.radiographs)]] = True
         asked.append(question.of(rows))
     found = soundness(
         mechanism,
@@ -456,17 +466,17 @@ def effects(
         GUIDANCES,
         reconstruction=trip.images,
         solver=solver,
-        reversed_films=args.reversed_films,
+        reversed_images=args.reversed_images,
         resamples=args.resamples,
     )
     write_text(args.output / "effects.csv", found.to_csv(index=False).rstrip("\n"))
     report.say(
-        "`shift` is the mean change of the predictor's score over the gap that real films show; "
-        "the null is abduct and predict under unchanged parents, the guided null imposes the "
-        "unchanged value by the same guidance. `reached`: share that ends on the asked side of the "
-        "predictor's threshold (age: that moved at least half of the real gap); `crossed`: the same "
-        "among films that began on the other side. A shift of 1 is the whole real gap, more is too "
-        "much; one in bold has an interval apart from those of both nulls. The "
+        "`shift` is the mean change of the predictor's score over the gap that real radiographs "
+        "show; the null is abduct and predict under unchanged parents, the guided null imposes "
+        "the unchanged value by the same guidance. `reached`: share that ends on the asked side "
+        "of the predictor's threshold (age: that moved at least half of the real gap); `crossed`: "
+        "the same among radiographs that began on the other side. A shift of 1 is the whole real "
+        "gap, more is too much; one in bold has an interval apart from those of both nulls. The "
         "interventions set one parent of the image alone, so that no descendant changes: "
         "`anchored` and `nested` are then the same sum.\n"
     )
@@ -480,12 +490,13 @@ def effects(
             {
                 "set": intervention,
                 "guidance": guidance,
-                "films": shift["films"],
+                "radiographs": shift["radiographs"],
                 "shift": f"{bold}{interval_text(shift)}{bold}",
                 "null": interval_text(shift, "null"),
                 "guided null": interval_text(shift, "guided_null"),
                 "moved": interval_text(part.loc["moved"]),
-                "reached": f"{interval_text(part.loc['reached'])} (null {part.loc['reached', 'null']:.2f})",
+                "reached": f"{interval_text(part.loc['reached'])} "
+                f"(null {part.loc['reached', 'null']:.2f})",
                 "crossed": interval_text(part.loc["crossed"]),
                 "reversibility MAE": (
                     f"{interval_text(part.loc['reversibility'], digits=4)} "
@@ -536,7 +547,7 @@ def finer_grid(
         GUIDANCES,
         reconstruction=fine.reconstruction,
         solver=fine.solver,
-        reversed_films=len(rows),
+        reversed_images=len(rows),
         resamples=args.resamples,
     )
     by = found.set_index(["guidance", "measure"])
@@ -544,7 +555,7 @@ def finer_grid(
         pd.DataFrame(
             {
                 "guidance": label,
-                "films": by.loc[(label, "shift"), "films"],
+                "radiographs": by.loc[(label, "shift"), "radiographs"],
                 "shift": interval_text(by.loc[(label, "shift")]),
                 "reached": interval_text(by.loc[(label, "reached")]),
                 "reversibility MAE": interval_text(by.loc[(label, "reversibility")], digits=4),
@@ -565,8 +576,8 @@ def copies(
     test: Part,
     solver: Solver,
 ) -> None:
-    """Samples under the parents of test films, beside their nearest training films."""
-    report.head(f"Copies: {args.samples} samples beside their nearest training films")
+    """Samples under the parents of test radiographs, beside their nearest training radiographs."""
+    report.head(f"Copies: {args.samples} samples beside their nearest training radiographs")
     rows = np.resize(spread(len(test.images), args.samples), args.samples)
     parents = mechanism.encode(test.table.iloc[rows])[0]
     noise = mechanism.prior(label_words(pd.RangeIndex(args.samples)), seed=1)
@@ -585,8 +596,9 @@ def copies(
     )
     report.table(table)
     report.say(
-        "`suspect`: share of samples nearer to a training film than 99 % of held-out films are; "
-        "`copied`: nearer than half the smallest distance of any held-out film.\n"
+        "`suspect`: share of samples nearer to a training radiograph than 99 % of held-out "
+        "radiographs are; `copied`: nearer than half the smallest distance of any held-out "
+        "radiograph.\n"
     )
     report.numbers["memorisation"] = table.to_dict(orient="index")
     pixels = found["pixels (RMS)"].samples
@@ -598,13 +610,13 @@ def copies(
             "nearest, pixels": train.images[pixels.index[closest]],
             "nearest, features": train.images[features],
         },
-        title="The samples nearest to training films (synthetic; then real)",
+        title="The samples nearest to training radiographs (synthetic; then real)",
         captions={"sample": [f"{d:.3f}" for d in pixels.distance[closest]]},
-    ).savefig(args.output / "nearest_training_films.png", dpi=args.dpi)
+    ).savefig(args.output / "nearest_training_radiographs.png", dpi=args.dpi)
     first = samples[: 3 * 8]
     image_grid(
         {f"samples {i + 1}": part for i, part in enumerate(first.split(8))},
-        title="Samples under test films' parents (synthetic)",
+        title="Samples under test radiographs' parents (synthetic)",
     ).savefig(args.output / "samples.png", dpi=args.dpi)
 
 
@@ -617,7 +629,7 @@ def figures(
     questions: list[Question],
     solver: Solver,
 ) -> None:
-    """Grids of real test films, their counterfactuals and difference maps."""
+    """Grids of real test radiographs, their counterfactuals and difference maps."""
     report.head("Figures")
     count = 2 if args.quick else 5
     able = np.all([~np.isnan(q.asked) for q in questions if "age" not in q.label], axis=0)
@@ -659,7 +671,7 @@ def figures(
             {q.label: world(q, GUIDANCES[label]) for q in questions},
             rows=about,
             captions={q.label: captions(q) for q in questions},
-            title=f"Real test films and their synthetic counterfactuals, guidance {label}",
+            title=f"Real test radiographs and their synthetic counterfactuals, guidance {label}",
         )
         written.append(args.output / f"counterfactuals_{file}.png")
         figure.savefig(written[-1], dpi=args.dpi)
@@ -670,14 +682,14 @@ def figures(
         {label: world(sex, guidance) for label, guidance in GUIDANCES.items()},
         rows=about,
         captions={label: captions(sex) for label in GUIDANCES},
-        title="The other sex under each form of guidance (all but the films is synthetic)",
+        title="The other sex under each form of guidance (all but the radiographs is synthetic)",
     )
     written.append(args.output / "guidance_sex.png")
     figure.savefig(written[-1], dpi=args.dpi)
     for path in (
         *written,
         args.output / "samples.png",
-        args.output / "nearest_training_films.png",
+        args.output / "nearest_training_radiographs.png",
     ):
         report.say(f"![{path.stem}]({path.name})")
 
@@ -689,7 +701,7 @@ def spread(available: int, wanted: int) -> np.ndarray:
 
 
 def describe(row: pd.Series) -> str:
-    """Returns a film's metadata in few words."""
+    """Returns a radiograph's metadata in few words."""
     found = [name for name in FINDINGS if row[name] == "positive"]
     return f"{_value(row['sex'])}, {_value(row['age'])}, {row['view']}" + "".join(
         f"\n{name.replace('_', ' ')}" for name in found

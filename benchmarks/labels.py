@@ -2,19 +2,21 @@
 
     python benchmarks/labels.py [--graphs 1000] [--most 5] [--seed 0] [--output FOLDER]
 
-Two of three random graphs have selections, all may have hidden causes. Each gets models in which every variable, hidden cause and selection is written out as a
-function of its causes and of noise with three values: so every world of every patient is known, and
-which patients are selected. An SCM over the graph's own parents is fitted to the selected without
-error (each mechanism is their conditional probability), now and then without one variable that nobody
-recorded. It is asked for every effect there is of every cause on one outcome, and
+Two of three random graphs have selections, all may have hidden causes. Each gets models in which
+every variable, hidden cause and selection is written out as a function of its causes and of noise
+with three values: so every world of every patient is known, and which patients are selected. An
+SCM over the graph's own parents is fitted to the selected without error (each mechanism is their
+conditional probability), now and then without one variable that nobody recorded. It is asked for
+every effect there is of every cause on one outcome, and
 
 - what is labelled `data` is to be the effect among all (TV: the difference among the selected),
 - what is labelled `construction` is to be zero among all and among the selected,
 - a formula that a label names as identifying is to give the effect among all,
 - bounds that are said to follow from data are to be those of all,
 
-to 1e-9. The SCM's figure on the distribution of the selected is computed here by summing its tables;
-that this is the library's figure is checked on rows of equal weight. Writes JSON and markdown.
+to 1e-9. The SCM's figure on the distribution of the selected is computed here by summing its
+tables; that this is the library's figure is checked on rows of equal weight. Writes JSON and
+markdown.
 """
 
 import argparse
@@ -58,7 +60,8 @@ class Held:
 
     Arguments:
         effect: The library's answer on rows of equal weight.
-        figure: The SCM's figure, by weights of rows; None if it asks of two worlds of one variable.
+        figure: The SCM's figure, by weights of rows; None if it asks of two worlds of one
+            variable.
         truth: The effect in the model, by who is asked about (worlds that count).
         groups: Whether it is the difference of observed groups.
         named: The effect by the formula that a label names, read on the data of the selected.
@@ -120,7 +123,9 @@ class Asked:
         )
 
     def by_formula_of_treated(self) -> float:
-        """Returns the effect among the treated by a back-door set, or by what the average leaves."""
+        """Returns the effect among the treated by a back-door set, or by what the average
+        leaves.
+        """
         case, x, y = self.case, self.case.cause, self.case.outcome
         graph = case.recorded()
         sets = graph.adjustment_sets(x, y, most=1).back_door

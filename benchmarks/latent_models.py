@@ -68,7 +68,9 @@ class LatentModel:
         self.chance = {v: rng.uniform(0.1, 0.9, 2 ** len(p)) for v, p in self.parents.items()}
 
     def distribution(self, do: tuple[str, ...] = (), selected: bool = False) -> np.ndarray:
-        """Returns p(recorded), or p(the others | do) for every value of what is set, one axis each."""
+        """Returns p(recorded), or p(the others | do) for every value of what is set, one axis
+        each.
+        """
         total = np.ones((2,) * len(self.nodes))
         grid = dict(zip(self.nodes, np.indices(total.shape), strict=True))
         for v in self.nodes:
@@ -104,7 +106,9 @@ class LatentModel:
 
 
 def value_of(formula: Formula, data: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Returns a formula's value on the distribution of `names`, one axis each, 1 long if it is no part."""
+    """Returns a formula's value on the distribution of `names`, one axis each, 1 long if it is no
+    part.
+    """
     match formula:
         case Conditional(head, given):
             rest = [i for i, v in enumerate(names) if v not in (*head, *given)]

@@ -1,4 +1,6 @@
-"""What `metadata_likelihood.py` prints: the whole table, its verdict, and the README's shorter table."""
+"""What `metadata_likelihood.py` prints: the whole table, its verdict, and the README's shorter
+table.
+"""
 
 PEERS = ("logistic", "logistic, age spline", "boosted trees", "marginal", "marginal per source")
 OURS = "cxrcausal"
@@ -50,7 +52,9 @@ def markdown(results: list[dict]) -> str:
 
 
 def verdict(results: list[dict]) -> tuple[bool, str]:
-    """Returns whether no group is more than `TOLERANCE` below logistic regression, and the sentence."""
+    """Returns whether no group is more than `TOLERANCE` below logistic regression, and the
+    sentence.
+    """
     cases = [
         (g["lead"], f"{r['graph']}, {r['fit']} on {r['source']}, {name}")
         for r in results
@@ -62,9 +66,9 @@ def verdict(results: list[dict]) -> tuple[bool, str]:
     worst, where = min(cases)
     holds = worst >= -TOLERANCE
     return holds, (
-        f"verdict: {'holds' if holds else 'FAILS'}: never below logistic regression (linear or spline "
-        f"in age, whichever is better) by more than {TOLERANCE} nats in any of {len(cases)} groups; "
-        f"worst {worst:+.5f} ({where})"
+        f"verdict: {'holds' if holds else 'FAILS'}: never below logistic regression (linear or "
+        f"spline in age, whichever is better) by more than {TOLERANCE} nats in any of "
+        f"{len(cases)} groups; worst {worst:+.5f} ({where})"
     )
 
 
@@ -80,12 +84,14 @@ def losers(results: list[dict]) -> list[str]:
 
 
 def readme_table(results: list[dict]) -> str:
-    """Returns what the README shows: every group of a fit of one source, whole rows of a pooled one.
+    """Returns what the README shows: every group of a fit of one source, whole rows of a pooled
+    one.
 
     *logistic* is the better of the two regressions.
     """
     lines = [
-        "| graph, fitted on; scored on | group | cxrcausal | logistic | trees | marginals | per source |",
+        "| graph, fitted on; scored on | group | cxrcausal | logistic | trees | marginals | per "
+        "source |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in results:

@@ -1,13 +1,15 @@
-"""The families of mechanisms on the same real rows: time to fit, held-out likelihood, rows per second.
+"""The families of mechanisms on the same real rows: time to fit, held-out likelihood, rows per
+second.
 
     python benchmarks/mechanisms.py --data FOLDER [--rows 10000] [--rounds 3] [--output FOLDER]
 
-FOLDER holds `metadata/nih_train.csv.gz`. For each variable `direct`, `cnf` and (of a number) `nsf` are fitted with
-the parents that `cxr19` gives it, and scored on test patients: mean nats per row, age per whole year. `view` is
-fitted with both couplings of its levels, `gumbel` and `ordered`, which share a likelihood and differ in what they
-answer between worlds; `closed form` is the law of that, `transition`. An ordinal (stage of age: four bands), a
-count (films of the patient so far, at most 40) and an exact number (the logarithm of that count, spread evenly
-within its grain) are made of the same rows, since the table has none. Rounds of speed alternate; the figure is the
+FOLDER holds `metadata/nih_train.csv.gz`. For each variable `direct`, `cnf` and (of a number) `nsf`
+are fitted with the parents that `cxr19` gives it, and scored on test patients: mean nats per row,
+age per whole year. `view` is fitted with both couplings of its levels, `gumbel` and `ordered`,
+which share a likelihood and differ in what they answer between worlds; `closed form` is the law of
+that, `transition`. An ordinal (stage of age: four bands), a count (radiographs of the patient so
+far, at most 40) and an exact number (the logarithm of that count, spread evenly within its grain)
+are made of the same rows, since the table has none. Rounds of speed alternate; the figure is the
 median. Rows per second are those of one counterfactual: abduct, and predict under other parents.
 """
 
@@ -30,12 +32,14 @@ from cxrcausal.graph import Variable
 from cxrcausal.scm import encode, fit_mechanism
 
 STAGE = Variable("stage", "ordinal", ("child", "young", "middle", "old"))
-COUNT = Variable("films", "continuous", bounds=(0.0, 40.0), resolution=1.0)
-EXACT = Variable("log_films", "continuous")
+COUNT = Variable("radiographs", "continuous", bounds=(0.0, 40.0), resolution=1.0)
+EXACT = Variable("log_images", "continuous")
 
 
 def read_rows(data: Path):
-    """Returns the graph's variables by name, values (rows,) by name, patients and which rows are test ones."""
+    """Returns the graph's variables by name, values (rows,) by name, patients and which rows are
+    test ones.
+    """
     graph = cx.load_graph("cxr19")
     table = cx.read_table(data / "metadata" / "nih_train.csv.gz", source="nih", graph=graph)
     values = encode(table, graph)
@@ -43,13 +47,13 @@ def read_rows(data: Path):
     before = table.groupby("patient_id", sort=False).cumcount().clip(upper=40).to_numpy(float)
     grain = np.random.default_rng(0).random(len(table))
     values["stage"] = torch.tensor(np.digitize(age, [18, 45, 65]), dtype=torch.float64)
-    values["films"] = torch.tensor(before)
-    values["log_films"] = torch.tensor(np.log(before + 0.5 + grain))
+    values["radiographs"] = torch.tensor(before)
+    values["log_images"] = torch.tensor(np.log(before + 0.5 + grain))
     parents = {
         "age": graph.parents("age"),
         "stage": ("sex",),
-        "films": ("age", "sex"),
-        "log_films": ("age", "sex"),
+        "radiographs": ("age", "sex"),
+        "log_images": ("age", "sex"),
         "pleural_effusion": graph.parents("pleural_effusion"),
         "view": ("age", "sex"),
     }
@@ -145,7 +149,7 @@ def main() -> None:
         lines.append(
             {
                 "variable": name,
-                "kind": "count" if name == "films" else variables[name].kind,
+                "kind": "count" if name == "radiographs" else variables[name].kind,
                 "parents": len(reads[name]),
                 "family": family,
                 "coupling": coupling,
@@ -194,8 +198,8 @@ def markdown(report: dict) -> str:
         "closed form rows/s": "closed form rows/s",
     }  # fmt: skip
     out = [
-        f"{report['data']}: {report['rows']['train']:,} rows to fit, {report['rows']['test']:,} held "
-        f"out by patient; {report['machine']}; torch {report['torch']}, {report['threads']} "
+        f"{report['data']}: {report['rows']['train']:,} rows to fit, {report['rows']['test']:,} "
+        f"held out by patient; {report['machine']}; torch {report['torch']}, {report['threads']} "
         f"thread(s); cxrcausal {report['version']}; {report['date']}",
         "",
         "| " + " | ".join(head.values()) + " |",

@@ -3,8 +3,8 @@
     python benchmarks/metadata_likelihood.py --data FOLDER [--output FILE.json]
 
 FOLDER holds `metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`.
-For each graph the flow SCM is fitted on NIH alone, on CheXpert alone and on both, and scored on the test patients
-of each source: mean nats per row of log p(x_v | parents), age as a probability
+For each graph the flow SCM is fitted on NIH alone, on CheXpert alone and on both, and scored on
+the test patients of each source: mean nats per row of log p(x_v | parents), age as a probability
 per whole year. Beside it stand, for every variable, models of the same variable given the same
 parents, fitted and scored on exactly the rows that the SCM was fitted and scored on (those where
 the variable and its parents are known; for the definition no_finding also those that a known
@@ -105,13 +105,17 @@ def log_loss_rows(probability: np.ndarray, known: np.ndarray, y: np.ndarray, siz
 
 
 def marginal(y: np.ndarray, fitted: np.ndarray, size: int) -> np.ndarray:
-    """Returns log-probabilities under the fitted rows' frequencies, half a row added to each class."""
+    """Returns log-probabilities under the fitted rows' frequencies, half a row added to each
+    class.
+    """
     counts = np.bincount(fitted, minlength=size) + 0.5
     return np.log(counts / counts.sum())[y]
 
 
 def logistic(x, y, x_test, y_test, size) -> np.ndarray:
-    """Returns log-probabilities under (multinomial) logistic regression with scikit-learn's penalty."""
+    """Returns log-probabilities under (multinomial) logistic regression with scikit-learn's
+    penalty.
+    """
     if len(np.unique(y)) == 1:
         return log_loss_rows(np.ones((len(y_test), 1)), np.unique(y), y_test, size, len(y))
     rows, classes, counts = distinct(x, y)
@@ -197,7 +201,9 @@ def peer_scores(
 
 
 def whole_rows(scm: FlowSCM, train: pd.DataFrame, test: pd.DataFrame) -> dict:
-    """Returns mean nats of all known cells of a row: the SCM's, and those of both kinds of marginals."""
+    """Returns mean nats of all known cells of a row: the SCM's, and those of both kinds of
+    marginals.
+    """
     totals = {"marginal": np.zeros(len(test)), "marginal per source": np.zeros(len(test))}
     source = test["dataset"].iloc[0]  # a test table is of one source
     for name in scm.mechanisms:
@@ -217,7 +223,9 @@ def whole_rows(scm: FlowSCM, train: pd.DataFrame, test: pd.DataFrame) -> dict:
 def evaluate(
     graph: CausalGraph, train: pd.DataFrame, tests: Mapping[str, pd.DataFrame], peers: bool
 ):
-    """Fits the SCM and its peers, and returns scores by source and variable, of whole rows, and seconds."""
+    """Fits the SCM and its peers, and returns scores by source and variable, of whole rows, and
+    seconds.
+    """
     began = time.perf_counter()
     scm = FlowSCM(graph).fit(train, groups="patient_id", progress=False)
     seconds = time.perf_counter() - began
@@ -256,7 +264,9 @@ def groups_of(variables) -> dict[str, list[str]]:
 
 
 def summary(scores: Mapping[str, pd.DataFrame], variables: list[str]) -> dict:
-    """Returns a group's figures: sums of the variables' means, and the lead over logistic regression."""
+    """Returns a group's figures: sums of the variables' means, and the lead over logistic
+    regression.
+    """
     frames = [scores[name] for name in variables if len(scores[name])]
     models = [c for c in (frames[0].columns if frames else ()) if c != "patient"]
     figures = {m: float(sum(frame[m].mean() for frame in frames)) for m in models}

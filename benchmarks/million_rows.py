@@ -1,11 +1,12 @@
-"""A counterfactual of a million rows: time, rows per second, and memory beyond the tables themselves.
+"""A counterfactual of a million rows: time, rows per second, and memory beyond the tables
+themselves.
 
     python benchmarks/million_rows.py [--rows 1000000] [--batches 65536 8192] [--output FILE.json]
 
 The rows are drawn from the public metadata model and a fifth of their cells removed at random in
 three columns, so that unknown cells have to be drawn too. Memory is the peak of the process while
-it answers, less what it held before. A tenth of the rows comes first, all of them next, and then all
-of them by other chunks, whose answer must be the same. Linux only: memory is read from /proc.
+it answers, less what it held before. A tenth of the rows comes first, all of them next, and then
+all of them by other chunks, whose answer must be the same. Linux only: memory is read from /proc.
 """
 
 import argparse
@@ -90,8 +91,8 @@ def markdown(report: dict) -> str:
     text = [
         "One counterfactual per row, `do(sex = Male, cardiomegaly = negative)`, a fifth of three "
         "columns unknown (`python benchmarks/million_rows.py`).\n",
-        "| rows | rows in a chunk | seconds | rows/s | table in, MiB | table out, MiB | peak beyond "
-        "what was held, MiB |",
+        "| rows | rows in a chunk | seconds | rows/s | table in, MiB | table out, MiB | peak "
+        "beyond what was held, MiB |",
         "|" + "---|" * 7,
     ]
     for line in report["lines"]:

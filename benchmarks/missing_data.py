@@ -2,8 +2,8 @@
 
     python benchmarks/missing_data.py --data FOLDER [--output FILE.json]
 
-FOLDER holds `metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`. Three parts, each in a
-process of its own, whose peak memory is told:
+FOLDER holds `metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`. Three parts, each
+in a process of its own, whose peak memory is told:
 
 - *random*: rows of one source in which all that it labels is known, 30 % of their cells removed at
   random; fitted both ways on training patients, scored on complete rows of test patients and on
@@ -68,7 +68,9 @@ def difference(one: pd.Series, two: pd.Series, patient: pd.Series) -> tuple[floa
 
 
 def marginals(train: pd.DataFrame, test: pd.DataFrame, graph: CausalGraph) -> float:
-    """Returns mean nats per row of the product of the training rows' marginals, half a row added."""
+    """Returns mean nats per row of the product of the training rows' marginals, half a row
+    added.
+    """
     total = np.zeros(len(test))
     for name, variable in graph.variables.items():
         if train[name].isna().all():

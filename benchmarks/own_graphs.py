@@ -1,14 +1,17 @@
-"""Simple data of one's own: counterfactuals beside least squares on the same rows, and the time of a fit.
+"""Simple data of one's own: counterfactuals beside least squares on the same rows, and the time of
+a fit.
 
     python benchmarks/own_graphs.py [--rows 4000] [--seeds 10] [--family cnf] [--output FOLDER]
 
-- *Joe* (Pearl's primer, 4.2.3): encouragement X, homework H = .5 X + U, score Y = .7 X + .4 H + U. He had X = .5,
-  H = 1, Y = 1.5; with H = 2 he would have had 1.90.
-- *Linear, Gaussian*: three graphs of linear equations with normal noise, one in units that differ a thousandfold.
-  Root mean square over questions (every variable with children at its 10th, 50th and 90th percentile), 500 rows and
-  descendants, in units of each descendant's noise. Least squares is the model that made these data: nothing beats it.
-- *Time*: a table of six variables (sex, age in whole years, a severity, a count on a grid of 41 levels, one of 200
-  levels, an exact number), every mechanism's own seconds, by the clock and of the processor.
+- *Joe* (Pearl's primer, 4.2.3): encouragement X, homework H = .5 X + U, score Y = .7 X + .4 H + U.
+  He had X = .5, H = 1, Y = 1.5; with H = 2 he would have had 1.90.
+- *Linear, Gaussian*: three graphs of linear equations with normal noise, one in units that differ
+  a thousandfold. Root mean square over questions (every variable with children at its 10th, 50th
+  and 90th percentile), 500 rows and descendants, in units of each descendant's noise. Least
+  squares is the model that made these data: nothing beats it.
+- *Time*: a table of six variables (sex, age in whole years, a severity, a count on a grid of 41
+  levels, one of 200 levels, an exact number), every mechanism's own seconds, by the clock and of
+  the processor.
 
 Writes JSON and markdown.
 """
@@ -94,7 +97,9 @@ class LeastSquares:
 
 
 def scaled_error(truth: Truth, spread: dict[str, float], model, rows, noise) -> float:
-    """Returns the RMSE over questions, rows and descendants, in standard deviations of the noise."""
+    """Returns the RMSE over questions, rows and descendants, in standard deviations of the
+    noise.
+    """
     squares = []
     for name, value in questions(truth, rows):
         answer = model.counterfactual(rows, name, value)
@@ -149,7 +154,9 @@ CLINIC = CausalGraph(
 
 
 def clinic(rows: int, seed: int) -> pd.DataFrame:
-    """Returns patients: two counts that depend on an exact number, and a dose that spreads more in men."""
+    """Returns patients: two counts that depend on an exact number, and a dose that spreads more in
+    men.
+    """
     draw = np.random.default_rng(seed)
     male = draw.random(rows) < 0.5
     age = np.clip(np.round(55 + 5 * male + 15 * draw.normal(size=rows)), 0, 110)
@@ -214,12 +221,14 @@ def markdown(report: dict) -> str:
     out += [
         "",
         f"Joe, 1.90 by the book: {joe['joe ours'].mean():.3f} on average, least squares "
-        f"{joe['joe ols'].mean():.3f}; furthest from least squares on the same rows {gap.max():.4f}.",
+        f"{joe['joe ols'].mean():.3f}; furthest from least squares on the same rows "
+        f"{gap.max():.4f}.",
         "",
         "| variable | parents | fit, s | of a processor | held-out nats |",
         "|---|---|---|---|---|",
         *(
-            f"| {t['variable']} | {t['parents']} | {t['fit_s']:.2f} | {t['cpu_s']:.2f} | {t['nats']:.4f} |"
+            f"| {t['variable']} | {t['parents']} | {t['fit_s']:.2f} | {t['cpu_s']:.2f} | "
+            f"{t['nats']:.4f} |"
             for t in report["time"]
         ),
         f"| all | | {sum(t['fit_s'] for t in report['time']):.2f} | "
@@ -240,8 +249,9 @@ def _earlier(before: dict) -> list[str]:
         f"{t['variable']} {t['fit_s']:.0f} s ({t['nats']:.4f})" for t in before["time"]
     )
     return [
-        f"Before ({before['version']}): joe, {len(frame)} seeds, RMSE {frame['ours'].mean():.3f} where least "
-        f"squares has {frame['ols'].mean():.3f}; Joe up to {gap.max():.2f} from least squares.",
+        f"Before ({before['version']}): joe, {len(frame)} seeds, RMSE {frame['ours'].mean():.3f} "
+        f"where least squares has {frame['ols'].mean():.3f}; Joe up to {gap.max():.2f} from least "
+        "squares.",
         f"Fit and held-out nats of the same table: {seconds}.",
     ]
 

@@ -1,8 +1,8 @@
 """The peers of the causal core behind one interface, each asked as its own documentation says.
 
-Rows are frames of numbers: a discrete variable as the index of its level, others as they are. A peer that cannot
-answer raises, and what it raised is its answer. They live in an environment of their own
-(`benchmarks/requirements-peers.txt`); nothing is imported before it is asked for.
+Rows are frames of numbers: a discrete variable as the index of its level, others as they are. A
+peer that cannot answer raises, and what it raised is its answer. They live in an environment of
+their own (`benchmarks/requirements-peers.txt`); nothing is imported before it is asked for.
 """
 
 import math
@@ -15,7 +15,9 @@ import torch
 
 @dataclass(frozen=True)
 class Table:
-    """What is fitted: rows, which variable reads which, and how many levels each has (0: a number)."""
+    """What is fitted: rows, which variable reads which, and how many levels each has (0: a
+    number).
+    """
 
     rows: pd.DataFrame
     parents: dict[str, tuple[str, ...]]
@@ -25,7 +27,9 @@ class Table:
 
 
 class CausalFlows:
-    """causalflows: an autoregressive flow masked by the graph, discrete values spread over [k, k + 1)."""
+    """causalflows: an autoregressive flow masked by the graph, discrete values spread over [k, k +
+    1).
+    """
 
     def __init__(self, kind: str, epochs: int = 60, seed: int = 0):
         self.kind, self.epochs, self.seed, self.draw = kind, epochs, seed, 2
@@ -107,7 +111,9 @@ class CausalFlows:
 
 
 class DoWhy:
-    """DoWhy's gcm with mechanisms that it assigns itself; discrete values as 0/1 integers or as categories."""
+    """DoWhy's gcm with mechanisms that it assigns itself; discrete values as 0/1 integers or as
+    categories.
+    """
 
     def __init__(self, categories: bool = False):
         self.categories = categories
@@ -198,7 +204,9 @@ class DoWhy:
 
 
 class Pgmpy:
-    """pgmpy: a discrete Bayesian network, whole numbers as levels; it has no counterfactual of a row."""
+    """pgmpy: a discrete Bayesian network, whole numbers as levels; it has no counterfactual of a
+    row.
+    """
 
     def fit(self, table: Table):
         """Fits tables of frequencies."""
@@ -275,7 +283,9 @@ class TramDag:
         self.term, self.epochs, self.seed, self.draw = term, epochs, seed, 2
 
     def fit(self, table: Table):
-        """Fits the flow by maximum likelihood, as long as causalflows' and with its best weights."""
+        """Fits the flow by maximum likelihood, as long as causalflows' and with its best
+        weights.
+        """
         from tramdag import CausalFlowDAG, ContinuousNode, OrdinalNode
 
         self.table = table

@@ -1,12 +1,14 @@
-"""Counterfactual rows per second of the SCM beside DoWhy's gcm, on the same real rows and graph, in one run.
+"""Counterfactual rows per second of the SCM beside DoWhy's gcm, on the same real rows and graph,
+in one run.
 
     python benchmarks/scm_speed.py --data FOLDER [--rows 10000] [--rounds 5]
 
-FOLDER holds `metadata/nih_train.csv.gz`. The question is do(sex), DataFrame in and DataFrame out. DoWhy is
-asked twice: with findings as categories, where it fits classifiers (and cannot abduct their noise), and as
-0/1 integers, where it answers with values that are neither. Rounds alternate, and the ratio is taken within
-each round; both use the threads that OMP_NUM_THREADS allows. DoWhy lives in an environment of its own
-(`benchmarks/requirements-peers.txt`); without it our own figure is printed alone.
+FOLDER holds `metadata/nih_train.csv.gz`. The question is do(sex), DataFrame in and DataFrame out.
+DoWhy is asked twice: with findings as categories, where it fits classifiers (and cannot abduct
+their noise), and as 0/1 integers, where it answers with values that are neither. Rounds alternate,
+and the ratio is taken within each round; both use the threads that OMP_NUM_THREADS allows. DoWhy
+lives in an environment of its own (`benchmarks/requirements-peers.txt`); without it our own figure
+is printed alone.
 """
 
 import argparse
@@ -25,7 +27,9 @@ from cxrcausal.data import split_by_patient
 
 
 def read_rows(data, rows):
-    """Returns training rows and `rows` complete test rows of NIH, on the variables that NIH records."""
+    """Returns training rows and `rows` complete test rows of NIH, on the variables that NIH
+    records.
+    """
     graph = cx.load_graph("cxr19")
     table = cx.read_table(data / "metadata" / "nih_train.csv.gz", source="nih", graph=graph)
     part = split_by_patient(table)
@@ -36,7 +40,9 @@ def read_rows(data, rows):
 
 
 def seconds(asks, rounds):
-    """Returns the seconds of each round by name, the questions asked in turn; a first round does not count."""
+    """Returns the seconds of each round by name, the questions asked in turn; a first round does
+    not count.
+    """
     times = {name: [] for name in asks}
     for counts in [False] + [True] * rounds:
         for name, ask in asks.items():
@@ -48,7 +54,9 @@ def seconds(asks, rounds):
 
 
 def ours(graph, train, test):
-    """Returns the question and our figures; composition is checked with the keep-the-factual shortcut off."""
+    """Returns the question and our figures; composition is checked with the keep-the-factual
+    shortcut off.
+    """
     start = time.perf_counter()
     scm = cx.FlowSCM(graph).fit(train, groups="patient_id", seed=0)
     fitted = time.perf_counter() - start
@@ -69,7 +77,9 @@ def ours(graph, train, test):
 
 
 def dowhy(graph, names, train, test, integers):
-    """Returns the question to DoWhy (None if it does not answer) and its figures, or its error in words."""
+    """Returns the question to DoWhy (None if it does not answer) and its figures, or its error in
+    words.
+    """
     from dowhy import gcm
 
     def recode(table):

@@ -1,22 +1,27 @@
-"""The flow SCM beside DoWhy's gcm, causalflows, pgmpy and tramdag: the same real rows, the same graph, in one run.
+"""The flow SCM beside DoWhy's gcm, causalflows, pgmpy and tramdag: the same real rows, the same
+graph, in one run.
 
     python benchmarks/scm_vs_peers.py --data FOLDER [--rows 10000] [--rounds 5] [--output FOLDER]
 
-FOLDER holds `metadata/nih_train.csv.gz`; the graph is `cxr19` on the variables that NIH records, the rows those in
-which all of them are known, split by patient. Each model lives in a process of its own, so that its peak memory is
-its own; they are fitted and asked in turn, one at a time, and rounds alternate: ratios are taken within a round.
+FOLDER holds `metadata/nih_train.csv.gz`; the graph is `cxr19` on the variables that NIH records,
+the rows those in which all of them are known, split by patient. Each model lives in a process of
+its own, so that its peak memory is its own; they are fitted and asked in turn, one at a time, and
+rounds alternate: ratios are taken within a round.
 
-- *log-likelihood*: mean nats per held-out row, age as a probability per whole year; of causalflows a lower bound
+- *log-likelihood*: mean nats per held-out row, age as a probability per whole year; of causalflows
+  a lower bound
 - *fit*: seconds
 - *interventional, counterfactual*: rows per second of do(sex := Male), DataFrame in and out
-- *valid*: rows of both answers, and of do(edema := positive), in which every value is one that the variable can have
+- *valid*: rows of both answers, and of do(edema := positive), in which every value is one that the
+  variable can have
 - *composition*: factual rows that come back under no intervention, shortcuts off
 - *agreement*: rows in which two draws of do(sex) agree; how much of an answer is chance
-- *where*: mean difference of each cell's log-probability, given its causes, with its standard error by patient
+- *where*: mean difference of each cell's log-probability, given its causes, with its standard
+  error by patient
 - *memory*: the process's peak, data and libraries included
 
-What a peer raises is its answer. Writes JSON and markdown. The peers live in an environment of their own
-(`benchmarks/requirements-peers.txt`); without them our own line stands alone.
+What a peer raises is its answer. Writes JSON and markdown. The peers live in an environment of
+their own (`benchmarks/requirements-peers.txt`); without them our own line stands alone.
 """
 
 import argparse
@@ -322,7 +327,9 @@ def main() -> None:
 
 
 def differences(cells: pd.DataFrame, patients: np.ndarray) -> dict[str, list[float]]:
-    """Returns mean and standard error by patient of differences (rows, variables), and of whole rows."""
+    """Returns mean and standard error by patient of differences (rows, variables), and of whole
+    rows.
+    """
     code, _ = pd.factorize(patients)
     found = {}
     for name, x in [("whole row", cells.sum(axis=1)), *cells.items()]:
@@ -358,8 +365,8 @@ def fastest(report: dict[str, dict]) -> str:
     low, _, high = report[label]["counterfactual: times slower"]
     return (
         f"the fastest peer all of whose answers are valid is {label}: "
-        f"{report[label]['counterfactual rows/s']:,} counterfactual rows/s, {middle:g} times slower "
-        f"than {OURS} ({low:g} to {high:g})"
+        f"{report[label]['counterfactual rows/s']:,} counterfactual rows/s, {middle:g} times "
+        f"slower than {OURS} ({low:g} to {high:g})"
     )
 
 
@@ -392,8 +399,9 @@ def markdown(whole: dict) -> str:
         "peak_gib": "peak GiB",
     }
     out = [
-        f"{whole['rows']['train']:,} rows fitted, {whole['rows']['test']:,} asked; {whole['variables']} variables, "
-        f"{whole['edges']} edges of {whole['data']}; threads {whole['threads']}; {whole['date']}; "
+        f"{whole['rows']['train']:,} rows fitted, {whole['rows']['test']:,} asked; "
+        f"{whole['variables']} variables, {whole['edges']} edges of {whole['data']}; threads "
+        f"{whole['threads']}; {whole['date']}; "
         + ", ".join(f"{k} {v}" for k, v in whole["versions"].items()),
         "",
         "| model | " + " | ".join(asks.values()) + " |",

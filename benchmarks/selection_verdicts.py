@@ -1,19 +1,22 @@
-"""Every verdict of identification under selection, held against a recursion and against exact models.
+"""Every verdict of identification under selection, held against a recursion and against exact
+models.
 
     python benchmarks/selection_verdicts.py [--graphs 1000] [--most 6] [--seed 0] [--output FOLDER]
 
-Each random graph has hidden causes and one or two selections. Of every ordered pair of its variables,
-and of one pair of causes, `identifiable` and `adjustment_sets` are asked, and their verdicts held
+Each random graph has hidden causes and one or two selections. Of every ordered pair of its
+variables, and of one pair of causes, `identifiable` and `adjustment_sets` are asked, and their
+verdicts held
 
-- against the recursion of Bareinboim and Tian, which is complete: what it recovers is to be claimed;
+- against the recursion of Bareinboim and Tian, which is complete: what it recovers is to be
+  claimed;
 - against two random models with every hidden cause written out: each formula, read on the
   distribution of the selected, is to be the effect among all, for all values, to 1e-9.
 
-So are effects among those alike in one or two other variables, each with and without selection: there
-the recursion says at least that where the joint effect is recovered, the conditional one is.
+So are effects among those alike in one or two other variables, each with and without selection:
+there the recursion says at least that where the joint effect is recovered, the conditional one is.
 
-The clause of Correa and Bareinboim's type-1 adjustment that a cause on which selection depends has no
-open back-door path is counted apart. Writes JSON and markdown.
+The clause of Correa and Bareinboim's type-1 adjustment that a cause on which selection depends has
+no open back-door path is counted apart. Writes JSON and markdown.
 """
 
 import argparse
@@ -52,7 +55,9 @@ def adjusted(x: Names, y: Names, z: Names) -> Formula:
 
 
 def violates_clause(graph: CausalGraph, x: Names, y: Names) -> bool:
-    """Whether selection depends on a cause with an open back-door path, and on nothing after do."""
+    """Whether selection depends on a cause with an open back-door path, and on nothing after
+    do.
+    """
     network = graph.to_networkx(hidden=True)
     selected = {s.name for s in graph.selection}
     arrowless = network.copy()

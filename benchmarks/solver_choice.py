@@ -1,10 +1,12 @@
-"""Which solver, at 24 evaluations in each direction, suits a trained image mechanism? Prints one row per solver.
+"""Which solver, at 24 evaluations in each direction, suits a trained image mechanism? Prints one
+row per solver.
 
     python benchmarks/solver_choice.py --data FOLDER --model FOLDER
 
-Two errors that pull apart, on films of validation patients: that of the round trip, which a grid dense near the image makes
-small because its errors cancel on the way back; and that of the noise itself against a grid ten times as fine, which
-decides what a counterfactual keeps. Choose by both, never on test films.
+Two errors that pull apart, on radiographs of validation patients: that of the round trip, which a
+grid dense near the image makes small because its errors cancel on the way back; and that of the
+noise itself against a grid ten times as fine, which decides what a counterfactual keeps. Choose by
+both, never on test radiographs.
 """
 
 import argparse
@@ -33,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that holds cxr-real-64/")
     parser.add_argument("--model", default="cxr19-tiny", help="a shipped model or a folder")
-    parser.add_argument("--films", type=int, help="only so many films: a quick look")
+    parser.add_argument("--radiographs", type=int, help="only so many radiographs: a quick look")
     args = parser.parse_args(argv)
     mechanism = cx.load_pretrained(args.model).image
     size = mechanism.recipe.network.size
@@ -46,11 +48,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     held = split_by_patient(table, validation=VALIDATION) == "validation"
     table = table[(table["dataset"] == "NIH") & held].reset_index(drop=True)
-    table = table.head(args.films or len(table))
+    table = table.head(args.radiographs or len(table))
     images = read_images(table["image"], size=size)
     parents, _ = mechanism.encode(table)
     fine = round_trip(mechanism, images, parents, solver=FINE).noise
-    print(f"{len(images)} films of validation patients; errors are means of absolute values")
+    print(f"{len(images)} radiographs of validation patients; errors are means of absolute values")
     print("| solver | steps | density | evaluations | round trip | noise | std of noise |")
     print("|---|---|---|---|---|---|---|")
     for solver in CANDIDATES:

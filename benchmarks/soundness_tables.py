@@ -1,4 +1,6 @@
-"""What `image_soundness.py` concludes: each requirement beside its figure, and the README's table."""
+"""What `image_soundness.py` concludes: each requirement beside its figure, and the README's
+table.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,8 +33,10 @@ def verdict(report: Report) -> None:
         _line("held-out loss over an untrained network's",
               losses_of["this model", "everything"] / losses_of["untrained", "everything"],
               "< 1", lambda v: v < 1),
-        ("loss that the parents save", f"{n['told_gain']['value']:.5f} [{n['told_gain']['low']:.5f}, "
-         f"{n['told_gain']['high']:.5f}]", "above 0", n["told_gain"]["low"] > 0),
+        ("loss that the parents save",
+         f"{n['told_gain']['value']:.5f} "
+         f"[{n['told_gain']['low']:.5f}, {n['told_gain']['high']:.5f}]",
+         "above 0", n["told_gain"]["low"] > 0),
     ]  # fmt: skip
     for p in n["probes"]:
         if p["source"] == "abducted noise" and p["probe"].startswith("ridge"):
@@ -72,8 +76,9 @@ def readme_table(numbers: dict[str, Any]) -> str:
     losses_of = {(r["network"], r["told"]): r["loss"] for r in numbers["held_out_loss"]}
     probes = {(p["source"], p["probe"], p["variable"]): p for p in numbers["probes"]}
     rows = [
-        ("films (patients)", "", f"{model['test_films']} ({model['test_patients']})"),
-        (f"round trip MAE, {trip['evaluations']} evaluations both ways", "≤ .01", f"{trip['mae']:.4f}"),
+        ("radiographs (patients)", "", f"{model['test_radiographs']} ({model['test_patients']})"),
+        (f"round trip MAE, {trip['evaluations']} evaluations both ways", "≤ .01",
+         f"{trip['mae']:.4f}"),
         (f"round trip MAE, {trip['evaluations_finer']} evaluations", "≤ .0017",
          f"{trip['mae_finer']:.4f}"),
         ("abducted noise: mean", "≤ .05", f"{noise['mean']:.3f}"),
@@ -86,32 +91,35 @@ def readme_table(numbers: dict[str, Any]) -> str:
          f"{losses_of['untrained', 'everything']:.4f}"),
     ]  # fmt: skip
     for variable in PROBED:
-        told, local, films = (
+        told, local, radiographs = (
             probes[source, probe, variable]
             for source, probe in (
                 ("abducted noise", "ridge, pixels"),
                 ("abducted noise", "ridge, blocks"),
-                ("the films", "ridge, pixels"),
+                ("the radiographs", "ridge, pixels"),
             )
         )
         rows.append(
             (f"{variable} read from the noise: {told['metric']}, pixels; block variances",
              f"chance, ≤ {told['chance_high']:.2f}",
-             f"{interval_text(told)}; {interval_text(local)} (from the films: {films['value']:.2f})")
+             f"{interval_text(told)}; {interval_text(local)} "
+             f"(from the radiographs: {radiographs['value']:.2f})")
         )  # fmt: skip
     copied = numbers["memorisation"]["pixels (RMS)"]
     rows.append(
-        (f"copies among {copied['samples']:.0f} samples; nearer to a training film than 99 % of films",
+        (f"copies among {copied['samples']:.0f} samples; nearer to a training radiograph than "
+         "99 % of radiographs",
          "0; .01", f"{copied['copied']:.0f}; {copied['suspect']:.3f}")
     )  # fmt: skip
     asked = [
-        (f"{name}: shift over the real gap ({by[name, 'none', 'shift']['films']} films)", "1",
+        (f"{name}: shift over the real gap "
+         f"({by[name, 'none', 'shift']['radiographs']} radiographs)", "1",
          [interval_text(e) + ("" if _told(e) else " (as the null)")
           for e in (by[name, label, "shift"] for label in SHOWN)])
         for name in dict.fromkeys(e["intervention"] for e in numbers["effects"])
     ]  # fmt: skip
     asked += [
-        ("sex: crossed the judge's threshold", "≥ .79",
+        ("sex: crossed the predictor's threshold", "≥ .79",
          [interval_text(by["sex", label, "crossed"]) for label in SHOWN]),
         (f"sex: there and back, MAE at {trip['evaluations_finer']} evaluations", "≤ .012",
          [interval_text(finer[label, "reversibility"], digits=4) for label in SHOWN]),
@@ -123,7 +131,7 @@ def readme_table(numbers: dict[str, Any]) -> str:
     ]
     marks = [f"{name} {q['metric']} {q['value']:.2f}" for name, q in numbers["predictor"].items()]
     lines = [
-        _row("on test films", "asked", "measured"),
+        _row("on test radiographs", "asked", "measured"),
         _row("---", "---", "---"),
         *(_row(*cells) for cells in rows),
         "",
@@ -131,8 +139,8 @@ def readme_table(numbers: dict[str, Any]) -> str:
         _row("---", "---", *("---" for _ in SHOWN)),
         *(_row(what, bar, *cells) for what, bar, cells in asked),
         "",
-        f"The judge, on the same films: {', '.join(marks)}. What else moved, without guidance, over "
-        f"its own gap: {'; '.join(leaks) or 'nothing'}.",
+        f"The predictor, on the same radiographs: {', '.join(marks)}. What else moved, without "
+        f"guidance, over its own gap: {'; '.join(leaks) or 'nothing'}.",
     ]
     return "\n".join(lines).replace("_", " ")
 

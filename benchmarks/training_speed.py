@@ -1,10 +1,11 @@
-"""Training images per second of RadiT beside a plain DiT of equal width, depth and tokens, in one run.
+"""Training images per second of RadiT beside a plain DiT of equal width, depth and tokens, in one
+run.
 
     python benchmarks/training_speed.py [--recipe radit-tiny] [--device cpu] [--compile]
 
-The plain DiT is the published one (Peebles and Xie, 2023): LayerNorm, a GELU layer of four widths, learned
-positions, a full modulation map per block, and one embedding of the time and a label. Both are trained on
-the same random batches; rounds alternate, and the ratio is taken within each round.
+The plain DiT is the published one (Peebles and Xie, 2023): LayerNorm, a GELU layer of four widths,
+learned positions, a full modulation map per block, and one embedding of the time and a label. Both
+are trained on the same random batches; rounds alternate, and the ratio is taken within each round.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Counterfactual inference on chest radiographs: graph, flow SCM, and the image mechanism RadiT."""
+"""Counterfactual inference on chest radiographs: causal graph, flow SCM, image mechanism RadiT."""
 
 from cxrcausal import effect
 from cxrcausal.counterfactual import Counterfactual, CounterfactualModel

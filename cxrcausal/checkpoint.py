@@ -1,7 +1,8 @@
 """A folder of tensors and JSON: what is kept of a model, and read again without running any code.
 
-`NAME.safetensors` holds numbers, `NAME.json` everything else, the format's version and the SHA-256 of the
-numbers, so that files of two different saves are refused. Classes import this module; it imports none.
+`NAME.safetensors` holds numbers, `NAME.json` everything else, the format's version and the SHA-256
+of the numbers, so that files of two different saves are refused. Classes import this module; it
+imports none.
 """
 
 import json
@@ -31,16 +32,16 @@ def write_checkpoint(
 ) -> Path:
     """Writes the files of a checkpoint, whole or not at all, and returns the folder.
 
-    Older files of these names are replaced, others in the folder are kept. A writer that dies between the
-    two renames leaves files of two saves, which `read_tensors` refuses.
+    Older files of these names are replaced, others in the folder are kept. A writer that dies
+    between the two renames leaves files of two saves, which `read_tensors` refuses.
 
     Arguments:
         folder: Made if absent.
         name: The files' name, without its ending.
         record: What JSON can hold, `format_version` among it.
         tensors: By name; kept contiguous, on the CPU.
-        further: Other files of tensors, by their name without ending. What the record says of each stands
-            under its name, with the SHA-256 of the file.
+        further: Other files of tensors, by their name without ending. What the record says of each
+            stands under its name, with the SHA-256 of the file.
 
     Raises:
         CheckpointError: If something cannot be written as JSON, or the folder cannot be written.
@@ -79,7 +80,8 @@ def read_record(file: Path, format_version: int, kind: str | None = None) -> dic
         kind: What it must be of, if it says so.
 
     Raises:
-        CheckpointError: If the file is missing, is not a JSON object, or has another format or kind.
+        CheckpointError: If the file is missing, is not a JSON object, or has another format or
+            kind.
     """
     if not file.is_file():
         raise CheckpointError(f"{file}: there is no such file; a saved folder has one")
@@ -125,7 +127,8 @@ def read_tensors(
     if found != wanted:
         raise CheckpointError(
             f"{file}: its SHA-256 is {found[:16]}…, but key 'tensors_sha256' of {beside.name} is "
-            f"{str(wanted)[:16]}…: the file was changed, or the two are of different saves. Save again"
+            f"{str(wanted)[:16]}…: the file was changed, or the two are of different saves. Save "
+            "again"
         )
     return tensors
 

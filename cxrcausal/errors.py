@@ -1,8 +1,8 @@
 """What was asked, what exists, what to do next: every error that the package raises on purpose.
 
 Each message names the column, row, file or key at fault, what was found there and what is allowed.
-All of them derive from `CxrCausalError`; those about a bad value are `ValueError` too, those about a
-bad name `KeyError`-like but printed without quotes, so that the sentence reads as a sentence.
+All of them derive from `CxrCausalError`; those about a bad value are `ValueError` too, those about
+a bad name `KeyError`-like but printed without quotes, so that the sentence reads as a sentence.
 """
 
 import difflib
@@ -34,11 +34,11 @@ class GraphError(CxrCausalError, ValueError):
 
 
 class TableError(CxrCausalError, ValueError):
-    """A metadata table lacks a column, holds a value that is not allowed, or has unusable labels."""
+    """A metadata table lacks a column, holds a value not allowed, or has unusable labels."""
 
 
 class InterventionError(CxrCausalError, ValueError):
-    """An intervention names an unknown variable or level, leaves the bounds, or sets a definition."""
+    """An intervention names no variable or level, leaves the bounds, or sets a definition."""
 
 
 class UnobservedError(InterventionError):
@@ -54,7 +54,7 @@ class OptionError(CxrCausalError, ValueError):
 
 
 class ImageError(CxrCausalError, ValueError):
-    """An image file cannot be read as a radiograph, or an image tensor has the wrong shape or range."""
+    """An image file is no readable radiograph, or an image tensor has a wrong shape or range."""
 
 
 class RecipeError(CxrCausalError, ValueError):
@@ -70,11 +70,11 @@ class MissingExtraError(CxrCausalError, ImportError):
 
 
 def nearest(name: object, allowed: Iterable[object]) -> str:
-    """Returns ``"; did you mean 'x'?"`` for the allowed name closest to `name`, or an empty string.
+    """Returns ``"; did you mean 'x'?"`` for the allowed name closest to `name`, or nothing.
 
-    Names are held against each other without regard to case, so that what is another name by its case alone
-    comes first: the letters of 'male' lie closer to 'Female' than to 'Male'. Where a sentence ends here,
-    write ``nearest(...) or "."``.
+    Names are held against each other without regard to case, so that what is another name by its
+    case alone comes first: the letters of 'male' lie closer to 'Female' than to 'Male'. Where a
+    sentence ends here, write ``nearest(...) or "."``.
     """
     folded = {str(a).strip().casefold(): str(a) for a in allowed}
     close = difflib.get_close_matches(str(name).strip().casefold(), folded, n=1, cutoff=0.6)

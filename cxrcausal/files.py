@@ -19,8 +19,8 @@ __all__ = ["atomic_path", "sha256_of", "written_folder"]
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a name beside `path` to write to; renames it to `path` when the block ends well.
 
-    If the block raises, what stood at `path` still stands there, and nothing is left beside it. Who may
-    read the file is what the process's umask says, as for any file that a program opens.
+    If the block raises, what stood at `path` still stands there, and nothing is left beside it.
+    Who may read the file is what the process's umask says, as for any file that a program opens.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +36,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def sha256_of(path: str | Path) -> str:
     """Returns the SHA-256 of a file's bytes, in hexadecimal.
 
-    Two files that belong together are renamed one after the other. The one that is written last holds
-    this digest of the first, so that a reader can tell a mixture of two saves from either.
+    Two files that belong together are renamed one after the other. The one that is written last
+    holds this digest of the first, so that a reader can tell a mixture of two saves from either.
     """
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -47,8 +47,8 @@ def sha256_of(path: str | Path) -> str:
 def written_folder(folder: str | PathLike[str]) -> Iterator[Path]:
     """Yields an empty folder beside the wanted one, whose files move there if all went well.
 
-    Each file is renamed by itself, so a process that dies between two leaves files of two saves: let
-    one of them hold the `sha256_of` the other.
+    Each file is renamed by itself, so a process that dies between two leaves files of two saves:
+    let one of them hold the `sha256_of` the other.
 
     Raises:
         CheckpointError: If the path cannot be written.

@@ -1,8 +1,8 @@
 """Fits ask for gradients whatever mode they are called in.
 
-`torch.no_grad()` is undone by `torch.enable_grad()`; `torch.inference_mode()` is not: a tensor that is
-made in it can never be part of a backward pass, and an ordinary error of autograd says so late. A fit
-therefore leaves the mode for as long as it takes, and copies what was made in it.
+`torch.no_grad()` is undone by `torch.enable_grad()`; `torch.inference_mode()` is not: a tensor
+that is made in it can never be part of a backward pass, and an ordinary error of autograd says so
+late. A fit therefore leaves the mode for as long as it takes, and copies what was made in it.
 """
 
 import functools
@@ -22,8 +22,8 @@ A = TypeVar("A")
 def with_gradients(function: Callable[P, R]) -> Callable[P, R]:
     """Returns a function that runs outside inference mode and with gradients, then as it was.
 
-    Tensors among its arguments (alone, in a tuple, or in a mapping) that were made in inference mode
-    are copied; parameters and buffers of modules are replaced by copies, in place.
+    Tensors among its arguments (alone, in a tuple, or in a mapping) that were made in inference
+    mode are copied; parameters and buffers of modules are replaced by copies, in place.
 
     Example:
         >>> @with_gradients

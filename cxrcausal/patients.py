@@ -1,7 +1,8 @@
 """Whose row each is: patients are counted, split and resampled, never radiographs.
 
-Two radiographs of one patient are no two observations. Whoever fits, tests, resamples or sets aside
-asks here whose rows are whose, so that one wrong label has one error, and one patient is on one side.
+Two radiographs of one patient are no two observations. Whoever fits, tests, resamples or sets
+aside asks here whose rows are whose, so that one wrong label has one error, and one patient is on
+one side.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -14,7 +15,7 @@ from cxrcausal.errors import TableError, nearest, summarise
 __all__ = ["FEWEST", "Groups", "patient_codes", "patient_folds", "patient_labels", "set_aside"]
 
 Groups = str | Sequence[Hashable] | pd.Series | np.ndarray | None
-"""Whose rows these are: a column, or one label per row; None where each row is its own patient's."""
+"""Whose rows these are: a column, or one label per row; None: each row is its own patient's."""
 
 FEWEST = 50
 """With fewer patients none can be spared for validation."""
@@ -23,7 +24,7 @@ FEWEST = 50
 def patient_codes(
     groups: Groups, table: pd.DataFrame, what: str = "the table"
 ) -> np.ndarray | None:
-    """Returns whose row each is, as numbers from 0 in the order of appearance (rows,); None for None.
+    """Returns whose row each is, numbers from 0 in order of appearance (rows,); None for None.
 
     Arguments:
         groups: A column of the table, or one label per row (a Series has the table's own labels).
@@ -38,8 +39,9 @@ def patient_codes(
     if isinstance(groups, str):
         if groups not in table.columns:
             raise TableError(
-                f"{what}: groups {groups!r} is not a column{nearest(groups, table.columns) or '.'} "
-                f"Present: {summarise(table.columns, 30)}; groups=None takes each row as a patient"
+                f"{what}: groups {groups!r} is not a "
+                f"column{nearest(groups, table.columns) or '.'} Present: "
+                f"{summarise(table.columns, 30)}; groups=None takes each row as a patient"
             )
         groups = table[groups]
     elif isinstance(groups, pd.Series) and not groups.index.equals(table.index):

@@ -1,9 +1,9 @@
 r"""Randomness as a function of (seed, row label, variable, draw), in one place.
 
-A stateful generator makes a patient's noise depend on who else is in the batch. Here every number is
-a hash of what it is for: the 64-bit words of seed, row label, variable name, draw and component are
-mixed by the finaliser of SplitMix64 into a counter-based stream. So an answer is the same whatever
-the batch, chunk, order, process or device, and the global random state is never touched.
+A stateful generator makes a patient's noise depend on who else is in the batch. Here every number
+is a hash of what it is for: the 64-bit words of seed, row label, variable name, draw and component
+are mixed by the finaliser of SplitMix64 into a counter-based stream. So an answer is the same
+whatever the batch, chunk, order, process or device, and the global random state is never touched.
 
 References:
     | Fast Splittable Pseudorandom Number Generators
@@ -67,8 +67,9 @@ def as_count(number: object, what: str, *, least: int) -> int:
 def label_words(index: pd.Index, *, unique: bool = True) -> np.ndarray:
     """Returns one 64-bit word per row label, the same in every process.
 
-    A label means the same however its column came to be stored: 1 and 1.0 are one label, among numbers of
-    any type and among objects, and so is a date in seconds and in nanoseconds. The text "1" is another.
+    A label means the same however its column came to be stored: 1 and 1.0 are one label, among
+    numbers of any type and among objects, and so is a date in seconds and in nanoseconds. The text
+    "1" is another.
 
     Arguments:
         index: The labels of the rows; any index, a MultiIndex included.

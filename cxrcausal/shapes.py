@@ -1,6 +1,7 @@
 """Tensors spelled once, by their role; the tests check every annotated call against these.
 
-`batch` counts patients, `attributes` the parents of the image in the graph's order, `tokens` patches.
+`batch` counts patients, `attributes` the parents of the image in the graph's order, `tokens`
+patches.
 """
 
 from jaxtyping import Bool, Float, Int
@@ -31,7 +32,7 @@ Attributes = Float[Tensor, "batch attributes"]
 """The image's parents: a continuous value in its unit, or the index of a level; NaN is unknown."""
 
 Keep = Bool[Tensor, "batch attributes"]
-"""Which parents the network is conditioned on; the others are *null* (not conditioned on), not unknown."""
+"""Which parents the network is conditioned on; the others are *null*, which is not unknown."""
 
 Time = Float[Tensor, "batch"]
 """Flow time: 0 is noise, 1 is the image."""

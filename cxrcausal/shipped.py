@@ -1,7 +1,8 @@
 """Finds the graphs and generative recipes that ship with the package, in a wheel or in a checkout.
 
-A wheel carries the repository's `graphs/` and `generative/` inside the package (`cxrcausal/shipped/`);
-an editable install or a clone has them beside it. This is the one place that knows both.
+A wheel carries the repository's `graphs/` and `generative/` inside the package
+(`cxrcausal/shipped/`); an editable install or a clone has them beside it. This is the one place
+that knows both.
 """
 
 from pathlib import Path

@@ -24,7 +24,7 @@ def package_versions() -> dict[str, str]:
 
 
 def show_versions() -> str:
-    """Returns the versions of cxrcausal, Python and every required package, one per line, for a report."""
+    """Returns the versions of cxrcausal, Python and every required package, one per line."""
     versions = package_versions()
     lines = [
         f"cxrcausal {versions['cxrcausal']}",

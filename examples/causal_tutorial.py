@@ -2,15 +2,17 @@
 
     python examples/causal_tutorial.py --data FOLDER --output runs/causal
 
-FOLDER holds `metadata/chexpert_metadata.csv.gz`. Every step prints what it found and writes a figure:
+FOLDER holds `metadata/chexpert_metadata.csv.gz`. Every step prints what it found and writes a
+figure:
 
 1. Falsify: which arrows and which missing arrows of two graphs do the data speak against?
 2. Fit an SCM on training patients, and check it on others: scores, calibration, noises.
 3. Ask for one effect that data identify and one that they do not, each with what it rests on.
 4. Ask for one patient: what would each finding have been, without the effusion?
 
-Adding an arrow because a table shows a dependence is not what step 1 is for: a hidden cause, or how films came to
-be in the table, shows the same. It says where to look, and what the answers of steps 3 and 4 stand on.
+Adding an arrow because a table shows a dependence is not what step 1 is for: a hidden cause, or
+how radiographs came to be in the table, shows the same. It says where to look, and what the
+answers of steps 3 and 4 stand on.
 """
 
 import argparse
@@ -32,7 +34,9 @@ DO = {CAUSE: "negative"}
 
 
 def without_the_cause(scm: cx.FlowSCM, patient: pd.DataFrame) -> pd.DataFrame:
-    """Returns, for one patient, each descendant's value and the probability that it would be positive."""
+    """Returns, for one patient, each descendant's value and the probability that it would be
+    positive.
+    """
     found = {}
     for name in scm.graph.topological_order:
         if name in scm.graph.descendants(CAUSE) and name in scm.mechanisms:
@@ -58,8 +62,8 @@ def draw_patient(found: pd.DataFrame, title: str) -> Figure:
     )
     for y, (_, row) in zip(place, found.iterrows(), strict=True):
         was = "unknown" if row["was"] == "nan" else row["was"]
-        axis.text(row["would_be_positive"] + 0.01, y, f"{row['would_be_positive']:.2f}  (was {was})",
-                  va="center", fontsize=8)  # fmt: skip
+        share = row["would_be_positive"]
+        axis.text(share + 0.01, y, f"{share:.2f}  (was {was})", va="center", fontsize=8)
     axis.set_yticks(place, [name.replace("_", " ") for name in found.index])
     axis.set_xlim(0, 1.3)
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
@@ -123,7 +127,8 @@ def main() -> None:
     title = f"{row['sex']}, {row['age']:.0f} years, {row['view']}: with an effusion, as seen"
     print(f"{title}; do({CAUSE} = negative)\n{found}")
     print(
-        "Row-level answers rest on the coupling of worlds that the model assumes; no data decide it."
+        "Row-level answers rest on the coupling of worlds that the model assumes; no data decide "
+        "it."
     )
     save(draw_patient(found, title), "4-patient")
 

@@ -2,8 +2,8 @@
 
     python examples/counterfactual.py --data FOLDER --output runs/counterfactual
 
-FOLDER holds `cxr-real/` (an `images.csv` beside its images). The shipped `cxr19-tiny` answers for test
-patients, whom it never saw. Ends with a figure per question and a table of what changed.
+FOLDER holds `cxr-real/` (an `images.csv` beside its images). The shipped `cxr19-tiny` answers for
+test patients, whom it never saw. Ends with a figure per question and a table of what changed.
 """
 
 import argparse

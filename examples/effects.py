@@ -2,17 +2,18 @@
 
     python examples/effects.py --data FOLDER --output runs/effects
 
-FOLDER holds `metadata/chexpert_metadata.csv.gz`. An SCM is fitted on training patients; then two questions:
+FOLDER holds `metadata/chexpert_metadata.csv.gz`. An SCM is fitted on training patients; then two
+questions:
 
-1. How much more often do patients have support devices because of a pleural effusion? The graph says which
-   variables to adjust for, so the answer follows from data, the graph granted. Who does not grant it reads how
-   strong an unmeasured acuity would have to be.
-2. Of patients who have both, how many would not have the devices without the effusion? No data, not even an
-   experiment, decide that. The model has an answer by the way it couples worlds; beside it stand the bounds
-   that data leave.
+1. How much more often do patients have support devices because of a pleural effusion? The graph
+   says which variables to adjust for, so the answer follows from data, the graph granted. Who does
+   not grant it reads how strong an unmeasured acuity would have to be.
+2. Of patients who have both, how many would not have the devices without the effusion? No data,
+   not even an experiment, decide that. The model has an answer by the way it couples worlds;
+   beside it stand the bounds that data leave.
 
-The same two questions are then asked of the extended graph, which declares acuity as a hidden cause: there the
-first is not identified either, and the report says so. Ends with two figures.
+The same two questions are then asked of the extended graph, which declares acuity as a hidden
+cause: there the first is not identified either, and the report says so. Ends with two figures.
 """
 
 import argparse
@@ -32,7 +33,9 @@ WORDS = {"necessity": "necessity (PN)", "sufficiency": "sufficiency (PS)", "both
 
 
 def draw_identified(found: Sensitivity, treated: Effect) -> Figure:
-    """Draws the two arms, the effects, and what an unmeasured cause would make of the average one."""
+    """Draws the two arms, the effects, and what an unmeasured cause would make of the average
+    one.
+    """
     figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5), sharey=True)
     effects = [found.effect, treated]

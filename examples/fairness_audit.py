@@ -1,17 +1,18 @@
-"""Does this classifier answer differently when a film looks like one of the other sex? A small audit.
+"""Does this classifier answer differently when a radiograph looks like one of the other sex? A
+small audit.
 
     python examples/fairness_audit.py --data FOLDER --output runs/fairness
 
-FOLDER holds `cxr-real/` and `cxr-real-64/`. A classifier of findings is trained on real films; then each
-test film is painted again from its own noise with sex set to the other, findings and all else held: the
-direct effect of sex on the image. (`do={"sex": ...}` would be the total effect. It also changes findings
-that sex causes, and there a fair classifier must answer differently.) The null is the same film painted
-with sex set to what it is, by the same guidance, so what abduction, prediction and guidance do by
-themselves stands on both sides.
+FOLDER holds `cxr-real/` and `cxr-real-64/`. A classifier of findings is trained on real
+radiographs; then each test radiograph is painted again from its own noise with sex set to the
+other, findings and all else held: the direct effect of sex on the image. (`do={"sex": ...}` would
+be the total effect. It also changes findings that sex causes, and there a fair classifier must
+answer differently.) The null is the same radiograph painted with sex set to what it is, by the
+same guidance, so what abduction, prediction and guidance do by themselves stands on both sides.
 
-What goes beyond the null is how far the classifier follows what the model changes in the image with sex.
-That is a reason to look, not yet unfairness: the model may move more than sex, and findings may look
-different in women and men. Ends with a table and a figure.
+What goes beyond the null is how far the classifier follows what the model changes in the image
+with sex. That is a reason to look, not yet unfairness: the model may move more than sex, and
+findings may look different in women and men. Ends with a table and a figure.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from cxrcausal.evaluation import PatientBootstrap, Predictor, paint, weighted_me
 from cxrcausal.files import atomic_path
 from cxrcausal.image import Solver
 
-from train_radit import read_films  # isort: skip  (the example beside this one)
+from train_radit import read_radiographs  # isort: skip  (the example beside this one)
 
 FINDINGS = ("cardiomegaly", "pleural_effusion", "atelectasis", "pneumothorax")
 OTHER = {"Female": "Male", "Male": "Female"}
@@ -38,23 +39,24 @@ GUIDANCE = cx.Guidance("nested", intervened=1.5)
 
 def audit(model: cx.CounterfactualModel, classifier: Predictor, images: torch.Tensor,
           rows: pd.DataFrame, solver: Solver | None = None) -> pd.DataFrame:  # fmt: skip
-    """Returns per finding and sex the mean change of its log-odds, sex set to the other, beyond the null.
+    """Returns per finding and sex the mean change of its log-odds, sex set to the other, beyond
+    the null.
 
-    Films of unknown sex are left out: there is no other.
+    Radiographs of unknown sex are left out: there is no other.
     """
     known = rows["sex"].notna().to_numpy()
     images, rows = images[torch.tensor(known)], rows[known]
-    painter = model.image
-    factual, _ = painter.encode(rows)
-    place = [v.name for v in painter.attributes].index("sex")
+    mechanism = model.image
+    factual, _ = mechanism.encode(rows)
+    place = [v.name for v in mechanism.attributes].index("sex")
     other = factual.clone()
     other[:, place] = 1 - factual[:, place]
     asked = torch.zeros_like(factual, dtype=torch.bool)
     asked[:, place] = True
     batches = zip(images.split(64), factual.split(64), strict=True)
-    noise = torch.cat([painter.abduct(x, pa, solver=solver) for x, pa in batches])
+    noise = torch.cat([mechanism.abduct(x, pa, solver=solver) for x, pa in batches])
     same, changed = (
-        classifier.score(paint(painter, noise, factual, to, asked, GUIDANCE, solver=solver))
+        classifier.score(paint(mechanism, noise, factual, to, asked, GUIDANCE, solver=solver))
         for to in (factual, other)
     )
     null = (same - classifier.score(images)).to_numpy()
@@ -73,7 +75,7 @@ def audit(model: cx.CounterfactualModel, classifier: Predictor, images: torch.Te
                 {
                     "finding": name,
                     "question": f"{sex} → {OTHER[sex]}",
-                    "films": int(here.sum()),
+                    "radiographs": int(here.sum()),
                     "null": moved.value,
                     "beyond_null": effect.value,
                     "low": effect.low,
@@ -107,12 +109,14 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("runs/fairness"))
     parser.add_argument("--model", default="cxr19-tiny", help="a shipped model or a folder")
-    parser.add_argument("--tiny", action="store_true", help="few films, one epoch, few steps")
+    parser.add_argument(
+        "--tiny", action="store_true", help="few radiographs, one epoch, few steps"
+    )
     args = parser.parse_args()
 
     model = cx.load_pretrained(args.model)
     size = model.image.image_shape[-1]
-    images, table = read_films(args.data, size, limit=160 if args.tiny else None)
+    images, table = read_radiographs(args.data, size, limit=160 if args.tiny else None)
     test = (split_by_patient(table) == "test").to_numpy()
     classifier = Predictor(model.graph, FINDINGS[:1] if args.tiny else FINDINGS, size=size)
     classifier.fit(images[torch.tensor(~test)], table[~test], epochs=1 if args.tiny else 40)

@@ -2,9 +2,10 @@
 
     python examples/fit_metadata.py --data FOLDER --output runs/scm
 
-FOLDER holds `metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`. Test patients are left
-out of the fit. The shipped `cxr19-tiny` is `--sources nih`, `cxr19-public` is `--sources nih chexpert`.
-Ends with a table: held-out log-probability per variable beside that of the training marginals.
+FOLDER holds `metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`. Test patients are
+left out of the fit. The shipped `cxr19-tiny` is `--sources nih`, `cxr19-public` is
+`--sources nih chexpert`. Ends with a table: held-out log-probability per variable beside that of
+the training marginals.
 """
 
 import argparse

@@ -2,10 +2,11 @@ r"""Adds a mechanism of one's own, fits it, and answers a counterfactual with it
 
     python examples/own_mechanism.py --data FOLDER --output runs/own
 
-FOLDER holds `metadata/nih_train.csv.gz`. The mechanism is probit regression: a finding is positive where
-:math:`\beta^\top \mathrm{pa} + u > 0` with :math:`u \sim N(0, 1)`. Thirty lines of mathematics give the
-likelihood, exact abduction and the law of the counterfactual; registered under a name, it is fitted, saved
-and loaded like those of the package. Ends in a table: its held-out score beside the default's, for each finding.
+FOLDER holds `metadata/nih_train.csv.gz`. The mechanism is probit regression: a finding is positive
+where :math:`\beta^\top \mathrm{pa} + u > 0` with :math:`u \sim N(0, 1)`. Thirty lines of
+mathematics give the likelihood, exact abduction and the law of the counterfactual; registered
+under a name, it is fitted, saved and loaded like those of the package. Ends in a table: its
+held-out score beside the default's, for each finding.
 """
 
 import argparse
@@ -75,7 +76,8 @@ class ProbitMechanism(Mechanism):
         """Returns how the factual interval is shared among the levels of the other world."""
         a, b = self.interval(x, pa)
         edge = self.edge(pa_star)[..., None]
-        ends = torch.cat([torch.full_like(edge, -torch.inf), edge, -torch.full_like(edge, -torch.inf)], -1)  # fmt: skip
+        below = torch.full_like(edge, -torch.inf)
+        ends = torch.cat([below, edge, -below], -1)
         return overlap(a, b, ends)
 
     def interval(self, x, pa):
@@ -135,10 +137,11 @@ def main() -> None:
     print(report.round(5).to_string())
 
     rows = test[test["pleural_effusion"] == "negative"].head(1000)
-    law = probit.counterfactual_probability(rows, {"cardiomegaly": "positive"}, "pleural_effusion")
-    other = default.counterfactual_probability(rows, {"cardiomegaly": "positive"}, "pleural_effusion")  # fmt: skip
+    do = {"cardiomegaly": "positive"}
+    own = probit.counterfactual_probability(rows, do, "pleural_effusion")
+    other = default.counterfactual_probability(rows, do, "pleural_effusion")
     print("\nof those without effusion, the share that would have one, had they cardiomegaly")
-    print(f"probit {law['positive'].mean():.4f}, default {other['positive'].mean():.4f}")
+    print(f"probit {own['positive'].mean():.4f}, default {other['positive'].mean():.4f}")
     report.to_csv(args.output / "scores.csv")
 
 

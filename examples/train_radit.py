@@ -2,9 +2,10 @@
 
     python examples/train_radit.py --data FOLDER --output runs/radit-tiny
 
-FOLDER holds `cxr-real/` and `cxr-real-64/`, each an `images.csv` beside its images. Films of NIH alone
-are used, those of test patients left out; a few validation patients serve the held-out loss. A run that
-is stopped goes on from its last saved state. `--tiny` shows that all of it works in seconds.
+FOLDER holds `cxr-real/` and `cxr-real-64/`, each an `images.csv` beside its images. Radiographs of
+NIH alone are used, those of test patients left out; a few validation patients serve the held-out
+loss. A run that is stopped goes on from its last saved state. `--tiny` shows that all of it works
+in seconds.
 """
 
 import argparse
@@ -22,10 +23,12 @@ from cxrcausal.device import resolve_device
 from cxrcausal.image import RectifiedFlow, Trainer, load_recipe, save_image_mechanism
 
 
-def read_films(
+def read_radiographs(
     data: Path, size: int, limit: int | None = None
 ) -> tuple[torch.Tensor, pd.DataFrame]:
-    """Returns NIH's films (films, 1, size, size) in [0, 1] and their metadata, row by row."""
+    """Returns NIH's radiographs (images, 1, size, size) in [0, 1] and their metadata, row by
+    row.
+    """
     lists = [data / "cxr-real" / "images.csv", data / "cxr-real-64" / "images.csv"]
     table = pd.concat(
         [cx.read_table(path, source="image_list") for path in lists if path.exists()],
@@ -38,7 +41,7 @@ def read_films(
 
 
 def main() -> None:
-    """Reads the films, trains, and saves the averaged weights in half precision."""
+    """Reads the radiographs, trains, and saves the averaged weights in half precision."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--data", type=Path, required=True, help="folder of cxr-real and cxr-real-64"
@@ -50,7 +53,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     parser.add_argument("--compile", action="store_true", help="compile the network first")
     parser.add_argument(
-        "--tiny", action="store_true", help="few films, few steps, a small network"
+        "--tiny", action="store_true", help="few radiographs, few steps, a small network"
     )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -68,10 +71,12 @@ def main() -> None:
         )
         recipe = dataclasses.replace(recipe, network=network, training=training)
 
-    images, table = read_films(args.data, recipe.network.size, limit=96 if args.tiny else None)
+    images, table = read_radiographs(
+        args.data, recipe.network.size, limit=96 if args.tiny else None
+    )
     part = split_by_patient(table, validation=(0.36, 0.39))
     train, held_out = part == "train", part == "validation"
-    logging.info("%d films to train on, %d held out", train.sum(), held_out.sum())
+    logging.info("%d radiographs to train on, %d held out", train.sum(), held_out.sum())
 
     torch.manual_seed(recipe.training.seed)  # the network's first weights
     trainer = Trainer(
@@ -85,8 +90,8 @@ def main() -> None:
     mechanism = trainer.run(num_steps=args.steps)
     training = {
         "images_shown": trainer.step * recipe.training.batch_size,
-        "films": int(train.sum()),
-        "films_fingerprint": trainer.fingerprint,
+        "radiographs": int(train.sum()),
+        "images_fingerprint": trainer.fingerprint,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "torch": torch.__version__,
     }

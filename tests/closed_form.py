@@ -1,8 +1,8 @@
 """SCMs whose answers are known without the library: tables of probabilities, and linear equations.
 
-The mechanisms here share no code with those of the package, and `brute_force` enumerates every world,
-one after the other. So whatever the library's elimination, sampling and intervals answer can be held
-against plain counting.
+The mechanisms here share no code with those of the package, and `brute_force` enumerates every
+world, one after the other. So whatever the library's elimination, sampling and intervals answer
+can be held against plain counting.
 """
 
 import itertools
@@ -135,7 +135,8 @@ def table_scm(variables, edges, tables, name="closed form"):
 
 
 def clinic():
-    """Six variables of every kind with levels, a confounder, a mediator and a collider among them."""
+    """Six variables of every kind with levels, a confounder, a mediator and a collider among
+    them."""
     variables = [
         Variable("sex", "binary", ("Female", "Male"), role="demographic"),
         Variable("age", "continuous", bounds=(20.0, 60.0), resolution=10.0, unit="years"),

@@ -10,7 +10,8 @@ from synthetic_data import write_synthetic_data
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real films and tables; tests that need it are skipped where it is absent."""
+    """The folder of real radiographs and tables; tests that need it are skipped where it is
+    absent."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("CXRCAUSAL_DATA", default))
     if not (folder / "metadata").is_dir():

@@ -46,7 +46,9 @@ def write(path, data):
 
 def shown(path, *args, **kwargs):
     """The pixels that `read_image` shows for a data set made from the arguments."""
-    return read_image(write(path / "film.dcm", dataset(*args, **kwargs)))[0, 0].double().numpy()
+    return (
+        read_image(write(path / "radiograph.dcm", dataset(*args, **kwargs)))[0, 0].double().numpy()
+    )
 
 
 def lut(first, depth, values):

@@ -1,4 +1,5 @@
-"""One mechanism of every kind, with weights that nobody fitted, for the laws that all must obey."""
+"""One mechanism of every kind, with weights that nobody fitted, for the laws that all must
+obey."""
 
 import torch
 

@@ -1,7 +1,8 @@
 """Nested counterfactuals by counting noise: the definition, path by path, with no table of worlds.
 
-A table mechanism reads one uniform, so finitely many cells of it tell all of its answers. Every answer
-here goes through all cells of all variables, and every path carries its own value of the cause.
+A table mechanism reads one uniform, so finitely many cells of it tell all of its answers. Every
+answer here goes through all cells of all variables, and every path carries its own value of the
+cause.
 """
 
 import itertools
@@ -12,7 +13,8 @@ from closed_form import chance
 
 
 def cells(scm, name):
-    """The middles and widths of the intervals of a variable's uniform within which nothing changes."""
+    """The middles and widths of the intervals of a variable's uniform within which nothing
+    changes."""
     table = scm.mechanisms[name].table.numpy()
     edges = np.unique(np.r_[0.0, table.cumsum(-1).clip(0, 1).flatten(), 1.0].round(12))
     return (edges[:-1] + edges[1:]) / 2, np.diff(edges)
@@ -27,7 +29,8 @@ def noises(scm, names):
 
 
 def value(scm, facts, noise, cause, name, hears, path=()):
-    """The value of a variable at the head of a path; `hears` says what a whole path hears of the cause."""
+    """The value of a variable at the head of a path; `hears` says what a whole path hears of the
+    cause."""
     if name == cause:
         return hears((name, *path))
     if name not in noise:

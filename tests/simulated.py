@@ -43,7 +43,7 @@ GRAPH = CausalGraph(
 def patients(n, seed=0, unknown=0.0, always=()):
     """`n` rows of `GRAPH`, of which the share `unknown` of cells is missing outside `always`.
 
-    The ward is never recorded, and no film is lateral.
+    The ward is never recorded, and no radiograph is lateral.
     """
     draw = np.random.default_rng(seed)
     site = draw.choice(["north", "south", "east"], n, p=[0.5, 0.3, 0.2])
@@ -69,7 +69,7 @@ def patients(n, seed=0, unknown=0.0, always=()):
             "clear": clear,
             "patient": np.arange(n) // 2,
         },
-        index=pd.Index([f"film-{i}" for i in range(n)], name="film"),
+        index=pd.Index([f"radiograph-{i}" for i in range(n)], name="radiograph"),
     )
     table = check_table(table, GRAPH)
     for name in GRAPH.variables:

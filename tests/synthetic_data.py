@@ -1,7 +1,8 @@
-"""Synthetic patients and films in the folders that examples and benchmarks read (README, "Data").
+"""Synthetic patients and radiographs in the folders that examples and benchmarks read (README,
+"Data").
 
-Nothing here resembles a patient: noise with a bright shape where a finding is said to be. It is there
-so that every script can be run from end to end where no real data are.
+Nothing here resembles a patient: noise with a bright shape where a finding is said to be. It is
+there so that every script can be run from end to end where no real data are.
 """
 
 from pathlib import Path
@@ -26,15 +27,15 @@ NIH_LABELS = {
 
 
 def write_synthetic_data(
-    folder: Path, *, rows: int = 4000, films: int = 600, seed: int = 0
+    folder: Path, *, rows: int = 4000, radiographs: int = 600, seed: int = 0
 ) -> Path:
     """Writes `metadata/`, `cxr-real/` and `cxr-real-64/`; returns the folder."""
     rng = np.random.default_rng(seed)
     (folder / "metadata").mkdir(parents=True)
     _nih(rng, rows).to_csv(folder / "metadata" / "nih_train.csv.gz", index=False)
     _chexpert(rng, rows).to_csv(folder / "metadata" / "chexpert_metadata.csv.gz", index=False)
-    _films(rng, folder / "cxr-real", films // 2, first=50_000)
-    _films(rng, folder / "cxr-real-64", films - films // 2, first=60_000)
+    _radiographs(rng, folder / "cxr-real", radiographs // 2, first=50_000)
+    _radiographs(rng, folder / "cxr-real-64", radiographs - radiographs // 2, first=60_000)
     return folder
 
 
@@ -71,7 +72,8 @@ def _chexpert(rng: np.random.Generator, rows: int) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "Path": [
-                f"CheXpert-v1.0-small/train/patient{i:05}/study1/view1_{'frontal' if f else 'lateral'}.jpg"
+                f"CheXpert-v1.0-small/train/patient{i:05}/study1/"
+                f"view1_{'frontal' if f else 'lateral'}.jpg"
                 for i, f in enumerate(frontal)
             ],
             "Sex": np.where(male, "Male", "Female"),
@@ -89,15 +91,15 @@ def _chexpert(rng: np.random.Generator, rows: int) -> pd.DataFrame:
     return frame
 
 
-def _films(rng: np.random.Generator, folder: Path, films: int, first: int) -> None:
-    """A list of NIH films in CheXpert's vocabulary, beside 64 x 64 images."""
+def _radiographs(rng: np.random.Generator, folder: Path, radiographs: int, first: int) -> None:
+    """A list of NIH radiographs in CheXpert's vocabulary, beside 64 x 64 images."""
     (folder / "images").mkdir(parents=True)
-    age, male, ap = _people(rng, films)
+    age, male, ap = _people(rng, radiographs)
     frame = pd.DataFrame(
         {
-            "image": [f"images/{first + i}.png" for i in range(films)],
+            "image": [f"images/{first + i}.png" for i in range(radiographs)],
             "source": "nih-chestxray14",
-            "patient_id": [f"nih-{first + i:08}" for i in range(films)],
+            "patient_id": [f"nih-{first + i:08}" for i in range(radiographs)],
             "age": age,
             "sex": np.where(male, "M", "F"),
             "view": np.where(ap, "AP", "PA"),
@@ -105,7 +107,9 @@ def _films(rng: np.random.Generator, folder: Path, films: int, first: int) -> No
     )
     unlabelled = ("Enlarged Cardiomediastinum", "Fracture", "Support Devices")
     for name in FINDINGS:
-        frame[name] = np.nan if name in unlabelled else (rng.random(films) < 0.1).astype(float)
+        frame[name] = (
+            np.nan if name in unlabelled else (rng.random(radiographs) < 0.1).astype(float)
+        )
     found = (frame.loc[:, "Cardiomegaly":] == 1).any(axis=1)
     frame["No Finding"] = np.where(found, np.nan, 1.0)
     for _, row in frame.iterrows():

@@ -51,7 +51,8 @@ READS = {
 
 
 def imports(tree: ast.AST):
-    """Yields the cxrcausal modules that run-time code imports; names for type checkers do not count."""
+    """Yields the cxrcausal modules that run-time code imports; names for type checkers do not
+    count."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
@@ -90,7 +91,8 @@ def read_by(tree: ast.AST, known: dict[str, Path]):
 
 
 def test_no_module_reads_itself_by_a_detour():
-    """No circle of imports, those inside of functions counted: there is an order to read them in."""
+    """No circle of imports, those inside of functions counted: there is an order to read them
+    in."""
     known = modules()
     reads = nx.DiGraph()
     for name, path in known.items():

@@ -1,8 +1,8 @@
 """The laws that every counterfactual model must obey, whatever its mechanisms.
 
-Composition, effectiveness and reversibility are those of Galles and Pearl (1998) and Halpern (2000);
-with the support, the interventional law and what randomness may depend on they hold for tables, linear
-equations and fitted flows alike, with and without unknown cells.
+Composition, effectiveness and reversibility are those of Galles and Pearl (1998) and Halpern
+(2000); with the support, the interventional law and what randomness may depend on they hold for
+tables, linear equations and fitted flows alike, with and without unknown cells.
 """
 
 import functools
@@ -200,7 +200,8 @@ def test_support_is_respected(model, facts):
 
 
 def test_mean_counterfactual_is_the_interventional_law(model):
-    """Averaged over patients as they occur, counterfactuals are draws under do (Pearl 2009, 7.1)."""
+    """Averaged over patients as they occur, counterfactuals are draws under do (Pearl 2009,
+    7.1)."""
     n = 4000
     population = model.sample(n, seed=21)
     for name in settable(model)[:3]:
@@ -268,7 +269,7 @@ def test_row_labels_may_be_anything(model, facts):
     """Text, dates and tuples label rows as well as numbers do."""
     do = {settable(model)[0]: something(model, settable(model)[0], 1)[0]}
     for index in (
-        pd.Index([f"film {i}" for i in range(len(facts))]),
+        pd.Index([f"radiograph {i}" for i in range(len(facts))]),
         pd.date_range("2020-01-01", periods=len(facts)),
         pd.MultiIndex.from_product([["a"], range(len(facts))]),
     ):
@@ -300,7 +301,8 @@ def test_healthy_patients():
 
 
 def test_every_settable_variable_of_real_rows(shared_data):
-    """Composition on real films: fitted to NIH, each variable set to what it is, nothing changes."""
+    """Composition on real radiographs: fitted to NIH, each variable set to what it is, nothing
+    changes."""
     from cxrcausal.data import read_table, split_by_patient
 
     table = read_table(shared_data / "metadata" / "nih_train.csv.gz", "nih", "cxr19")

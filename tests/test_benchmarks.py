@@ -24,7 +24,7 @@ SMALL = {
     "selection_verdicts": ["--graphs", "20", "--most", "5"],
     "interval_coverage": ["--studies", "2", "--hidden"],
     "training_speed": ["--batch-size", "2", "--steps", "1", "--rounds", "1"],
-    "solver_choice": ["--model", "cxr19-tiny", "--films", "2"],
+    "solver_choice": ["--model", "cxr19-tiny", "--radiographs", "2"],
 }
 
 
@@ -60,7 +60,8 @@ def test_likelihood_is_told_beside_every_peer(synthetic_data, tmp_path):
 
 
 def test_missing_data_is_fitted_both_ways(synthetic_data, tmp_path):
-    """Both kinds of gaps, each fit scored on the same rows; the report on disk is what is printed."""
+    """Both kinds of gaps, each fit scored on the same rows; the report on disk is what is
+    printed."""
     printed = run("missing_data", synthetic_data, tmp_path)
     report = json.loads((tmp_path / "missing_data.json").read_text())
     at_random, pooled, everything = (part["lines"] for part in report["parts"])
@@ -114,7 +115,8 @@ def test_mechanisms_tell_every_family_of_every_kind(synthetic_data, tmp_path):
 
 
 def test_known_counterfactuals_are_met(tmp_path):
-    """Few rows, so wide margins; the peers answer where they are installed, and in words where not."""
+    """Few rows, so wide margins; the peers answer where they are installed, and in words where
+    not."""
     printed = run("ground_truth", Path(), tmp_path)
     lines = json.loads((tmp_path / "ground_truth.json").read_text())["lines"]
     found = {(line["scm"], line["model"]): line for line in lines}

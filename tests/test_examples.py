@@ -1,4 +1,5 @@
-"""Every example runs in its tiny mode as a reader would start it, on synthetic and on real patients."""
+"""Every example runs in its tiny mode as a reader would start it, on synthetic and on real
+patients."""
 
 import json
 import subprocess
@@ -51,14 +52,21 @@ def test_example(name, any_data, tmp_path):
         assert (tmp_path / file).stat().st_size > 0
     if name == "train_radit":
         training = json.loads((tmp_path / "image.json").read_text())["training"]
-        assert set(training) == {"images_shown", "films", "films_fingerprint", "date", "torch"}
+        assert set(training) == {
+            "images_shown",
+            "radiographs",
+            "images_fingerprint",
+            "date",
+            "torch",
+        }
 
 
 # --- the audit, with an image mechanism and classifiers whose answers are known
 
 
 class Strips:
-    """Paints sex and cardiomegaly each into a strip of its own; guidance brightens a third strip."""
+    """Paints sex and cardiomegaly each into a strip of its own; guidance brightens a third
+    strip."""
 
     def __init__(self):
         graph = cx.load_graph("cxr19")
@@ -104,7 +112,8 @@ def audit(monkeypatch):
     [(0, [1.0, -1.0], 0.0), (1, [0.0, 0.0], 0.0), (2, [0.0, 0.0], 1.5)],
 )
 def test_audit_counts_what_goes_beyond_the_guided_null(audit, strip, beyond, null):
-    """Only a classifier that reads sex moves: findings are held, and guidance stands in the null too."""
+    """Only a classifier that reads sex moves: findings are held, and guidance stands in the null
+    too."""
     rows = pd.DataFrame(
         {
             "sex": pd.Categorical(["Female", "Male", "Female", None, "Male"], ["Female", "Male"]),
@@ -114,6 +123,6 @@ def test_audit_counts_what_goes_beyond_the_guided_null(audit, strip, beyond, nul
     )
     images = torch.rand(5, 1, 3, 1, generator=torch.Generator().manual_seed(0))
     table = audit(SimpleNamespace(image=Strips()), Reads(strip), images, rows)
-    assert list(table["films"]) == [2, 2]  # the patient of unknown sex is left out
+    assert list(table["radiographs"]) == [2, 2]  # the patient of unknown sex is left out
     np.testing.assert_allclose(table["beyond_null"], beyond, atol=1e-6)
     np.testing.assert_allclose(table["null"], null, atol=1e-6)

@@ -24,7 +24,7 @@ VARIABLES = (
 )
 EDGES = [("sex", "age"), ("age", "dose"), ("dose", "effusion"), ("sex", "effusion")]
 GRAPH = CausalGraph(VARIABLES, EDGES, name="small")
-FILMS = 48
+RADIOGRAPHS = 48
 
 
 def table(unknown=0.0):
@@ -73,23 +73,23 @@ def patients():
     draw = np.random.default_rng(1)
     return pd.DataFrame(
         {
-            "patient_id": [f"p{i}" for i in range(FILMS)],
+            "patient_id": [f"p{i}" for i in range(RADIOGRAPHS)],
             "dataset": "NIH",
-            "sex": np.resize(["Female", "Male"], FILMS),
-            "age": draw.integers(20, 90, FILMS).astype(float),
-            "view": np.resize(["PA", "PA", "AP"], FILMS),
+            "sex": np.resize(["Female", "Male"], RADIOGRAPHS),
+            "age": draw.integers(20, 90, RADIOGRAPHS).astype(float),
+            "view": np.resize(["PA", "PA", "AP"], RADIOGRAPHS),
         }
     )
 
 
 def images():
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(FILMS, 1, 16, 16, generator=generator)
+    return torch.rand(RADIOGRAPHS, 1, 16, 16, generator=generator)
 
 
 def train_predictor():
     predictor = Predictor("cxr19", ("sex",), size=16, width=8)
-    validation = np.arange(FILMS) % 4 == 0
+    validation = np.arange(RADIOGRAPHS) % 4 == 0
     predictor.fit(images(), patients(), validation=validation, epochs=2)
     return torch.tensor(predictor.score(images()).to_numpy())
 

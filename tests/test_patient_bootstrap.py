@@ -1,4 +1,5 @@
-"""Intervals cover what is known, resample patients rather than films, and touch no global state."""
+"""Intervals cover what is known, resample patients rather than radiographs, and touch no global
+state."""
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ def one() -> np.ndarray:
 
 
 def test_covers_a_known_mean():
-    """About 95 of 100 intervals hold the true mean; the binomial's tails are far from the bounds."""
+    """About 95 of 100 intervals hold the true mean; the binomial's tails are far from the
+    bounds."""
     rng = np.random.default_rng(1)
     held = 0
     for trial in range(200):
@@ -30,8 +32,8 @@ def test_covers_a_known_mean():
     assert 0.88 <= held / 200 <= 0.99
 
 
-def test_resamples_patients_not_films():
-    """Ten copies of every film say nothing new: the interval is as wide as with one."""
+def test_resamples_patients_not_radiographs():
+    """Ten copies of every radiograph say nothing new: the interval is as wide as with one."""
     x = np.random.default_rng(0).normal(size=50)
     once = PatientBootstrap(np.arange(50), seed=3).interval(weighted_mean(x))
     copies = PatientBootstrap(np.repeat(np.arange(50), 10), seed=3).interval(
@@ -129,7 +131,8 @@ def test_a_sum_that_is_not_defined_has_no_interval():
 
 @pytest.mark.parametrize("rows", [1, 6])
 def test_one_patient_has_no_interval(rows):
-    """However many films: resamples of one patient are all the same, which is no certainty."""
+    """However many radiographs: resamples of one patient are all the same, which is no
+    certainty."""
     x = np.random.default_rng(0).normal(size=rows)
     bootstrap = PatientBootstrap(["one"] * rows, resamples=50)
     found = bootstrap.interval(weighted_mean(x))

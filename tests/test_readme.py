@@ -18,12 +18,14 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch) -> Path:
-    """A working folder with the two files that the README's reader has: a film and NIH's table."""
+    """A working folder with the two files that the README's reader has: a radiograph and NIH's
+    table."""
     rng = np.random.default_rng(0)
-    film = rng.integers(0, 256, (80, 80), dtype=np.uint8)
-    Image.fromarray(film).save(tmp_path / "film.png")
+    radiograph = rng.integers(0, 256, (80, 80), dtype=np.uint8)
+    Image.fromarray(radiograph).save(tmp_path / "radiograph.png")
     lines = [
-        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View "
+        "Position"
     ]
     labels = ("No Finding", "Effusion", "Cardiomegaly|Effusion", "Atelectasis", "Edema")
     for patient in range(400):

@@ -32,7 +32,7 @@ def test_the_image_model_was_trained_by_the_shipped_recipe():
     assert loss["images"].iloc[-1] == record["training"]["images_shown"]
 
 
-def test_parents_help_on_held_out_films():
+def test_parents_help_on_held_out_radiographs():
     """The curve that is shipped ends with a lower loss where the parents are told."""
     held_out = pd.read_csv(TINY / "held_out.csv")
     assert held_out["loss_complete"].iloc[-1] < held_out["loss_null"].iloc[-1]

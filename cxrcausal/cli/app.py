@@ -59,15 +59,15 @@ def read_assignments(texts: list[str], option: str) -> dict[str, str]:
 
 
 def read_values(pairs: Mapping[str, str], graph: CausalGraph) -> dict[str, str | float]:
-    """Returns texts as the values that they mean: a level is a word, other numerals are numbers."""
+    """Returns texts as the values they mean: a level is a word, other numerals are numbers."""
     return {name: _value(text, graph.variables.get(name)) for name, text in pairs.items()}
 
 
 def read_interventions(pairs: Mapping[str, str], graph: CausalGraph) -> dict[str, Any]:
     """Returns texts as interventions: a value, or for a continuous variable a move.
 
-    ``+20`` and ``-20`` add to the factual value, ``*1.1`` multiplies it, and ``=-20`` sets a number
-    that has a sign.
+    ``+20`` and ``-20`` add to the factual value, ``*1.1`` multiplies it, and ``=-20`` sets a
+    number that has a sign.
 
     Raises:
         typer.BadParameter: If a move is none.

@@ -102,7 +102,7 @@ def _paths(rows: pd.DataFrame) -> list[str]:
     absent = rows.index[rows["image"].isna()]
     if len(absent):
         raise TableError(
-            f"column 'image', row {absent[0]}: no radiograph is named ({len(absent)} such row(s)); "
-            f"name it, {advice}"
+            f"column 'image', row {absent[0]}: no radiograph is named ({len(absent)} such "
+            f"row(s)); name it, {advice}"
         )
     return rows["image"].tolist()

@@ -40,7 +40,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 254,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
-    """Asks: had this patient been of the other sex, of another age, with or without an effusion?"""
+    """Asks: had this patient been of the other sex or another age, with or without an effusion?"""
     if image is None and metadata:
         raise typer.BadParameter("--metadata describes the patient of --image; give both")
     said = read_assignments(metadata or [], "--metadata")
@@ -151,5 +151,5 @@ def _draw(answers: dict[str, Counterfactual], source: str) -> "Figure":
     if pd.notna(patient["age"]):
         known.insert(0, f"{patient['age']:g} years")
     positive = [k for k in first.intervened.columns if patient[k] == "positive"]
-    heading = f"{source}: {', '.join(known + positive)}. Counterfactuals are synthetic, not for diagnosis"
+    heading = f"{source}: {', '.join(known + positive)}. Synthetic, not for diagnosis"
     return draw_questions(first.factual_images[0], first.reconstruction[0], panels, heading)

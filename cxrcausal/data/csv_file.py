@@ -1,9 +1,10 @@
 """A CSV file as a table in which every cell means what was written.
 
-pandas guesses twice, and both guesses lose data without a word. Words such as None, NA or null become
-missing, although a graph may have a level of that name; and what looks like a number becomes one, so
-that the patient 0007 becomes 7, who is another patient. Here a word is a level where the graph says
-so, names are text, and a column in which some number begins with 0 is one of names.
+pandas guesses twice, and both guesses lose data without a word. Words such as None, NA or null
+become missing, although a graph may have a level of that name; and what looks like a number
+becomes one, so that the patient 0007 becomes 7, who is another patient. Here a word is a level
+where the graph says so, names are text, and a column in which some number begins with 0 is one of
+names.
 """
 
 import os
@@ -35,13 +36,15 @@ def read_csv(
 ) -> pd.DataFrame:
     """Returns the file's rows, with the sentence a user needs where it cannot be read.
 
-    A comma at the end of every line is no field: NIH writes one in its header, others after the rows.
+    A comma at the end of every line is no field: NIH writes one in its header, others after the
+    rows.
 
     Arguments:
         path: A CSV file, compressed or not.
         graph: Whose levels are words, whatever else they may mean.
         names: Columns of names, which stay as written whatever they look like.
-        keep: Columns that nobody reads here: where they are no numbers, only an empty cell is missing.
+        keep: Columns that nobody reads here: where they are no numbers, only an empty cell is
+            missing.
 
     Raises:
         TableError: If it is not there, or is no table of comma-separated fields.
@@ -53,20 +56,22 @@ def read_csv(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            # Else pandas takes the first fields of rows that are too long for labels, and all others shift.
+            # Else pandas takes the first fields of rows that are too long for labels, and all
+            # others shift.
             written = pd.read_csv(
                 path, index_col=False, dtype="str", keep_default_na=False, na_values=[""]
             )
     except pd.errors.ParserWarning as error:
         raise TableError(
-            f"{os.fspath(path)!r} has rows with more fields than its header; give each column a name, "
-            f"and put texts that hold a comma into quotation marks"
+            f"{os.fspath(path)!r} has rows with more fields than its header; give each column a "
+            "name, and put texts that hold a comma into quotation marks"
         ) from error
     except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: pandas' own
         raise TableError(f"{os.fspath(path)!r} cannot be read as a CSV table: {error}") from error
     if len(written.columns) == 1 and any(mark in written.columns[0] for mark in ";\t|"):
         raise TableError(
-            f"{os.fspath(path)!r} has one column, {written.columns[0]!r}; separate its fields by commas"
+            f"{os.fspath(path)!r} has one column, {written.columns[0]!r}; separate its fields by "
+            "commas"
         )
     return pd.DataFrame(
         {

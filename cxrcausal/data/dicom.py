@@ -38,7 +38,8 @@ PROJECTIONS = (
 """SOP classes (PS3.4 B.5) that hold nothing but radiographs: they speak where a de-identified file
 has lost its Modality."""
 
-DARK = 0.25  # a radiograph that uses less than this share of its range was probably meant to be windowed
+DARK = 0.25
+"""A radiograph that uses less than this share of its range was probably meant to be windowed."""
 
 MOSTLY = 0.9  # a window that holds less than the rest was written for other values
 
@@ -52,8 +53,8 @@ def read_dicom(
 
     Arguments:
         path: A DICOM file (PS3.10).
-        allow_modalities: Modalities to accept beside `MODALITIES`, one or several; an empty one, or
-            None, accepts a file that names none.
+        allow_modalities: Modalities to accept beside `MODALITIES`, one or several; an empty one,
+            or None, accepts a file that names none.
         max_pixels: The most pixels that are decoded.
 
     Returns:
@@ -85,9 +86,10 @@ def _check(dataset: "Dataset", path: Path, allow: Sequence[str], max_pixels: int
     allowed = (*MODALITIES, *allow)
     if not modality and "" not in allow and _sop_class(dataset) not in PROJECTIONS:
         raise ImageError(
-            f"{str(path)!r} names no Modality (0008,0060), and its SOP class {_sop_class(dataset)!r} "
-            f"is not one of radiographs alone; allowed: {summarise(allowed, most=20)}; pass "
-            f"allow_modalities=('',) to read files that name none"
+            f"{str(path)!r} names no Modality (0008,0060), and its SOP class "
+            f"{_sop_class(dataset)!r} is not one of radiographs alone; allowed: "
+            f"{summarise(allowed, most=20)}; pass allow_modalities=('',) to read files that name "
+            "none"
         )
     if modality and modality not in allowed:
         raise ImageError(
@@ -255,7 +257,8 @@ def _look_up(
 
     Below the first mapped value stands the first entry, beyond the last one the last (C.11.1.1.1,
     C.11.2.1.1). Entries of 8 bits may be packed two to a word, which pydicom does not unpack. Some
-    vendors declare 16 bits and fill 12: the bits that an entry needs are the scale then, as in viewers.
+    vendors declare 16 bits and fill 12: the bits that an entry needs are the scale then, as in
+    viewers.
     """
     entries, first, depth = (int(number) for number in item.LUTDescriptor)
     entries = entries % 2**16 or 2**16  # 16 bits cannot say 65,536, so 0 does
@@ -366,4 +369,5 @@ def _blank(dataset: "Dataset", name: str) -> bool:
 
 def _first(value: object) -> float:
     """Returns the first of one or several numbers."""
-    return float(value if isinstance(value, str | int | float) else next(iter(value)))  # type: ignore[call-overload]
+    first = value if isinstance(value, str | int | float) else next(iter(value))  # type: ignore[call-overload]
+    return float(first)

@@ -1,9 +1,9 @@
 """Pixels that are not square: how high over how wide, as a file says, and made square.
 
 A heart has its width only where a pixel is as high as it is wide. Detectors and scanners that read
-their two directions at different pitch say so in the file (DICOM PS3.3 C.7.6.3.1.7 and 10.7.1.1, PNG's
-`pHYs`, JPEG's JFIF density), and an image that is taken as a plain array of pixels shows every disc
-as an ellipse.
+their two directions at different pitch say so in the file (DICOM PS3.3 C.7.6.3.1.7 and 10.7.1.1,
+PNG's `pHYs`, JPEG's JFIF density), and an image that is taken as a plain array of pixels shows
+every disc as an ellipse.
 """
 
 import logging
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["dicom_aspect", "display_aspect", "square_pixels"]
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-"""Distances in mm between rows, then between columns, at the patient, the detector, on the film."""
+"""Distances in mm between rows, then columns: at the patient, at the detector, on the film."""
 
 TOLERANCE = 0.01  # a heart wider by less than this is within what two readers measure
 

@@ -39,7 +39,7 @@ PREAMBLE = 128  # bytes before DICM, PS3.10 7.1
 GREY_TOLERANCE = 4
 """Of 255: JPEG's colour transform leaves grey radiographs a rounding step from grey."""
 FLAT = 0.1
-"""A radiograph of which 98 % of the pixels lie within less than this share of the scale is warned of."""
+"""A radiograph is warned of if 98 % of its pixels lie within less than this share of the scale."""
 
 logger = logging.getLogger("cxrcausal")
 
@@ -53,18 +53,18 @@ def read_image(
 
     Arguments:
         path: The file; what it is follows from its first bytes, not from its name.
-        size: The side in pixels of the square to return; as stored if left out, but for pixels that
-            are not square, which are resampled to the finer of their two sides.
-        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG, one or several; '' or
-            None for a file that names none and whose SOP class is not of radiographs either.
+        size: The side in pixels of the square to return; as stored if left out, but for pixels
+            that are not square, which are resampled to the finer of their two sides.
+        allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG, one or several; ''
+            or None for a file that names none and whose SOP class is not of radiographs either.
 
     Returns:
         A float32 tensor (1, 1, height, width) in [0, 1], lungs dark (MONOCHROME2). One that is
         nearly one grey throughout is logged as a warning.
 
     Raises:
-        ImageError: If the file is missing, damaged, too large, not an image or not a radiograph, or
-            `size` is no side of a square.
+        ImageError: If the file is missing, damaged, too large, not an image or not a radiograph,
+            or `size` is no side of a square.
         MissingExtraError: If a compressed DICOM needs a decoder that is not installed.
     """
     if not isinstance(path, str | os.PathLike):
@@ -156,8 +156,8 @@ def _display(
 ) -> tuple[np.ndarray, float]:
     """Returns a PNG or JPEG as displayed, in [0, 1], and the aspect ratio of its pixels.
 
-    The decoder is called by its own name: `Image.open` would also try every other format, and warns
-    about large files through a filter that is global, where we count pixels ourselves.
+    The decoder is called by its own name: `Image.open` would also try every other format, and
+    warns about large files through a filter that is global, where we count pixels ourselves.
     """
     with decoder(path) as image:
         if image.width * image.height > MAX_PIXELS:
@@ -175,7 +175,7 @@ def _display(
 
 
 def _warn_if_flat(pixels: np.ndarray, path: Path) -> None:
-    """Logs a radiograph that is nearly one grey: a window, a LUT or a depth that is not its own."""
+    """Logs a radiograph that is nearly one grey: its window, LUT or depth may not be its own."""
     if not pixels.size:
         return
     low, high = np.quantile(pixels, (0.01, 0.99))
@@ -215,7 +215,8 @@ def _check_size(size: object) -> None:
     allowed = range(1, math.isqrt(MAX_PIXELS) + 1)
     if not isinstance(size, Integral) or isinstance(size, bool) or int(size) not in allowed:
         raise ImageError(
-            f"the asked size is {size!r} pixels; it must be a whole number from 1 to {allowed[-1]:,}"
+            f"the asked size is {size!r} pixels; it must be a whole number from 1 to "
+            f"{allowed[-1]:,}"
         )
 
 
@@ -227,8 +228,9 @@ def _square(pixels: np.ndarray, size: int, path: Path) -> np.ndarray:
         shape = (max(size, round(width * size / short)), max(size, round(height * size / short)))
         if shape[0] * shape[1] > MAX_PIXELS:
             raise ImageError(
-                f"{str(path)!r} has {width} x {height} pixels and would have {shape[0]} x {shape[1]} "
-                f"before its middle {size} x {size} are kept; at most {MAX_PIXELS:,} are made"
+                f"{str(path)!r} has {width} x {height} pixels and would have {shape[0]} x "
+                f"{shape[1]} before its middle {size} x {size} are kept; at most {MAX_PIXELS:,} "
+                "are made"
             )
         image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
         # Lanczos overshoots at edges, by design; the range is the tensor convention's

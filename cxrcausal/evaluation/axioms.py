@@ -1,9 +1,10 @@
 r"""Are the counterfactual images sound? Composition, effectiveness and reversibility as figures.
 
-Three laws that every counterfactual obeys (Galles and Pearl, 1998) become figures: *composition*,
-abducting and predicting under unchanged parents gives the film back; *effectiveness*, what was set can
-be read from the image; *reversibility*, there and back is the film again. Effectiveness is judged by a
-predictor trained on real films and told as a fraction of the gap that it sees between real films.
+Three axioms that every counterfactual obeys (Galles and Pearl, 1998) become figures:
+*composition*, abducting and predicting under unchanged parents gives the radiograph back;
+*effectiveness*, what was set can be read from the image; *reversibility*, there and back is the
+radiograph again. Effectiveness is read by a predictor trained on real radiographs, as a share of
+the gap that it finds between real ones.
 
 References:
     | Axiomatic characterizations of causal counterfactuals (Galles and Pearl, 1998),
@@ -41,13 +42,14 @@ _BATCH = 32  # small batches stay in cache: on a CPU they are the fastest
 @final
 @dataclass(frozen=True)
 class RoundTrip:
-    """What comes back when a film is abducted and predicted under unchanged parents.
+    """What comes back when a radiograph is abducted and predicted under unchanged parents.
 
     Arguments:
         evaluations: Velocity evaluations of one round trip, both directions together.
         noise: The noise of the first abduction.
-        images: The films that came back from it.
-        mae: Mean absolute error to the original in [0, 1], (rounds, films); row n - 1 after n rounds.
+        images: The radiographs that came back from it.
+        mae: Mean absolute error to the original in [0, 1], (rounds, radiographs); row n - 1 after
+            n rounds.
     """
 
     evaluations: int
@@ -57,7 +59,7 @@ class RoundTrip:
 
 
 def round_trip(
-    painter: ImageMechanism,
+    mechanism: ImageMechanism,
     images: Image,
     parents: Attributes,
     *,
@@ -68,20 +70,20 @@ def round_trip(
     """Abducts and predicts under unchanged parents, from the noise alone, `rounds` times in a row.
 
     Arguments:
-        painter: The mechanism.
-        images: Films in [0, 1].
+        mechanism: The mechanism.
+        images: Radiographs in [0, 1].
         parents: Their parents, from `encode`.
         solver: How to integrate; the mechanism's own if left out.
         rounds: How often; each round starts from what the last one gave.
-        batch_size: Films at a time.
+        batch_size: Radiographs at a time.
     """
-    counter = _Evaluations(painter)
+    counter = _Evaluations(mechanism)
     first_noise, first_images, errors = [], [], []
     for x, pa in zip(images.split(batch_size), parents.split(batch_size), strict=True):
         back, error = x, []
         for n in range(rounds):
-            noise = painter.abduct(back, pa, solver=solver)
-            back = painter.predict(noise, pa, solver=solver).cpu()
+            noise = mechanism.abduct(back, pa, solver=solver)
+            back = mechanism.predict(noise, pa, solver=solver).cpu()
             error.append((back - x).abs().flatten(1).mean(dim=1))
             if n == 0:
                 first_noise.append(noise.cpu())
@@ -98,7 +100,7 @@ def groups_of(factual: Attributes, parents: Attributes, intervened: Tensor) -> G
     Arguments:
         factual: The parents in this world.
         parents: The parents in the other.
-        intervened: Which were set, (films, attributes) bool.
+        intervened: Which were set, (images, attributes) bool.
     """
     same = (factual == parents) | (factual.isnan() & parents.isnan())
     descendants = ~same & ~intervened
@@ -106,7 +108,7 @@ def groups_of(factual: Attributes, parents: Attributes, intervened: Tensor) -> G
 
 
 def paint(
-    painter: ImageMechanism,
+    mechanism: ImageMechanism,
     noise: Noise,
     factual: Attributes,
     parents: Attributes,
@@ -119,21 +121,22 @@ def paint(
     """Returns the images that this noise gives under `parents`, guided by what changed.
 
     Arguments:
-        painter: The mechanism.
+        mechanism: The mechanism.
         noise: From abduction.
         factual: The parents in this world.
         parents: The parents in the other.
-        intervened: Which attributes were set, (films, attributes) bool. They are guided as such even where
-            their value is the factual one; all false is the null intervention, unguided.
+        intervened: Which attributes were set, (images, attributes) bool. They are guided as such
+            even where their value is the factual one; all false is the null intervention,
+            unguided.
         guidance: Form and weights.
         solver: How to integrate; the mechanism's own if left out.
-        batch_size: Films at a time.
+        batch_size: Radiographs at a time.
     """
     split = groups_of(factual, parents, intervened)
     out = []
     for part in torch.arange(len(noise)).split(batch_size):
         groups = Groups(*(group[part] for group in split))
-        world = painter.predict(
+        world = mechanism.predict(
             noise[part], parents[part], guidance=guidance, groups=groups, solver=solver
         )
         out.append(world.cpu())
@@ -143,14 +146,14 @@ def paint(
 @final
 @dataclass(frozen=True)
 class Effect:
-    """What one question did to one score, as fractions of what real films show.
+    """What one question did to one score, as fractions of what real radiographs show.
 
     Arguments:
         shift: Mean change of the score in the asked direction over the real gap; 1 is all of it.
-        moved: Share of films whose score moved the asked way.
-        reached: Share of films whose score ends on the asked side of the threshold (for a continuous
-            variable: that moved by at least half of the real gap).
-        crossed: The same among films that began on the other side.
+        moved: Share of radiographs whose score moved the asked way.
+        reached: Share of radiographs whose score ends on the asked side of the threshold (for a
+            continuous variable: that moved by at least half of the real gap).
+        crossed: The same among radiographs that began on the other side.
     """
 
     shift: Interval
@@ -170,12 +173,13 @@ def effectiveness(
     """Returns how far a score moved, in the direction that was asked.
 
     Arguments:
-        before: The score of the films, (films,).
+        before: The score of the radiographs, (images,).
         after: The score of the counterfactuals.
         asked: The asked change, from `Question`; NaN where it was not asked.
-        gap: The change of the score that real films show per unit of `asked`, resampled with the rest:
-            the slope of the score on the variable, which for two levels is the gap of their means.
-        bootstrap: The patients of the films.
+        gap: The change of the score that real radiographs show per unit of `asked`, resampled with
+            the rest: the slope of the score on the variable, which for two levels is the gap of
+            their means.
+        bootstrap: The patients of the radiographs.
         threshold: The score that separates two levels; None for a continuous variable.
     """
     sign = np.sign(asked)
@@ -199,13 +203,13 @@ def effectiveness(
 def relative_shift(
     before: np.ndarray, after: np.ndarray, asked: np.ndarray, gap: Statistic
 ) -> Statistic:
-    """Returns the statistic: the mean change in the asked direction over the real gap of that size.
+    """Returns the statistic: the mean change in the asked direction over the real gap.
 
     Arguments:
-        before: The score of the films, (films,).
+        before: The score of the radiographs, (images,).
         after: The score of the counterfactuals.
         asked: The asked change; NaN where it was not asked.
-        gap: The change of the score that real films show per unit of `asked`.
+        gap: The change of the score that real radiographs show per unit of `asked`.
     """
     mean = weighted_mean(np.where(np.isnan(asked), np.nan, np.sign(asked) * (after - before)))
     size = float(np.nanmean(np.abs(asked)))
@@ -215,9 +219,9 @@ def relative_shift(
 class _Evaluations:
     """Counts the velocity evaluations of a mechanism that has a network, by a forward hook."""
 
-    def __init__(self, painter: ImageMechanism) -> None:
+    def __init__(self, mechanism: ImageMechanism) -> None:
         self.count = 0
-        network = getattr(painter, "network", None)
+        network = getattr(mechanism, "network", None)
         self.handle = None
         if isinstance(network, torch.nn.Module):
             self.handle = network.register_forward_hook(self._add)

@@ -1,4 +1,4 @@
-"""Figures that a person can read: films, their counterfactuals, and what changed, side by side.
+"""Figures that a person can read: radiographs, counterfactuals, and what changed.
 
 Their files say that they are synthetic, see `SyntheticFigure`.
 """
@@ -27,19 +27,20 @@ def counterfactual_grid(
     title: str = "",
     span: float = 0.35,
 ) -> "Figure":
-    """Draws one row per film: original, reconstruction, then each counterfactual above its difference.
+    """Draws a row per radiograph: original, reconstruction, counterfactuals above differences.
 
-    Differences are taken from the reconstruction (its own from the film), so that the round trip's
-    error is not mistaken for an effect.
+    Differences are taken from the reconstruction (its own from the radiograph), so that the round
+    trip's error is not mistaken for an effect.
 
     Arguments:
-        images: Films in [0, 1], (films, 1, height, width).
+        images: Radiographs in [0, 1], (images, 1, height, width).
         reconstruction: What the mechanism gives back under unchanged parents.
         worlds: Counterfactuals by the label of their column; NaN where the question was not asked.
-        rows: What stands beside each film.
+        rows: What stands beside each radiograph.
         captions: What stands below each counterfactual, by column.
         title: Above all.
-        span: The change, in [0, 1], at which the difference map saturates: red brighter, blue darker.
+        span: The change, in [0, 1], at which the difference map saturates: red brighter, blue
+            darker.
 
     Returns:
         A figure that no window shows; `savefig` writes it.
@@ -52,9 +53,10 @@ def counterfactual_grid(
     for label, world in {"reconstruction": reconstruction, **worlds}.items():
         if world.shape != images.shape:
             raise ImageError(
-                f"{label!r} has shape {tuple(world.shape)}; the films have {tuple(images.shape)}"
+                f"{label!r} has shape {tuple(world.shape)}; the radiographs have "
+                f"{tuple(images.shape)}"
             )
-    columns = {"film": images, "reconstruction": reconstruction, **worlds}
+    columns = {"radiograph": images, "reconstruction": reconstruction, **worlds}
     count = len(images)
     figure = SyntheticFigure(
         figsize=(1.5 * len(columns) + 0.9, 3.3 * count + 0.9), layout="constrained"
@@ -89,7 +91,7 @@ def counterfactual_grid(
     if shown is not None:
         bar = figure.colorbar(shown, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.01)
         bar.set_label(
-            "reconstruction − film; counterfactuals − reconstruction; brightness on [0, 1]",
+            "reconstruction − radiograph; counterfactuals − reconstruction; brightness on [0, 1]",
             fontsize=9,
         )
     if title:

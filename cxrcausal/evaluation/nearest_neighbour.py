@@ -1,11 +1,12 @@
-r"""Did the model learn films by heart? Samples beside their nearest training films.
+r"""Did the model learn radiographs by heart? Samples beside their nearest training radiographs.
 
-A sample that lies nearer to a training film than other patients' films do is suspect. The yardstick is
-the distance of held-out real films to *their* nearest training films, in pixels and in the features of
-a predictor, which do not mind grain or a small shift.
+A sample that lies nearer to a training radiograph than other patients' radiographs do is suspect.
+The yardstick is the distance of held-out real radiographs to *their* nearest training radiographs,
+in pixels and in the features of a predictor, which do not mind grain or a small shift.
 
 References:
-    | Extracting Training Data from Diffusion Models (Carlini et al., 2023), https://arxiv.org/abs/2301.13188
+    | Extracting Training Data from Diffusion Models
+    | (Carlini et al., 2023), https://arxiv.org/abs/2301.13188
 """
 
 from dataclasses import dataclass
@@ -25,12 +26,13 @@ __all__ = ["Memorisation", "Neighbours", "memorisation", "nearest_neighbours"]
 @final
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest training film of each image.
+    """The nearest training radiograph of each image.
 
     Arguments:
         distance: How far it is, (images,).
-        ratio: That over the distance to the second nearest, (images,); a copy stands out by a small one.
-        index: Which training film it is, (images,).
+        ratio: That over the distance to the second nearest, (images,); a copy stands out by a
+            small one.
+        index: Which training radiograph it is, (images,).
     """
 
     distance: np.ndarray
@@ -41,14 +43,15 @@ class Neighbours:
 @final
 @dataclass(frozen=True)
 class Memorisation:
-    """Samples beside held-out films, in one space.
+    """Samples beside held-out radiographs, in one space.
 
     Arguments:
-        samples: The samples' nearest training films.
-        held_out: Those of real films of other patients.
-        suspect: Share of the samples nearer to a training film than 99 % of the held-out films are; one in
-            a hundred where nothing is memorised.
-        copied: How many samples lie nearer than every held-out film does, by half of that distance.
+        samples: The samples' nearest training radiographs.
+        held_out: Those of real radiographs of other patients.
+        suspect: Share of the samples nearer to a training radiograph than 99 % of the held-out
+            radiographs are; one in a hundred where nothing is memorised.
+        copied: How many samples lie nearer than every held-out radiograph does, by half of that
+            distance.
     """
 
     samples: Neighbours
@@ -74,21 +77,23 @@ class Memorisation:
 def memorisation(
     samples: Image, training: Image, held_out: Image, predictor: Predictor | None = None
 ) -> Memorisation:
-    """Compares samples with the films that the model was trained on.
+    """Compares samples with the radiographs that the model was trained on.
 
     Arguments:
         samples: Images that the model painted from fresh noise.
-        training: The films that it was trained on.
-        held_out: Real films of other patients.
-        predictor: Measures distance in its features; root mean squared difference of pixels if left out.
+        training: The radiographs that it was trained on.
+        held_out: Real radiographs of other patients.
+        predictor: Measures distance in its features; root mean squared difference of pixels if
+            left out.
 
     Raises:
-        ImageError: If there are fewer than two training films, no samples or no held-out films.
+        ImageError: If there are fewer than two training radiographs, no samples or no held-out
+            radiographs.
     """
     if len(training) < 2 or not len(samples) or not len(held_out):
         raise ImageError(
-            f"{len(samples)} samples, {len(training)} training and {len(held_out)} held-out films "
-            f"make no comparison; give at least one, two and one"
+            f"{len(samples)} samples, {len(training)} training and {len(held_out)} held-out "
+            "radiographs make no comparison; give at least one, two and one"
         )
     parts = (samples, training, held_out)
     if predictor is None:

@@ -1,14 +1,16 @@
-r"""Reads a variable back from an image: one small convolutional network, several attributes at once.
+r"""Reads variables back from an image: one small convolutional network for several attributes.
 
-Whether a counterfactual shows what was asked is judged by a network that has only ever seen real films.
-It is trained with a masked loss, so a film whose finding is not recorded still teaches the others. The
-scores are log-odds and years, not probabilities: a shift of the mean stays visible where a
-probability has saturated.
+Whether a counterfactual shows what was asked is read by a network that has only ever seen real
+radiographs. It is trained with a masked loss, so a radiograph whose finding is not recorded still
+teaches the others. The scores are log-odds and years, not probabilities: a shift of the mean stays
+visible where a probability has saturated.
 
 References:
-    | Deep Residual Learning for Image Recognition (He et al., 2016), https://arxiv.org/abs/1512.03385
+    | Deep Residual Learning for Image Recognition
+    | (He et al., 2016), https://arxiv.org/abs/1512.03385
     | Group Normalization (Wu and He, 2018), https://arxiv.org/abs/1803.08494
-    | Measuring Axiomatic Soundness of Counterfactual Image Models (Monteiro et al., 2023; effectiveness
+    | Measuring Axiomatic Soundness of Counterfactual Image Models
+    | (Monteiro et al., 2023; effectiveness
     | by pseudo-oracles), https://arxiv.org/abs/2303.01274
 """
 
@@ -54,7 +56,7 @@ _BATCH = 256
 
 
 class _Block(nn.Module):
-    """Two 3×3 convolutions beside a shortcut, normalised first; halves the image if `stride` is 2."""
+    """Two 3×3 convolutions beside a shortcut, normalised first; `stride` 2 halves the image."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -85,7 +87,7 @@ class Predictor(nn.Module):
         size: Side of the images.
         channels: Their channels.
         width: Channels of the first stage; the four stages have 1, 2, 4 and 8 times as many.
-        seed: Weights, order of the films, and augmentation are functions of it.
+        seed: Weights, order of the radiographs, and augmentation are functions of it.
 
     Raises:
         GraphError: If a target is not a variable of the graph.
@@ -122,7 +124,8 @@ class Predictor(nn.Module):
             raise ImageError(f"size {size} must be a multiple of 16, and width {width} of 8")
         self.targets: tuple[Variable, ...] = tuple(self.graph.variables[t] for t in targets)
         self.size, self.channels, self.width, self.seed = size, channels, width, seed
-        # What fitting finds: levels that occur, or mean and deviation; log-odds of the second level.
+        # What fitting finds: levels that occur, or mean and deviation; log-odds of the second
+        # level.
         self.observed: dict[str, list] = {}
         self.threshold: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
@@ -149,7 +152,7 @@ class Predictor(nn.Module):
         return F.silu(self.norm(x)).mean(dim=(2, 3))
 
     def forward(self, images: Image) -> Tensor:
-        """Returns raw outputs: the logits of each discrete target's levels, standardised values."""
+        """Returns raw outputs: logits of each discrete target's levels, standardised numbers."""
         return self.head(self.features(images))
 
     @with_gradients
@@ -166,26 +169,27 @@ class Predictor(nn.Module):
         learning_rate: float = 2e-3,
         augmentation: Augmentation | None = AUGMENTATION,
     ) -> "Predictor":
-        """Trains on films, stopping by the loss on patients left out; returns itself.
+        """Trains on radiographs, stopping by the loss on patients left out; returns itself.
 
         A predictor is fitted once: a second call would start from the first one's weights, and is
         refused.
 
         Arguments:
-            images: (films, channel, height, width); films in [0, 1], or anything else (noise, say) if
-                `augmentation` is None.
+            images: (images, channel, height, width); radiographs in [0, 1], or anything else
+                (noise, say) if `augmentation` is None.
             table: Their metadata, row by row, in the graph's columns; unknown cells are masked.
             groups: The column of patients.
-            validation: Which rows decide when to stop, (films,) bool; a tenth of the patients, by
+            validation: Which rows decide when to stop, (images,) bool; a tenth of the patients, by
                 their hash, if left out.
-            epochs: Passes over the films at most.
+            epochs: Passes over the radiographs at most.
             patience: Epochs without improvement before stopping.
-            batch_size: Films per step.
+            batch_size: Radiographs per step.
             learning_rate: Peak rate of AdamW; a warm-up, then a cosine to zero at `epochs`.
-            augmentation: How films are changed in training; None for not at all.
+            augmentation: How radiographs are changed in training; None for not at all.
 
         Raises:
-            ImageError: If the images do not match the table or the network, or it is fitted already.
+            ImageError: If the images do not match the table or the network, or it is fitted
+                already.
             TableError: If a target shows only one level, or nobody is left to validate on.
         """
         if self.history:
@@ -199,7 +203,8 @@ class Predictor(nn.Module):
         held = torch.tensor(np.asarray(validation, bool))
         if not held.any() or held.all():
             raise TableError(
-                f"{int(held.sum())} of {len(held)} films are for validation; some must be, not all"
+                f"{int(held.sum())} of {len(held)} radiographs are for validation; some must be, "
+                "not all"
             )
         self._describe(labels[~held])
         train, stop = images[~held], images[held]
@@ -268,7 +273,7 @@ class Predictor(nn.Module):
         return pd.DataFrame(columns, index=index)
 
     def predict_proba(self, images: Image, index: pd.Index | None = None) -> pd.DataFrame:
-        """Returns the probability of each level, columns (variable, level); discrete targets only."""
+        """Returns each level's probability, columns (variable, level); discrete targets only."""
         columns = {
             (v.name, level): out.softmax(dim=1)[:, i].numpy()
             for v, out in self._parts(self._outputs(images))
@@ -286,7 +291,7 @@ class Predictor(nn.Module):
         return torch.cat(parts) if parts else torch.empty(0, 8 * self.width)
 
     def truth(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Returns what `score` is to be held against: 0 or 1 per scored level, years; NaN unknown."""
+        """Returns what `score` is compared with: 0 or 1 per scored level, years; NaN unknown."""
         self._fitted()
         labels = self._labels(table).numpy()
         columns: dict[str, np.ndarray] = {}
@@ -374,13 +379,13 @@ class Predictor(nn.Module):
         return torch.stack([values[name] for name in names], dim=1)
 
     def _describe(self, labels: Tensor) -> None:
-        """Keeps what the training films show of each target."""
+        """Keeps what the training radiographs show of each target."""
         for variable, column in zip(self.targets, labels.T, strict=True):
             known = column[~column.isnan()]
             if known.unique().numel() < 2:
                 raise TableError(
                     f"target {variable.name!r} shows {known.unique().numel()} values in the "
-                    f"{len(column)} training films; two are needed to tell them apart"
+                    f"{len(column)} training radiographs; two are needed to tell them apart"
                 )
             if not variable.is_discrete:
                 self.observed[variable.name] = [float(known.mean()), float(known.std())]
@@ -415,7 +420,7 @@ class Predictor(nn.Module):
         return parts
 
     def _loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Returns one loss per target (targets,), each a mean over the films where it is known."""
+        """Returns one loss per target (targets,), each a mean over images where it is known."""
         losses = []
         for i, (variable, out) in enumerate(self._parts(outputs)):
             label = labels[:, i].to(out.device)

@@ -1,14 +1,15 @@
-r"""Is the abducted noise noise? Its law, its spectrum, and what can be read from it about the patient.
+r"""Is the abducted noise noise? Its distribution, spectrum, and what it tells of the patient.
 
-A round trip proves little: any network under a reversible solver passes. What abduction must deliver is
-noise that is standard normal, white, and *independent of the image's parents*, since that
-independence is the causal assumption. The checks here ask for each: moments and the
-Kolmogorov-Smirnov statistic, the radial power spectrum, and probes that try to read sex, view or age
-back from the noise, beside the same probes with the labels permuted among patients.
+A round trip proves little: any network under a reversible solver passes. What abduction must
+deliver is noise that is standard normal, white, and *independent of the image's parents*, since
+that independence is the causal assumption. The checks here ask for each: moments and the
+Kolmogorov-Smirnov statistic, the radial power spectrum, and probes that try to read sex, view or
+age back from the noise, beside the same probes with the labels permuted among patients.
 
 References:
-    | Kernel ridge regression in the dual, leave-one-out errors in closed form: Pattern Recognition and
-    | Machine Learning (Bishop, 2006), section 6.1; Regularized Least Squares (Rifkin and Lippert, 2007)
+    | Kernel ridge regression in the dual, leave-one-out errors in closed form:
+    | Pattern Recognition and Machine Learning (Bishop, 2006), section 6.1;
+    | Regularized Least Squares (Rifkin and Lippert, 2007)
     | Spectral flatness (Wiener entropy): Digital Coding of Waveforms (Jayant and Noll, 1984)
 """
 
@@ -52,14 +53,16 @@ _PENALTIES = np.logspace(-3, 4, 15)  # in units of the kernel's mean eigenvalue
 @final
 @dataclass(frozen=True)
 class NoiseStatistics:
-    """The law of noise; that of white N(0, 1) in brackets.
+    """The distribution of noise; that of white N(0, 1) in brackets.
 
     Arguments:
-        mean: Of all pixels of all films [0].
+        mean: Of all pixels of all radiographs [0].
         std: Of the same [1].
         ks: Largest gap between their distribution function and the normal's [0].
-        film_std: 5th, 50th and 95th percentile of the films' own standard deviations [1, 1, 1].
-        pixel_std: The same percentiles of the pixels' standard deviations over films [1, 1, 1].
+        image_std: 5th, 50th and 95th percentile of the radiographs' own standard deviations [1, 1,
+            1].
+        pixel_std: The same percentiles of the pixels' standard deviations over radiographs [1, 1,
+            1].
         spectrum: Mean power in each ring of spatial frequency, from low to high [1 throughout].
         flatness: Geometric over arithmetic mean of that [1]; 0 is all power in one ring.
         neighbour_correlation: Correlation of pixels side by side [0].
@@ -68,7 +71,7 @@ class NoiseStatistics:
     mean: float
     std: float
     ks: float
-    film_std: tuple[float, float, float]
+    image_std: tuple[float, float, float]
     pixel_std: tuple[float, float, float]
     spectrum: tuple[float, ...]
     flatness: float
@@ -76,19 +79,21 @@ class NoiseStatistics:
 
 
 def noise_statistics(noise: Noise, rings: int = 16) -> NoiseStatistics:
-    """Returns the law of the noise of many films, each figure over all of them.
+    """Returns the distribution of the noise of many radiographs, each figure over all of them.
 
     Arguments:
-        noise: (films, channel, height, width), at least two films.
+        noise: (images, channel, height, width), at least two radiographs.
         rings: How many rings of frequency the spectrum has.
     """
     if len(noise) < 2:
-        raise TableError(f"{len(noise)} films are too few for the statistics of noise; give two")
+        raise TableError(
+            f"{len(noise)} radiographs are too few for the statistics of noise; give two"
+        )
     noise = noise.double().cpu()
     flat = noise.flatten()
     spectrum = radial_spectrum(noise, rings)
     quantiles = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)
-    of_films = noise.flatten(1).std(dim=1).quantile(quantiles).tolist()
+    of_images = noise.flatten(1).std(dim=1).quantile(quantiles).tolist()
     of_pixels = noise.std(dim=0).flatten().quantile(quantiles).tolist()
     centred = noise - flat.mean()
     sideways = (centred[..., 1:] * centred[..., :-1]).mean()
@@ -97,7 +102,7 @@ def noise_statistics(noise: Noise, rings: int = 16) -> NoiseStatistics:
         mean=float(flat.mean()),
         std=float(flat.std()),
         ks=float(stats.kstest(flat.numpy(), special.ndtr, method="asymp").statistic),
-        film_std=tuple(of_films),
+        image_std=tuple(of_images),
         pixel_std=tuple(of_pixels),
         spectrum=tuple(spectrum.tolist()),
         flatness=float(spectrum.log().mean().exp() / spectrum.mean()),
@@ -132,7 +137,7 @@ def ridge_probe(
     variables: Sequence[str] = ("sex", "view", "age"),
     *,
     groups: str = "patient_id",
-    judged: np.ndarray | None = None,
+    scored: np.ndarray | None = None,
     features: Features = "pixels",
     folds: int = 5,
     permutations: int = 200,
@@ -141,20 +146,21 @@ def ridge_probe(
 ) -> pd.DataFrame:
     """Tries to read variables from noise by ridge regression, cross-validated by patient.
 
-    The regression is solved in the dual, on all pixels at once, with its penalty chosen inside each
-    training part by leave-one-out error; labels are centred, and those of a binary variable are 0 and
-    1 (Fisher's discriminant). Chance is the same procedure with the label sequences permuted among
-    patients, so it knows that films of one patient resemble one another.
+    The regression is solved in the dual, on all pixels at once, with its penalty chosen inside
+    each training part by leave-one-out error; labels are centred, and those of a binary variable
+    are 0 and 1 (Fisher's discriminant). Chance is the same procedure with the label sequences
+    permuted among patients, so it knows that radiographs of one patient resemble one another.
 
     Arguments:
-        noise: (films, channel, height, width).
+        noise: (images, channel, height, width).
         table: Metadata, row by row.
         graph: Says kind and levels.
-        variables: What to look for: binary ones, nominal ones with two levels present, continuous ones.
+        variables: What to look for: binary ones, nominal ones with two levels present, continuous
+            ones.
         groups: The column of patients.
-        judged: Films on which the probe is judged, (films,) bool; the others only train it.
-        features: `pixels`, or `blocks`: the logarithm of the local variance and the local mean in blocks of
-            one eighth of the side, which shows what leaks through the variance.
+        scored: Radiographs on which the probe is scored, (images,) bool; the others only train it.
+        features: `pixels`, or `blocks`: the logarithm of the local variance and the local mean in
+            blocks of one eighth of the side, which shows what leaks through the variance.
         folds: Parts of the cross-validation.
         permutations: How many permutations say what chance is.
         resamples: Of the bootstrap behind each interval.
@@ -164,11 +170,11 @@ def ridge_probe(
         One row per variable: `metric` (AUC, or r, the correlation of predicted and true value),
         `value`, `low`, `high` (95 % by patient), `chance` (mean under permutation),
         `chance_high` (its 95th percentile), `p` (share of permutations at least as good, the
-        observed one counted), `films`.
+        observed one counted), `radiographs`.
     """
     x = _features(noise, features)
     patients = table[groups].to_numpy(object)
-    judged = np.ones(len(table), bool) if judged is None else np.asarray(judged, bool)
+    scored = np.ones(len(table), bool) if scored is None else np.asarray(scored, bool)
     values = encode(check_table(table, graph, variables), graph, variables)
     rng = np.random.default_rng(seed)
     rows = {}
@@ -178,7 +184,7 @@ def ridge_probe(
         label = _permuted(y[known], patients[known], permutations, rng)
         fold = patient_folds(patients[known], folds, seed)
         score = _cross_validated(x[known], label, fold)
-        at = judged[known]
+        at = scored[known]
         good = _quality(score[at], label[at], discrete)
         bootstrap = PatientBootstrap(patients[known][at], resamples=resamples, seed=seed)
         interval = bootstrap.interval(_statistic(score[at, 0], label[at, 0], discrete))
@@ -193,27 +199,28 @@ def conv_probe(
     variables: Sequence[str] = ("sex", "view", "age"),
     *,
     groups: str = "patient_id",
-    judged: np.ndarray | None = None,
+    scored: np.ndarray | None = None,
     folds: int = 3,
     epochs: int = 30,
     width: int = 16,
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Tries to read variables from noise by the convolutional `Predictor`, cross-validated by patient.
+    """Reads variables from noise by the convolutional `Predictor`, cross-validated by patient.
 
-    The network may read what a linear probe cannot, if there are films enough to train it: on a few
-    hundred it is the weaker of the two, and says little by finding nothing. It is too slow to permute, so chance is the
-    value that knows nothing (AUC one half, correlation zero), and the interval by patient says how
-    far the figure is from it. Within each training part a tenth of the patients decides when to stop.
+    The network may read what a linear probe cannot, if there are radiographs enough to train it:
+    on a few hundred it is the weaker of the two, and says little by finding nothing. It is too
+    slow to permute, so chance is the value that knows nothing (AUC one half, correlation zero),
+    and the interval by patient says how far the figure is from it. Within each training part a
+    tenth of the patients decides when to stop.
 
     Arguments:
-        noise: (films, channel, height, width).
+        noise: (images, channel, height, width).
         table: Metadata, row by row.
         graph: Says kind and levels.
         variables: What to look for.
         groups: The column of patients.
-        judged: Films on which the probe is judged; the others only train it.
+        scored: Radiographs on which the probe is scored; the others only train it.
         folds: Parts of the cross-validation.
         epochs: Of each part's training.
         width: Of the network.
@@ -224,11 +231,11 @@ def conv_probe(
         As `ridge_probe`, with `chance` exact and without `chance_high` and `p`.
     """
     patients = table[groups].to_numpy(object)
-    judged = np.ones(len(table), bool) if judged is None else np.asarray(judged, bool)
+    scored = np.ones(len(table), bool) if scored is None else np.asarray(scored, bool)
     fold = patient_folds(patients, folds, seed)
     scores: list[pd.DataFrame] = []
     for k in range(folds):
-        out, kept = np.flatnonzero((fold == k) & judged), np.flatnonzero(fold != k)
+        out, kept = np.flatnonzero((fold == k) & scored), np.flatnonzero(fold != k)
         channels, size = noise.shape[1], noise.shape[-1]
         net = Predictor(
             graph, tuple(variables), size=size, channels=channels, width=width, seed=seed + k
@@ -260,7 +267,7 @@ def conv_probe(
 
 
 def _features(noise: Noise, kind: Features) -> np.ndarray:
-    """Returns (films, features), float64, standardised over films."""
+    """Returns (images, features), float64, standardised over radiographs."""
     noise = noise.double().cpu()
     if kind == "blocks":
         block = max(1, noise.shape[-1] // 8)
@@ -279,8 +286,8 @@ def _label(values: np.ndarray, graph: CausalGraph, name: str) -> tuple[np.ndarra
     present = np.unique(values[~np.isnan(values)])
     if len(present) < 2 or (discrete and len(present) > 2):
         raise TableError(
-            f"variable {name!r} shows {len(present)} values in these films; a probe tells two levels "
-            f"apart, or reads a number that varies"
+            f"variable {name!r} shows {len(present)} values in these radiographs; a probe tells "
+            "two levels apart, or reads a number that varies"
         )
     if discrete:
         values = np.where(np.isnan(values), np.nan, values == present[-1]).astype(np.float64)
@@ -292,8 +299,8 @@ def _permuted(
 ) -> np.ndarray:
     """Returns the labels (rows, 1 + permutations): as they are, then shuffled by patient.
 
-    The patients' label sequences are put in random order and dealt out again to the rows in order of
-    patient, so that labels that are constant within a patient stay nearly so.
+    The patients' label sequences are put in random order and dealt out again to the rows in order
+    of patient, so that labels that are constant within a patient stay nearly so.
     """
     codes, names = pd.factorize(patients)
     by_patient = np.argsort(codes, kind="stable")
@@ -306,7 +313,7 @@ def _permuted(
 
 
 def _cross_validated(x: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Returns out-of-fold predictions (rows, labels) of ridge regressions that share their kernel."""
+    """Returns out-of-fold predictions (rows, labels) of ridge regressions that share a kernel."""
     kernel = x @ x.T
     out = np.empty(labels.shape)
     for k in np.unique(fold):
@@ -325,8 +332,8 @@ def _cross_validated(x: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> np.
         weight = np.zeros_like(rotated)
         for penalty in _PENALTIES * value.mean():
             shrunk = 1 / (value + penalty)
-            # Leave-one-out residual of ridge: (G y)_i / G_ii with G = (K + λ)^-1; the mean counts as
-            # one more direction, hence the share of 1/n.
+            # Leave-one-out residual of ridge: (G y)_i / G_ii with G = (K + λ)^-1; the mean counts
+            # as one more direction, hence the share of 1/n.
             residual = vector @ (shrunk[:, None] * rotated)
             diagonal = (vector**2) @ shrunk - 1 / (len(y) * penalty)
             error = ((residual / diagonal[:, None].clip(min=1e-12)) ** 2).mean(axis=0)
@@ -348,7 +355,7 @@ def _quality(score: np.ndarray, labels: np.ndarray, discrete: bool) -> np.ndarra
 
 
 def _statistic(score: np.ndarray, label: np.ndarray, discrete: bool) -> Statistic:
-    """Returns the statistic of row weights by which a probe is judged."""
+    """Returns the statistic of row weights by which a probe is scored."""
     if discrete:
         return weighted_auc(score, label)
     known = ~np.isnan(label)
@@ -363,7 +370,7 @@ def _statistic(score: np.ndarray, label: np.ndarray, discrete: bool) -> Statisti
     return correlation
 
 
-def _probe_row(interval: Interval, discrete: bool, chance: np.ndarray, films: int) -> dict:
+def _probe_row(interval: Interval, discrete: bool, chance: np.ndarray, radiographs: int) -> dict:
     chance = chance[~np.isnan(chance)]
     at_least = int((chance >= interval.value).sum())
     return {
@@ -374,5 +381,5 @@ def _probe_row(interval: Interval, discrete: bool, chance: np.ndarray, films: in
         "chance": float(chance.mean()) if len(chance) else np.nan,
         "chance_high": float(np.quantile(chance, 0.95)) if len(chance) else np.nan,
         "p": (1 + at_least) / (1 + len(chance)),
-        "films": films,
+        "radiographs": radiographs,
     }

@@ -1,4 +1,4 @@
-"""How well the judge judges: a predictor on films of patients that it was not trained on."""
+"""How well a predictor reads radiographs of patients that it was not trained on."""
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,11 @@ def predictor_quality(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Returns how well the predictor reads films that it was not trained on.
+    """Returns how well the predictor reads radiographs that it was not trained on.
 
     Arguments:
         predictor: A fitted predictor.
-        images: Films of other patients.
+        images: Radiographs of other patients.
         table: Their metadata, row by row.
         groups: The column of patients, for the intervals.
         resamples: Bootstrap resamples.
@@ -31,7 +31,8 @@ def predictor_quality(
 
     Returns:
         One row per scored column: `metric` (AUC, or MAE in the variable's unit), `value`, `low`,
-        `high` (95 % by patient), `films` (known ones) and `positives` (NaN where continuous).
+        `high` (95 % by patient), `radiographs` (known ones) and `positives` (NaN where
+        continuous).
     """
     score, truth = predictor.score(images, table.index), predictor.truth(table)
     bootstrap = PatientBootstrap(table[groups], resamples=resamples, seed=seed)
@@ -48,7 +49,7 @@ def predictor_quality(
             "value": interval.value,
             "low": interval.low,
             "high": interval.high,
-            "films": int((~np.isnan(y)).sum()),
+            "radiographs": int((~np.isnan(y)).sum()),
             "positives": int(np.nansum(y)) if variable.is_discrete else np.nan,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("target")

@@ -1,7 +1,7 @@
-"""What is asked of an image: one attribute set, in every film of which it can be asked.
+"""What is asked of an image: one attribute set, in every radiograph of which it can be asked.
 
-The interventions here are on the image alone: the attribute changes and its descendants stay, so that
-what is measured is the mechanism that paints and not the metadata.
+The interventions here are on the image alone: the attribute changes and its descendants stay, so
+that what is measured is the mechanism that paints and not the metadata.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ __all__ = ["Question", "flip", "move"]
 @final
 @dataclass(frozen=True)
 class Question:
-    """An intervention on one attribute of the image, in every film that it can be asked of.
+    """An intervention on one attribute of the image, in every radiograph that it can be asked of.
 
     Arguments:
         label: What a reader is shown: `sex`, `age +30`.
         variable: What is set.
-        table: The films' metadata with that column changed.
-        asked: The change, (films,): ±1 from the first to the second of two levels or back, years for a
-            continuous variable; NaN where it cannot be asked.
+        table: The radiographs' metadata with that column changed.
+        asked: The change, (images,): ±1 from the first to the second of two levels or back, years
+            for a continuous variable; NaN where it cannot be asked.
         levels: The two levels that are exchanged; None for a continuous variable.
     """
 
@@ -39,7 +39,7 @@ class Question:
     levels: tuple[str, str] | None = None
 
     def of(self, rows: np.ndarray) -> "Question":
-        """Returns the same question, asked of these rows (films,) bool alone."""
+        """Returns the same question, asked of these rows (images,) bool alone."""
         return dataclasses.replace(self, asked=np.where(rows, self.asked, np.nan))
 
 
@@ -47,12 +47,13 @@ def flip(table: pd.DataFrame, graph: CausalGraph, variable: str) -> Question:
     """Returns the question: what if the variable had its other level?
 
     Arguments:
-        table: The films' metadata.
+        table: The radiographs' metadata.
         graph: Says the levels; of a nominal variable the two that the table shows are exchanged.
-        variable: A discrete variable; films where it is unknown are not asked.
+        variable: A discrete variable; radiographs where it is unknown are not asked.
 
     Raises:
-        InterventionError: If the variable is not discrete or the table shows not exactly two levels.
+        InterventionError: If the variable is not discrete or the table shows not exactly two
+            levels.
     """
     rows = check_table(table, graph, [_known(graph, variable).name])
     present = [
@@ -60,7 +61,7 @@ def flip(table: pd.DataFrame, graph: CausalGraph, variable: str) -> Question:
     ]
     if len(present) != 2:
         raise InterventionError(
-            f"variable {variable!r} shows {len(present)} levels in these films "
+            f"variable {variable!r} shows {len(present)} levels in these radiographs "
             f"({summarise(present)}); to exchange two, it must show two"
         )
     first, second = present
@@ -84,11 +85,12 @@ def move(
     """Returns the question: what if the variable were larger by `by`?
 
     Arguments:
-        table: The films' metadata.
+        table: The radiographs' metadata.
         graph: Says unit and bounds.
-        variable: A continuous variable; films where it is unknown are not asked.
+        variable: A continuous variable; radiographs where it is unknown are not asked.
         by: The change, in the variable's unit.
-        within: The range in which the new value must lie for a film to be asked: what training saw.
+        within: The range in which the new value must lie for a radiograph to be asked: what
+            training saw.
 
     Raises:
         InterventionError: If the variable is not continuous.
@@ -109,7 +111,8 @@ def move(
 def _known(graph: CausalGraph, variable: str) -> Variable:
     if variable not in graph.variables:
         raise InterventionError(
-            f"{variable!r} is not in graph {graph.name!r}{nearest(variable, graph.variables) or '.'} "
-            f"It has: {summarise(graph.variables, 20)}"
+            f"{variable!r} is not in graph "
+            f"{graph.name!r}{nearest(variable, graph.variables) or '.'} It has: "
+            f"{summarise(graph.variables, 20)}"
         )
     return graph.variables[variable]

@@ -22,7 +22,8 @@ class Report:
 
     Attributes:
         lines: What was printed, in markdown.
-        numbers: The same as plain numbers, by section; whatever `json` writes, and NumPy's scalars.
+        numbers: The same as plain numbers, by section; whatever `json` writes, and NumPy's
+            scalars.
         started: When the report began, in seconds of `time.perf_counter`.
     """
 
@@ -51,10 +52,10 @@ class Report:
 
 
 def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
-    r"""Returns a table (rows, columns) as markdown; NaN is blank, other numbers have so many digits.
+    r"""Returns a table (rows, columns) as markdown; NaN is blank, numbers have so many digits.
 
-    >>> print(markdown(pd.DataFrame({"what": ["a | b"], "value": [0.12345], "films": [3]})))
-    | what | value | films |
+    >>> print(markdown(pd.DataFrame({"what": ["a | b"], "value": [0.12345], "radiographs": [3]})))
+    | what | value | radiographs |
     |---|---|---|
     | a \| b | 0.123 | 3 |
     """

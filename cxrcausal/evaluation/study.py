@@ -1,8 +1,8 @@
 r"""Every question under every guidance, each answer beside the null intervention.
 
-The value of a null intervention says what the machinery does by itself: the round trip, and the push
-that guidance gives to an attribute that is not changed. A claim holds only where the intervals
-exclude one another.
+The value of a null intervention says what the machinery does by itself: the round trip, and the
+push that guidance gives to an attribute that is not changed. A claim holds only where the
+intervals exclude one another.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _BATCH = 32  # small batches stay in cache: on a CPU they are the fastest
 
 
 def soundness(
-    painter: ImageMechanism,
+    mechanism: ImageMechanism,
     predictor: Predictor,
     images: Image,
     table: pd.DataFrame,
@@ -48,22 +48,22 @@ def soundness(
     reconstruction: Image | None = None,
     groups: str = "patient_id",
     solver: Solver | None = None,
-    reversed_films: int = 0,
+    reversed_images: int = 0,
     resamples: int = 2000,
     seed: int = 0,
     batch_size: int = _BATCH,
 ) -> pd.DataFrame:
-    """Asks every question under every guidance, and holds each answer against the null intervention.
+    """Asks every question under every guidance, each answer beside the null intervention.
 
     Two nulls stand beside each answer: `null`, abduct and predict under unchanged parents as the
     library does it (nothing changed, so nothing is guided), and `guided null`, the same with the
     attribute's unchanged value imposed by the same guidance.
 
     Arguments:
-        painter: The mechanism.
-        predictor: Trained on real films of other patients.
-        images: Films in [0, 1]. The gaps between real films are measured on all of them, whether or not
-            a question is asked of all.
+        mechanism: The mechanism.
+        predictor: Trained on real radiographs of other patients.
+        images: Radiographs in [0, 1]. The gaps between real radiographs are measured on all of
+            them, whether or not a question is asked of all.
         table: Their metadata, row by row.
         noise: Their noise, from `round_trip` with the same solver.
         questions: From `flip` and `move`, on the same rows; `Question.of` asks fewer.
@@ -71,19 +71,22 @@ def soundness(
         reconstruction: What `round_trip` gave back from that noise; painted again if left out.
         groups: The column of patients.
         solver: How to integrate.
-        reversed_films: On how many films, from the first, to measure reversibility; it doubles the cost.
+        reversed_images: On how many radiographs, from the first, to measure reversibility; it
+            doubles the cost.
         resamples: Bootstrap resamples.
         seed: Of the bootstrap.
-        batch_size: Films at a time.
+        batch_size: Radiographs at a time.
 
     Returns:
-        Long form, one row per `intervention`, `guidance` and `measure`: `value`, `low`, `high`; the
-        same of the two nulls (`null`, `null_low`, `null_high`, `guided_null`, ...); `excludes_null`,
-        whether the interval excludes both; `films` and `patients` asked. Measures: `shift`, `moved`, `reached`,
-        `crossed` of the target; `shift of X` for every other score X, as a fraction of X's own gap in
+        Long form, one row per `intervention`, `guidance` and `measure`: `value`, `low`, `high`;
+            the
+        same of the two nulls (`null`, `null_low`, `null_high`, `guided_null`, ...);
+        `excludes_null`, whether the interval excludes both; `radiographs` and `patients` asked.
+        Measures: `shift`, `moved`, `reached`, `crossed` of the target; `shift of X` for every
+            other score X, as a fraction of X's own gap in
         the same direction; `change` and `reversibility`, mean absolute differences in [0, 1].
     """
-    study = _Study(painter, predictor, table, noise, solver, batch_size)
+    study = _Study(mechanism, predictor, table, noise, solver, batch_size)
     for question in questions:
         study.scored(question)  # refuses before anything is painted
     before, truth = predictor.score(images, table.index), predictor.truth(table)
@@ -95,9 +98,9 @@ def soundness(
     rows: list[dict[str, Any]] = []
     for question in questions:
         known = ~np.isnan(question.asked)
-        some = known & (np.cumsum(known) <= reversed_films)
+        some = known & (np.cumsum(known) <= reversed_images)
         null = study.measure(question, plain, before, images, gaps, bootstrap)
-        if reversed_films:
+        if reversed_images:
             error = _image_error(study.back_from_null(plain, some), images, some)
             null["reversibility"] = bootstrap.interval(weighted_mean(error))
         for label, guidance in guidances.items():
@@ -108,7 +111,7 @@ def soundness(
             else:
                 imposed = study.imposed(question, guidance, known)
                 found.append(study.measure(question, imposed, before, images, gaps, bootstrap))
-            if reversed_films:
+            if reversed_images:
                 back = study.back(question, guidance, changed, some)
                 error = _image_error(back, images, some)
                 found[0]["reversibility"] = bootstrap.interval(weighted_mean(error))
@@ -124,7 +127,7 @@ def soundness(
                     "excludes_null": all(
                         value.excludes(null[measure]) for null in found[1:] if measure in null
                     ),
-                    "films": int(known.sum()),
+                    "radiographs": int(known.sum()),
                     "patients": len(set(patients)),
                 }
                 for measure, value in found[0].items()
@@ -133,26 +136,26 @@ def soundness(
 
 
 class _Study:
-    """The worlds of one set of films, each painted once."""
+    """The worlds of one set of radiographs, each painted once."""
 
     def __init__(
         self,
-        painter: ImageMechanism,
+        mechanism: ImageMechanism,
         predictor: Predictor,
         table: pd.DataFrame,
         noise: Noise,
         solver: Solver | None,
         batch_size: int,
     ) -> None:
-        self.painter, self.predictor, self.noise = painter, predictor, noise
+        self.mechanism, self.predictor, self.noise = mechanism, predictor, noise
         self.solver, self.batch_size = solver, batch_size
-        self.names = [v.name for v in painter.attributes]
-        self.factual = painter.encode(check_table(table, painter.graph, ()))[0]
+        self.names = [v.name for v in mechanism.attributes]
+        self.factual = mechanism.encode(check_table(table, mechanism.graph, ()))[0]
         self._cache: dict[bytes, Image] = {}
         self._abducted: dict[bytes, Noise] = {}
 
     def scored(self, question: Question) -> str | None:
-        """Returns the score by which the answer is judged; None if the predictor does not read it.
+        """Returns the score by which the answer is read; None if the predictor does not read it.
 
         Of a variable of which the predictor saw more than two levels, that is the score of the
         level to which `asked` = +1 leads.
@@ -175,10 +178,10 @@ class _Study:
         return f"{question.variable}={question.levels[1]}"
 
     def parents(self, question: Question) -> Attributes:
-        return self.painter.encode(question.table)[0]
+        return self.mechanism.encode(question.table)[0]
 
     def mask(self, variable: str) -> Tensor:
-        """Returns which attributes an intervention on the variable sets, (films, attributes)."""
+        """Returns which attributes an intervention on the variable sets, (images, attributes)."""
         if variable not in self.names:
             raise InterventionError(
                 f"{variable!r} is not a parent of the image{nearest(variable, self.names) or '.'} "
@@ -220,7 +223,7 @@ class _Study:
         key = _digest(images[at], parents[at])
         if key not in self._abducted:
             parts = [
-                self.painter.abduct(images[part], parents[part], solver=self.solver).cpu()
+                self.mechanism.abduct(images[part], parents[part], solver=self.solver).cpu()
                 for part in at.split(self.batch_size)
             ]
             self._abducted[key] = torch.cat(parts)
@@ -245,7 +248,7 @@ class _Study:
         key = _digest(some, told, self._meaning(told_before, told, intervened, guidance))
         if key not in self._cache:
             self._cache[key] = paint(
-                self.painter,
+                self.mechanism,
                 some,
                 told_before,
                 told,
@@ -263,7 +266,7 @@ class _Study:
     def _meaning(
         factual: Attributes, parents: Attributes, intervened: Tensor, guidance: Guidance
     ) -> Tensor:
-        """Returns what guidance amounts to: two forms with the same branches give the same image."""
+        """Returns what guidance amounts to: forms with the same branches give the same image."""
         keep, weight = guidance.branches(groups_of(factual, parents, intervened))
         order = sorted(range(len(keep)), key=lambda i: keep[i].cpu().numpy().tobytes())
         return torch.cat([keep[order].flatten().double(), weight[order].flatten().double()])
@@ -303,7 +306,7 @@ class _Study:
 
 
 def _scale(predictor: Predictor, name: str) -> float:
-    """Returns the unit in which an off-target score is counted: one level, or one standard deviation."""
+    """Returns the unit of an off-target score: one level, or one standard deviation."""
     variable = name.split("=")[0]
     if predictor.graph.variables[variable].is_discrete:
         return 1.0

@@ -1,8 +1,8 @@
-"""Variables that a table has no column for: unknown in every row, unless the column is only misnamed.
+"""Variables without a column in a table: unknown in every row, unless it is only misnamed.
 
-A table with some of the graph's columns says what it says, and the rest is unknown. But to read `sex`
-as unknown where a column `Sex`, `gender` or `Patient Sex` stands would answer for another patient,
-and so would a table in which nothing is a variable of the graph.
+A table with some of the graph's columns says what it says, and the rest is unknown. But to read
+`sex` as unknown where a column `Sex`, `gender` or `Patient Sex` stands would answer for another
+patient, and so would a table in which nothing is a variable of the graph.
 """
 
 import difflib
@@ -23,7 +23,7 @@ ALIKE = 0.8
 """Names more alike than this are one name mistyped: 'agee' is 'age', 'image' (.75) is not."""
 
 FILLERS = frozenset({"patient", "patients", "name", "position", "label", "value", "s"})
-"""Words that tables add to a variable's name without meaning another: `Patient Age`, `Sex_name`."""
+"""Words that tables add to a variable's name without meaning another: `Patient Age`."""
 
 SYNONYMS = {
     "gender": "sex",
@@ -33,7 +33,7 @@ SYNONYMS = {
     "effusion": "pleural_effusion",
     "devices": "support_devices",
 }
-"""Other names under which chest X-ray tables keep a variable: `Patient Gender` (NIH), `gender`, …"""
+"""Other names that chest X-ray tables give to a variable: `Patient Gender` (NIH), `gender`, …"""
 
 
 def absent_variables(
@@ -57,16 +57,16 @@ def absent_variables(
         name = next((name for name in absent if _means(column, name)), None)
         if name is not None:
             raise TableError(
-                f"{what}: {column!r} is not a variable of graph {graph.name!r}, whose {name!r} has no "
-                f"column; did you mean {name!r}? If it is something else, rename it, or give "
-                f"{name!r} as a column of NaN"
+                f"{what}: {column!r} is not a variable of graph {graph.name!r}, whose {name!r} "
+                f"has no column; did you mean {name!r}? If it is something else, rename it, or "
+                f"give {name!r} as a column of NaN"
             )
     if not any(name in table.columns for name in graph.variables):
         found = f"Present: {summarise(strange, 30)}" if strange else "It has no columns"
         hint = nearest(absent[0], strange) if absent else ""
         raise TableError(
-            f"{what}: no column is a variable of graph {graph.name!r}, so nothing is known of anybody"
-            f"{hint or '.'} {found}. Variables: {summarise(graph.variables, 30)}. "
+            f"{what}: no column is a variable of graph {graph.name!r}, so nothing is known of "
+            f"anybody{hint or '.'} {found}. Variables: {summarise(graph.variables, 30)}. "
             f"Give an unknown variable as a column of NaN"
         )
     return absent

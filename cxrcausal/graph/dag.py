@@ -368,11 +368,11 @@ class CausalGraph:
         rationale: str | None = None,
         source_ref: str | None = None,
     ) -> "CausalGraph":
-        """Returns the graph with one more arrow; one into `image` adds its rationale to the others'.
+        """Returns the graph with one more arrow; one into `image` adds its rationale to theirs.
 
         Raises:
-            GraphError: If an arrow into `image` is given a kind or a source of its own, since its parents
-                are a mere list.
+            GraphError: If an arrow into `image` is given a kind or a source of its own, since its
+                parents are a mere list.
         """
         from cxrcausal.graph.edit import with_edge
 

@@ -9,7 +9,7 @@ EdgeKind = Literal["context", "risk", "disease", "sign", "care", "acquisition", 
 """Why an arrow stands: `context` (the source changes a distribution), `risk` (a demographic factor
 changes a risk), `disease` (one process brings about another), `sign` (a finding entails the more
 general one under which readers record it), `care` (a finding changes what care the patient gets),
-`acquisition` (how the film was taken), `other`."""
+`acquisition` (how the radiograph was taken), `other`."""
 
 EDGE_KINDS: tuple[EdgeKind, ...] = (
     "context",

@@ -48,8 +48,8 @@ def with_edge(graph: "CausalGraph", edge: Edge) -> "CausalGraph":
         return graph._replace(edges=[*graph.edges, edge])
     if (edge.kind, edge.source_ref) != (None, None):
         raise GraphError(
-            f"the arrow from {edge.source!r} into 'image' takes no kind or source_ref: the image's "
-            f"parents are a list with one rationale. Leave them out"
+            f"the arrow from {edge.source!r} into 'image' takes no kind or source_ref: the "
+            "image's parents are a list with one rationale. Leave them out"
         )
     own = f"{edge.source}: {edge.rationale}" if edge.rationale else None
     reasons = [r for r in (graph.image_rationale, own) if r]

@@ -30,7 +30,7 @@ IMAGE_KEYS = ("parents", "rationale")
 
 
 def read_graph(text: str, where: str = "graph text", name: str = "graph") -> dict[str, Any]:
-    """Returns the parts of the graph that the text of a graph file declares, as `CausalGraph` takes them.
+    """Returns the parts of a graph that a graph file declares, as `CausalGraph` takes them.
 
     Arguments:
         text: The file's content.
@@ -42,7 +42,8 @@ def read_graph(text: str, where: str = "graph text", name: str = "graph") -> dic
     """
     if not isinstance(text, str):
         raise GraphError(
-            f"the text of a graph file is a str; found {type(text).__name__}; load_graph reads files"
+            f"the text of a graph file is a str; found {type(text).__name__}; load_graph reads "
+            "files"
         )
     return _Reader(where).graph(text, default_name=name)
 

@@ -68,8 +68,8 @@ def _level_index(values: pd.Series, variable: Variable) -> tuple[np.ndarray, np.
 def _index_of(value: object, variable: Variable) -> float:
     """Returns the index of one level, NaN if there is no such level.
 
-    A level's own name comes first: 1 is the level "1", wherever that stands. Only where no level reads as a
-    number are 0 and 1 the first and the second level of a binary variable.
+    A level's own name comes first: 1 is the level "1", wherever that stands. Only where no level
+    reads as a number are 0 and 1 the first and the second level of a binary variable.
     """
     if not isinstance(value, str | bool | int | float | np.bool_ | np.integer | np.floating):
         return math.nan
@@ -97,7 +97,7 @@ def _written(level: str) -> float:
 
 
 def as_numbers(values: pd.Series) -> np.ndarray:
-    """Returns real numbers (rows,) as float64, NaN where unknown or none: truth values, dates, 3j."""
+    """Returns real numbers (rows,) as float64, NaN where unknown or none: a date, 3j, True."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
     if values.dtype == object:

@@ -50,8 +50,8 @@ class Variable:
         # A graph file knows words alone, and a graph is compared by what its levels are.
         if not isinstance(self.levels, tuple) or not all(isinstance(w, str) for w in self.levels):
             raise GraphError(
-                f"{self.kind} variable {self.name!r} has levels {self.levels!r}; levels are a tuple of "
-                f"words, as in ('negative', 'positive')"
+                f"{self.kind} variable {self.name!r} has levels {self.levels!r}; levels are a "
+                "tuple of words, as in ('negative', 'positive')"
             )
         if self.kind == "continuous":
             self._check_continuous()
@@ -133,7 +133,7 @@ class Variable:
         return tuple(low + i * self.resolution for i in range(steps + 1))
 
     def has_part(self, part: object) -> bool:
-        """Whether `part` is what can have been seen of it: levels, none twice, or (lowest, highest)."""
+        """Whether it can have been observed: levels, none twice, or (lowest, highest)."""
         if not isinstance(part, list | tuple):
             return False
         if self.is_discrete:

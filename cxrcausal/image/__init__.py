@@ -1,4 +1,4 @@
-"""The mechanism that paints: RadiT, a rectified-flow transformer, as one more structural assignment."""
+"""The image mechanism: RadiT, a rectified-flow transformer, as one more structural assignment."""
 
 from cxrcausal.image.checkpoint import save_image_mechanism
 from cxrcausal.image.guidance import Groups, Guidance

@@ -1,7 +1,8 @@
-"""Weights with the recipe, the graph and the data that made them: safetensors and JSON, never code.
+"""Weights with the recipe, graph and data that made them: safetensors and JSON, never code.
 
-A folder holds `image.safetensors` and `image.json`. Each is written beside its place and renamed, so each
-is whole; the JSON comes last and holds the weights' SHA-256, so a mixture of two saves is refused.
+A folder holds `image.safetensors` and `image.json`. Each is written beside its place and renamed,
+so each is whole; the JSON comes last and holds the weights' SHA-256, so a mixture of two saves is
+refused.
 """
 
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) 
         graph: The graph it must belong to; its own if left out.
 
     Raises:
-        CheckpointError: If a file is absent or damaged, the format is newer than this package knows,
-            or the checkpoint belongs to another graph; names the file and key.
+        CheckpointError: If a file is absent or damaged, the format is newer than this package
+            knows, or the checkpoint belongs to another graph; names the file and key.
     """
     folder = Path(folder)
     file = folder / f"{_NAME}.json"

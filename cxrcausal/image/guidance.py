@@ -1,8 +1,8 @@
 r"""Guidance: how strongly each group of parents is imposed on the image.
 
-A counterfactual splits the image's parents into three groups, per patient and from the graph: those
-*intervened* on, their *descendants* that changed, and the *invariant* rest. Every form below is a sum
-of velocities, each with some groups conditioned on (c) and the others null (∅):
+A counterfactual splits the image's parents into three groups, per patient and from the graph:
+those *intervened* on, their *descendants* that changed, and the *invariant* rest. Every form below
+is a sum of velocities, each with some groups conditioned on (c) and the others null (∅):
 
 =============  ===============================================================================
 `none`         :math:`v(c)`
@@ -12,10 +12,10 @@ of velocities, each with some groups conditioned on (c) and the others null (∅
 `nested`       :math:`v(∅) + \sum_m w_m [v(c_{\le m}) - v(c_{<m})]`, one group after another
 =============  ===============================================================================
 
-`decoupled` assumes the groups independent given the noisy image: at weights of one it is not v(c), so
-that a null intervention is not the identity. `anchored` and `nested` are v(c) there; `nested` assumes
-nothing (it is the chain rule, in the order invariant, intervened, descendants) and is `cfg` at equal
-weights. Equal consecutive weights cancel branches, which are then not computed.
+`decoupled` assumes the groups independent given the noisy image: at weights of one it is not v(c),
+so that a null intervention is not the identity. `anchored` and `nested` are v(c) there; `nested`
+assumes nothing (it is the chain rule, in the order invariant, intervened, descendants) and is
+`cfg` at equal weights. Equal consecutive weights cancel branches, which are then not computed.
 
 References:
     | Classifier-Free Diffusion Guidance (Ho and Salimans, 2022), https://arxiv.org/abs/2207.12598
@@ -70,7 +70,7 @@ class Branches(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Guidance:
-    """The form of guidance and the weight of each group; a weight of one leaves the group as it is.
+    """The form of guidance and each group's weight; a weight of one leaves the group as it is.
 
     Arguments:
         form: `none`, `cfg`, `decoupled`, `anchored` or `nested`.
@@ -83,7 +83,8 @@ class Guidance:
 
     Example:
         >>> Guidance("nested", intervened=3.0).coefficients()  # v(c) at 1, sharpened where we act
-        {('invariant',): -2.0, ('invariant', 'intervened'): 2.0, ('invariant', 'intervened', 'descendants'): 1.0}
+        {('invariant',): -2.0, ('invariant', 'intervened'): 2.0, ('invariant', 'intervened',
+        'descendants'): 1.0}
     """
 
     form: Form = "nested"
@@ -94,8 +95,9 @@ class Guidance:
     def __post_init__(self) -> None:
         if self.form not in get_args(Form):
             raise InterventionError(
-                f"guidance form {self.form!r} is unknown{nearest(self.form, get_args(Form)) or '.'} "
-                f"Allowed: {summarise(get_args(Form), 9)}"
+                f"guidance form {self.form!r} is "
+                f"unknown{nearest(self.form, get_args(Form)) or '.'} Allowed: "
+                f"{summarise(get_args(Form), 9)}"
             )
         for name in ("intervened", "descendants", "invariant"):
             weight = getattr(self, name)
@@ -106,7 +108,7 @@ class Guidance:
             object.__setattr__(self, name, float(weight))  # provenance is JSON: no numpy numbers
 
     def coefficients(self) -> dict[tuple[str, ...], float]:
-        """Returns each needed branch, by the groups that it is conditioned on, and its coefficient."""
+        """Returns each branch by the groups that it is conditioned on, and its coefficient."""
         order = ("invariant", "intervened", "descendants")
         weight = {name: getattr(self, name) for name in order}
         total: dict[tuple[str, ...], float] = {}

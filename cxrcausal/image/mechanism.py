@@ -1,9 +1,10 @@
 r"""The mechanism that paints: the radiograph as a function of its parents and of its own noise.
 
-:math:`x = f(u, \mathrm{pa})` is the flow from noise (t = 0) to image (t = 1) under the velocity that the
-network gives for these parents. The same integral runs both ways: `predict = integrate(u, 0 → 1)`,
-`abduct = integrate(x, 1 → 0)`. Unlike a one-dimensional flow, this map is one of many with the same
-conditional distribution; that a patient's noise stays the same between worlds is an assumption.
+:math:`x = f(u, \mathrm{pa})` is the flow from noise (t = 0) to image (t = 1) under the velocity
+that the network gives for these parents. The same integral runs both ways:
+`predict = integrate(u, 0 → 1)`, `abduct = integrate(x, 1 → 0)`. Unlike a one-dimensional flow,
+this map is one of many with the same conditional distribution; that a patient's noise stays the
+same between worlds is an assumption.
 """
 
 import dataclasses
@@ -40,7 +41,7 @@ from cxrcausal.shapes import Attributes, Image, Keep, Noise, Time, Velocity
 __all__ = ["Observed", "RectifiedFlow", "load_image_mechanism"]
 
 Observed = Mapping[str, Any]
-"""What training observed of each attribute: the tuple of its levels, or a continuous one's (low, high)."""
+"""What training observed of each attribute: its levels, or a continuous one's (low, high)."""
 
 
 _COLOURS = 3
@@ -57,9 +58,10 @@ class RectifiedFlow(nn.Module):
 
     Raises:
         ImageError: If the graph has no image.
-        GraphError: If a continuous parent of the image has no bounds, or `observed` holds what is no level
-            and no range of an attribute.
-        RecipeError: If the recipe is of latents: this version has no Rad-VAE to make and decode them.
+        GraphError: If a continuous parent of the image has no bounds, or `observed` holds what is
+            no level and no range of an attribute.
+        RecipeError: If the recipe is of latents: this version has no Rad-VAE to make and decode
+            them.
     """
 
     def __init__(
@@ -71,8 +73,8 @@ class RectifiedFlow(nn.Module):
         if recipe.network.channels > _COLOURS:
             raise RecipeError(
                 f"recipe {recipe.name!r} has {recipe.network.channels} channels: it is of Rad-VAE "
-                f"latents, and the Rad-VAE is not in this version; a mechanism paints pixels, with 1 "
-                f"or {_COLOURS} channels, as 'radit-tiny' does"
+                "latents, and the Rad-VAE is not in this version; a mechanism paints pixels, "
+                f"with 1 or {_COLOURS} channels, as 'radit-tiny' does"
             )
         self.graph = graph
         self.recipe = recipe
@@ -114,8 +116,9 @@ class RectifiedFlow(nn.Module):
         """
         if not self.observed:
             raise NotFittedError(
-                "the image mechanism does not know what training saw, so every level would enter as "
-                "unknown; train it with Trainer, load it with load_image_mechanism, or give `observed`"
+                "the image mechanism does not know what training observed, so every level would "
+                "enter as unknown; train it with Trainer, load it with load_image_mechanism, or "
+                "give `observed`"
             )
         values = encode(table, self.graph)
         parents = torch.stack([values[v.name] for v in self.attributes], dim=1).float()
@@ -168,7 +171,8 @@ class RectifiedFlow(nn.Module):
         Arguments:
             images: Radiographs in [0, 1], (batch, channel, height, width).
             parents: Their factual parents, from `encode`.
-            solver: How to integrate: the recipe's way if left out, with that many steps if a number.
+            solver: How to integrate: the recipe's way if left out, with that many steps if a
+                number.
             batch_size: How many are worked on at once; all if None.
             progress: Whether to show a progress bar; on a terminal only if None.
 
@@ -207,7 +211,8 @@ class RectifiedFlow(nn.Module):
             parents: The parents, factual or counterfactual, from `encode`.
             guidance: How strongly each group of parents is imposed; needs `groups`.
             groups: Which parents were set, changed, or stayed, as `Groups`.
-            solver: How to integrate: the recipe's way if left out, with that many steps if a number.
+            solver: How to integrate: the recipe's way if left out, with that many steps if a
+                number.
             batch_size: How many are worked on at once; all if None.
             progress: Whether to show a progress bar; on a terminal only if None.
 
@@ -346,7 +351,7 @@ def _in_batches(
     what: str,
     progress: bool | None,
 ) -> Tensor:
-    """Returns what `part` gives of consecutive rows of `x`, as one batch that lies where `x` lies."""
+    """Returns what `part` gives of consecutive rows of `x`, as one batch on the device of `x`."""
     from tqdm.auto import tqdm
 
     step = max(1, len(x) if size is None else size)
@@ -369,10 +374,11 @@ def _check_observed(observed: Observed, attributes: tuple[Variable, ...]) -> Non
     for name, values in observed.items():
         if name not in by_name:
             raise GraphError(
-                f"observed names {name!r}, which is no parent of the image{nearest(name, by_name) or '.'} "
-                f"It has: {', '.join(by_name)}"
+                f"observed names {name!r}, which is no parent of the "
+                f"image{nearest(name, by_name) or '.'} It has: {', '.join(by_name)}"
             )
         if not by_name[name].has_part(values):
             raise GraphError(
-                f"what training saw of {name!r} is {values!r}; allowed: {by_name[name].describe_part()}"
+                f"what training saw of {name!r} is {values!r}; allowed: "
+                f"{by_name[name].describe_part()}"
             )

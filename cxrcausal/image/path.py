@@ -1,12 +1,14 @@
 r"""The straight path from noise to image, and what a network learns of it.
 
-The convention, stated once: :math:`x_t = (1 - t)\, u + t\, x` with noise :math:`u \sim \mathcal N(0, I)` at
-:math:`t = 0` and the image at :math:`t = 1`; the velocity is :math:`v = x - u`.
+The convention, stated once: :math:`x_t = (1 - t)\, u + t\, x` with noise
+:math:`u \sim \mathcal N(0, I)` at :math:`t = 0` and the image at :math:`t = 1`; the velocity is
+:math:`v = x - u`.
 
 References:
     | Flow Straight and Fast (Liu et al., 2022), https://arxiv.org/abs/2209.03003
     | Flow Matching for Generative Modeling (Lipman et al., 2022), https://arxiv.org/abs/2210.02747
-    | Scaling Rectified Flow Transformers (Esser et al., 2024; logit-normal times), https://arxiv.org/abs/2403.03206
+    | Scaling Rectified Flow Transformers
+    | (Esser et al., 2024; logit-normal times), https://arxiv.org/abs/2403.03206
 """
 
 from dataclasses import dataclass
@@ -23,10 +25,11 @@ __all__ = ["RectifiedPath"]
 @final
 @dataclass(frozen=True)
 class RectifiedPath:
-    """The path of a rectified flow, the distribution of its training times, and the network's target.
+    """The path of a rectified flow, the distribution of its times, and the network's target.
 
     Arguments:
-        prediction: `v`, the network gives the velocity; `x`, it gives the image (for large patches).
+        prediction: `v`, the network gives the velocity; `x`, it gives the image (for large
+            patches).
         time_mean: Mean of logit(t) in training.
         time_std: Standard deviation of logit(t) in training.
         mean: What is subtracted from pixels in [0, 1] before the flow sees them.
@@ -59,7 +62,7 @@ class RectifiedPath:
         return (1 - t) * noise + t * image
 
     def target(self, noise: Noise, image: Image, t: Time) -> Velocity:
-        """Returns the velocity to learn: of a network that gives the image, what the image itself means.
+        """Returns the velocity to learn, or the one that an image prediction means.
 
         Both sides hold t below .98 then, so that an exact network has no loss.
         """

@@ -58,8 +58,8 @@ class TrainingRecipe:
         beta_2: Second moment decay.
         weight_decay: Decoupled weight decay of matrices; vectors have none.
         warmup_steps: Steps of linear warm-up.
-        decay_fraction: The last part of training over which the rate falls linearly to zero. Before
-            it the rate is constant, so a run can be lengthened without starting again.
+        decay_fraction: The last part of training over which the rate falls linearly to zero.
+            Before it the rate is constant, so a run can be lengthened without starting again.
         clip_norm: Largest gradient norm.
         ema_decay: Decay of the averaged weights per step, reached after a warm-up.
         seed: Every draw of training is a function of it and of the step.

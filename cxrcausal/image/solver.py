@@ -1,11 +1,12 @@
 r"""The flow, run in both directions on one time grid.
 
-Prediction integrates :math:`dx/dt = v(x, t)` from noise (t = 0) to image (t = 1), abduction backward. Both
-walk the same grid, dense near the image end where the velocity changes fastest:
+Prediction integrates :math:`dx/dt = v(x, t)` from noise (t = 0) to image (t = 1), abduction
+backward. Both walk the same grid, dense near the image end where the velocity changes fastest:
 :math:`t_i = 1 - (1 - i/n)^\gamma`.
 
 References:
-    | Solving Ordinary Differential Equations I (Hairer, Nørsett and Wanner, 1993), sections II.1 and III.1
+    | Solving Ordinary Differential Equations I
+    | (Hairer, Nørsett and Wanner, 1993), sections II.1 and III.1
     | torchdiffeq (Chen, 2018), https://github.com/rtqichen/torchdiffeq
 """
 
@@ -37,9 +38,9 @@ class Solver:
     """How the flow's equation is solved.
 
     Arguments:
-        method: `euler`, `midpoint`, `heun`, `rk4` (fixed steps of order 1, 2, 2, 4), `adams` (two-step
-            Adams-Bashforth with variable steps, order 2, one evaluation per step, its first step by
-            Heun), or `dopri5` (adaptive, by torchdiffeq).
+        method: `euler`, `midpoint`, `heun`, `rk4` (fixed steps of order 1, 2, 2, 4), `adams`
+            (two-step Adams-Bashforth with variable steps, order 2, one evaluation per step, its
+            first step by Heun), or `dopri5` (adaptive, by torchdiffeq).
         num_steps: The number of steps of a fixed-step method.
         density: The exponent γ of the grid; 1 is uniform, above 1 is dense near the image.
         tolerance: The relative and absolute tolerance of `dopri5`.
@@ -56,8 +57,9 @@ class Solver:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise RecipeError(
-                f"solver method {self.method!r} is unknown{nearest(self.method, get_args(Method)) or '.'} "
-                f"Allowed: {summarise(get_args(Method), 9)}"
+                f"solver method {self.method!r} is "
+                f"unknown{nearest(self.method, get_args(Method)) or '.'} Allowed: "
+                f"{summarise(get_args(Method), 9)}"
             )
         steps = self.num_steps
         if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:
@@ -136,7 +138,7 @@ def _rk4(field: Field, x: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
 
 def _adams(field: Field, x: Tensor, times: Tensor) -> Tensor:
-    """Two-step Adams-Bashforth on a grid of unequal steps: half the evaluations of Heun per step."""
+    """Two-step Adams-Bashforth on unequal steps: half the evaluations of Heun per step."""
     h = times[1] - times[0]
     previous = field(x, times[0])
     x = x + h / 2 * (previous + field(x + h * previous, times[1]))

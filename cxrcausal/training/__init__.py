@@ -1,4 +1,4 @@
-"""How weights are learnt, whatever they are the weights of: steps, averages, augmentation, a log."""
+"""How weights are learnt, whosever they are: steps, averages, augmentation, a log."""
 
 from cxrcausal.training.augmentation import Augmentation, augment
 from cxrcausal.training.engine import Engine

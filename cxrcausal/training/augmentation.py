@@ -32,7 +32,7 @@ class Augmentation:
 
 
 def augment(images: Image, recipe: Augmentation, generator: Generator) -> Image:
-    """Returns each radiograph slightly turned, shifted, scaled, and changed in contrast; in [0, 1]."""
+    """Returns each radiograph slightly turned, shifted, scaled, of other contrast; in [0, 1]."""
     batch = len(images)
 
     def symmetric(*shape: int) -> Tensor:

@@ -1,8 +1,8 @@
 """One step of learning, and the average of the weights that it goes through.
 
-Whatever is trained takes the same step: a rate by schedule, gradients held to a norm, the optimiser, and
-an exponential moving average of all weights, which is what is kept in the end. The average forgets its
-start: its decay begins low and reaches its own value after some steps.
+Whatever is trained takes the same step: a rate by schedule, gradients held to a norm, the
+optimiser, and an exponential moving average of all weights, which is what is kept in the end. The
+average forgets its start: its decay begins low and reaches its own value after some steps.
 
 References:
     | Acceleration of Stochastic Approximation by Averaging (Polyak and Juditsky, 1992),
@@ -50,7 +50,7 @@ class Engine:
         self.average = AveragedModel(module, multi_avg_fn=self._move, use_buffers=True)
 
     def step(self, loss: Tensor) -> Tensor:
-        """Takes one step down a loss (a scalar); returns the norm of its gradient before clipping."""
+        """Takes one step down a loss (a scalar); returns its gradient's norm before clipping."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(self.steps)
         self.optimiser.zero_grad(set_to_none=True)

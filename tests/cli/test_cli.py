@@ -35,11 +35,18 @@ def test_demo_on_a_synthetic_patient(tmp_path):
 
 def test_demo_on_a_file(tmp_path):
     pixels = (torch.rand(80, 100) * 255).byte().numpy()
-    Image.fromarray(pixels).save(tmp_path / "film.png")
+    Image.fromarray(pixels).save(tmp_path / "radiograph.png")
     known = ["--metadata", "age=40", "--metadata", "sex=Male"]
     result = RUN.invoke(
         app,
-        ["demo", "--image", str(tmp_path / "film.png"), *known, "--output", str(tmp_path / "out")],
+        [
+            "demo",
+            "--image",
+            str(tmp_path / "radiograph.png"),
+            *known,
+            "--output",
+            str(tmp_path / "out"),
+        ],
     )
     assert result.exit_code == 0, result.output
     table = pd.read_csv(
@@ -50,16 +57,23 @@ def test_demo_on_a_file(tmp_path):
 
 
 def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "film.png").write_bytes(b"no image")
+    (tmp_path / "radiograph.png").write_bytes(b"no image")
     monkeypatch.setattr(
         "sys.argv",
-        ["cxrcausal", "demo", "--image", str(tmp_path / "film.png"), "--output", str(tmp_path)],
+        [
+            "cxrcausal",
+            "demo",
+            "--image",
+            str(tmp_path / "radiograph.png"),
+            "--output",
+            str(tmp_path),
+        ],
     )
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("ImageError: ")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["film.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["radiograph.png"]
 
 
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
@@ -99,15 +113,15 @@ def refused(*arguments):
 
 
 @pytest.fixture
-def film(tmp_path):
+def radiograph(tmp_path):
     Image.new("L", (64, 64), 90).save(tmp_path / "a.png")
     return tmp_path / "a.png"
 
 
 @pytest.fixture
-def table(tmp_path, film):
-    """Three patients with a film each, in the graph's own layout."""
-    rows = {"image": [str(film)] * 3, "age": [50, 60, 70], "sex": ["Male"] * 3}
+def table(tmp_path, radiograph):
+    """Three patients with a radiograph each, in the graph's own layout."""
+    rows = {"image": [str(radiograph)] * 3, "age": [50, 60, 70], "sex": ["Male"] * 3}
     unknown = {name: [None] * 3 for name in load_graph("cxr19").variables if name not in rows}
     pd.DataFrame(rows | unknown).to_csv(tmp_path / "t.csv", index=False)
     return tmp_path / "t.csv"
@@ -117,16 +131,18 @@ def table(tmp_path, film):
     ("key", "words"),
     [("sexx", "did you mean 'sex'"), ("agee", "did you mean 'age'"), ("weight", "It has: ")],
 )
-def test_metadata_of_no_variable_are_refused(tmp_path, film, key, words):
-    said = refused("demo", "--image", film, "--metadata", f"{key}=5", "--output", tmp_path / "out")
+def test_metadata_of_no_variable_are_refused(tmp_path, radiograph, key, words):
+    said = refused(
+        "demo", "--image", radiograph, "--metadata", f"{key}=5", "--output", tmp_path / "out"
+    )
     assert f"--metadata {key!r} is not a variable of graph 'cxr19'" in said
     assert words in said
     assert not (tmp_path / "out").exists()
 
 
-def test_one_key_has_one_value(tmp_path, film, table):
+def test_one_key_has_one_value(tmp_path, radiograph, table):
     twice = ["--metadata", "sex=Male", "--metadata", "sex=Female"]
-    assert "--metadata gives 'sex' twice" in refused("demo", "--image", film, *twice)
+    assert "--metadata gives 'sex' twice" in refused("demo", "--image", radiograph, *twice)
     twice = ["--do", "sex=Male", "--do", " sex=Female"]
     said = refused("counterfactual", "--table", table, *twice, "--output", tmp_path / "out")
     assert "--do gives 'sex' twice" in said

@@ -64,8 +64,13 @@ def folder(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))
-    Image.fromarray(ramp).save(data / "film.png")
-    rows = {"image": ["film.png"] * 2, "age": [34, 90], "sex": ["Female", "Male"], "view": "PA"}
+    Image.fromarray(ramp).save(data / "radiograph.png")
+    rows = {
+        "image": ["radiograph.png"] * 2,
+        "age": [34, 90],
+        "sex": ["Female", "Male"],
+        "view": "PA",
+    }
     pd.DataFrame(rows).to_csv(data / "table.csv", index=False)
     return tmp_path
 
@@ -119,9 +124,9 @@ def test_radiographs_are_where_the_table_says(folder, where, monkeypatch):
     monkeypatch.chdir(folder / "elsewhere")
     options = []
     if where == "a folder that is given":
-        (folder / "films").mkdir()
-        (folder / "data" / "film.png").rename(folder / "films" / "film.png")
-        options = ["--images", folder / "films"]
+        (folder / "radiographs").mkdir()
+        (folder / "data" / "radiograph.png").rename(folder / "radiographs" / "radiograph.png")
+        options = ["--images", folder / "radiographs"]
     code, said, _ = asked(folder, "--do", "sex=Male", "--num-steps", 2, "--limit", 1, *options)
     assert code == 0, said
     assert (folder / "out" / "counterfactual_000000.png").exists()

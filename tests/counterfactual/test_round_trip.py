@@ -51,7 +51,7 @@ def test_a_coarse_solver_is_held_against_itself(model, patients):
     assert not answer.not_reconstructed.any()
 
 
-def test_small_errors_cost_nothing_to_judge(model):
+def test_small_errors_cost_nothing_to_assess(model):
     trip = RoundTrip(model.image, model.graph)
     assert trip.most(np.array([FLOOR / 2]), None) == FLOOR
     assert not trip._own

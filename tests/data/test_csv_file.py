@@ -1,4 +1,5 @@
-"""A table means the same from a file as from memory: levels, names, numbers and what is unknown."""
+"""A table means the same from a file as from memory: levels, names, numbers and what is
+unknown."""
 
 import numpy as np
 import pandas as pd

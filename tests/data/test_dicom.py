@@ -50,11 +50,12 @@ def test_every_byte_order_and_encoding(tmp_path, syntax):
     assert np.allclose(shown(tmp_path, RAMP, syntax=syntax), RAMP / 4095, atol=1e-7)
 
 
-def test_an_8_bit_film_shows_what_its_png_shows(tmp_path):
+def test_an_8_bit_radiograph_shows_what_its_png_shows(tmp_path):
     stored = (RAMP % 256).astype(np.uint8)
-    Image.fromarray(stored).save(tmp_path / "film.png")
+    Image.fromarray(stored).save(tmp_path / "radiograph.png")
     assert np.array_equal(
-        shown(tmp_path, stored, bits=8), read_image(tmp_path / "film.png")[0, 0].double().numpy()
+        shown(tmp_path, stored, bits=8),
+        read_image(tmp_path / "radiograph.png")[0, 0].double().numpy(),
     )
 
 
@@ -73,7 +74,7 @@ def test_values_that_stand_in_the_high_bits(tmp_path):
     assert np.allclose(image, RAMP / 4095, atol=1e-7)
 
 
-def test_a_film_with_an_odd_number_of_bytes(tmp_path):
+def test_a_radiograph_with_an_odd_number_of_bytes(tmp_path):
     stored = np.arange(15, dtype=np.uint8).reshape(3, 5)
     data = dataset(stored, bits=8)
     data.PixelData += b"\0"  # values have even length: PS3.5 7.1.1
@@ -109,12 +110,12 @@ def test_rescale_comes_before_the_window(tmp_path):
     assert np.allclose(image, np.clip((2 * RAMP - 4000 + 0.5) / 1000 + 0.5, 0, 1), atol=1e-6)
 
 
-def test_rescale_without_a_window_keeps_the_film(tmp_path):
+def test_rescale_without_a_window_keeps_the_radiograph(tmp_path):
     image = shown(tmp_path, RAMP, RescaleSlope="0.5", RescaleIntercept="-1024")
     assert np.allclose(image, RAMP / 4095, atol=1e-6)
 
 
-def test_a_negative_slope_turns_the_film(tmp_path):
+def test_a_negative_slope_turns_the_radiograph(tmp_path):
     image = shown(tmp_path, RAMP, RescaleSlope=-1, RescaleIntercept=4095)
     assert np.allclose(image, 1 - RAMP / 4095, atol=1e-6)
 
@@ -208,7 +209,7 @@ def test_padding_may_be_a_range_and_signed(tmp_path):
     assert (image.ravel()[100:] > 0).all()
 
 
-def test_a_flat_looking_film_is_logged(tmp_path, caplog):
+def test_a_flat_looking_radiograph_is_logged(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="cxrcausal"):
         shown(tmp_path, RAMP // 16)
     assert "neither window nor VOI LUT" in caplog.text
@@ -238,14 +239,16 @@ def jpeg(stored):
 
 def test_baseline_jpeg_is_read_within_its_loss(tmp_path):
     stored = RAMP // 16
-    image = read_image(write(tmp_path / "film.dcm", jpeg(stored)))
+    image = read_image(write(tmp_path / "radiograph.dcm", jpeg(stored)))
     assert np.abs(image[0, 0].numpy() * 255 - stored).max() < 6
 
 
 def test_a_missing_decoder_names_the_extra(tmp_path, monkeypatch):
-    path = write(tmp_path / "film.dcm", jpeg(RAMP // 16))
+    path = write(tmp_path / "radiograph.dcm", jpeg(RAMP // 16))
     monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.is_available", False)
-    with pytest.raises(MissingExtraError, match=r"film\.dcm.*JPEG Baseline.*cxrcausal\[dicom\]"):
+    with pytest.raises(
+        MissingExtraError, match=r"radiograph\.dcm.*JPEG Baseline.*cxrcausal\[dicom\]"
+    ):
         read_image(path)
 
 
@@ -258,14 +261,15 @@ def test_12_bits_that_pillow_alone_cannot_decode_name_the_extra(tmp_path, monkey
     decoder = get_decoder(JPEGExtended12Bit)
     monkeypatch.setattr(decoder, "_available", {"pillow": decoder._available["pillow"]})
     monkeypatch.setattr(Decoder, "missing_dependencies", ["pylibjpeg - requires pylibjpeg"])
-    path = write(tmp_path / "film.dcm", data)
+    path = write(tmp_path / "radiograph.dcm", data)
     with pytest.raises(MissingExtraError, match=r"12 bits compressed as 'JPEG Ext.*\[dicom\]"):
         read_image(path)
 
 
-def test_a_film_is_no_video(tmp_path):
+def test_a_radiograph_is_no_video(tmp_path):
     path = write(
-        tmp_path / "film.dcm", dataset(RAMP, syntax=MPEG2MPML, PixelData=encapsulate([b"1234"]))
+        tmp_path / "radiograph.dcm",
+        dataset(RAMP, syntax=MPEG2MPML, PixelData=encapsulate([b"1234"])),
     )
     with pytest.raises(ImageError, match=r"transfer syntax 'MPEG2 Main Profile.*not one of still"):
         read_image(path)
@@ -278,7 +282,7 @@ def test_a_compressed_image_of_another_size_is_refused_before_decoding(tmp_path,
         data.compress(JPEG2000Lossless, generate_instance_uid=False)
     data.Rows = 32
     with pytest.raises(ImageError, match="says 64 x 32 pixels, its compressed image 64 x 64"):
-        read_image(write(tmp_path / "film.dcm", data))
+        read_image(write(tmp_path / "radiograph.dcm", data))
 
 
 # --- what is refused
@@ -316,13 +320,13 @@ def test_a_compressed_image_of_another_size_is_refused_before_decoding(tmp_path,
     ],
 )
 def test_what_is_no_grey_radiograph_is_refused(tmp_path, attributes, words):
-    path = write(tmp_path / "film.dcm", dataset(RAMP, **attributes))
-    with pytest.raises(ImageError, match=rf"film\.dcm.*{words}"):
+    path = write(tmp_path / "radiograph.dcm", dataset(RAMP, **attributes))
+    with pytest.raises(ImageError, match=rf"radiograph\.dcm.*{words}"):
         read_image(path)
 
 
 def test_another_modality_can_be_allowed(tmp_path):
-    path = write(tmp_path / "film.dcm", dataset(RAMP, Modality="OT"))
+    path = write(tmp_path / "radiograph.dcm", dataset(RAMP, Modality="OT"))
     assert read_image(path, allow_modalities=("OT",)).shape == (1, 1, 64, 64)
     assert read_image(path, allow_modalities="OT").shape == (1, 1, 64, 64)
     one_letter = write(tmp_path / "letter.dcm", dataset(RAMP, Modality="O"))
@@ -334,16 +338,16 @@ def test_another_modality_can_be_allowed(tmp_path):
 def test_a_data_set_without_what_an_image_needs_is_refused(tmp_path, missing):
     data = dataset(RAMP)
     delattr(data, missing)
-    with pytest.raises(ImageError, match=r"film\.dcm"):
-        read_image(write(tmp_path / "film.dcm", data))
+    with pytest.raises(ImageError, match=r"radiograph\.dcm"):
+        read_image(write(tmp_path / "radiograph.dcm", data))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_a_truncated_data_set_is_refused(tmp_path, share):
-    path = write(tmp_path / "film.dcm", dataset(RAMP))
+    path = write(tmp_path / "radiograph.dcm", dataset(RAMP))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ImageError, match=r"film\.dcm"):
+    with pytest.raises(ImageError, match=r"radiograph\.dcm"):
         read_image(path)
 
 
@@ -359,7 +363,7 @@ def test_a_truncated_data_set_is_refused(tmp_path, share):
         st.tuples(st.integers(128, 900), st.integers(0, 255)), min_size=1, max_size=6
     ),
 )
-def test_damaged_bytes_give_a_film_or_an_image_error(tmp_path, compressed, changes):
+def test_damaged_bytes_give_a_radiograph_or_an_image_error(tmp_path, compressed, changes):
     """Whatever happens to the header, the answer is in range or a sentence that names the file."""
     path = tmp_path / "damaged.dcm"
     write(path, jpeg(RAMP // 16) if compressed else dataset(RAMP, WindowCenter=9, WindowWidth=9))
@@ -381,7 +385,7 @@ def test_damaged_bytes_give_a_film_or_an_image_error(tmp_path, compressed, chang
 # --- the shared files
 
 
-def test_the_shared_films(shared_data):
+def test_the_shared_radiographs(shared_data):
     folder = shared_data / "dicom"
     for name in ("nih_00000001_000", "nih_00000002_000", "nih_00000061_002", "rsna_ap_jpeg"):
         path = folder / f"{name}.dcm"
@@ -391,7 +395,7 @@ def test_the_shared_films(shared_data):
         assert np.array_equal(np.rint(image[0, 0].numpy() * 255), dcmread(path).pixel_array)
 
 
-def test_the_shared_film_of_a_false_modality_is_refused_unless_allowed(shared_data):
+def test_the_shared_radiograph_of_a_false_modality_is_refused_unless_allowed(shared_data):
     false = shared_data / "dicom" / "nih_00000002_000_modality_altered.dcm"
     with pytest.raises(ImageError, match="has Modality 'CT'"):
         read_image(false)
@@ -399,7 +403,7 @@ def test_the_shared_film_of_a_false_modality_is_refused_unless_allowed(shared_da
     assert torch.equal(read_image(false, size=64, allow_modalities=("CT",)), true)
 
 
-def test_the_shared_film_that_says_monochrome1_is_shown_inverted(shared_data):
+def test_the_shared_radiograph_that_says_monochrome1_is_shown_inverted(shared_data):
     altered = read_image(shared_data / "dicom" / "rsna_pa_jpeg_monochrome1_altered.dcm")
     plain = read_image(shared_data / "dicom" / "rsna_pa_jpeg.dcm")
     assert torch.allclose(altered, 1 - plain, atol=1e-6)

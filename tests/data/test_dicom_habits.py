@@ -34,16 +34,16 @@ def test_a_lut_that_declares_more_bits_than_it_holds_fills_the_scale(
 @pytest.mark.parametrize(("centre", "width"), [(40, 80), (50000, 1000), (-500, 2)])
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 def test_a_window_beside_the_pixels_is_said(tmp_path, centre, width, function, caplog):
-    film = np.linspace(1000, 3000, 64 * 64).astype(int).reshape(64, 64)
-    shown(tmp_path, film, WindowCenter=centre, WindowWidth=width, VOILUTFunction=function)
+    radiograph = np.linspace(1000, 3000, 64 * 64).astype(int).reshape(64, 64)
+    shown(tmp_path, radiograph, WindowCenter=centre, WindowWidth=width, VOILUTFunction=function)
     assert "lie beside it" in caplog.text
-    assert "film.dcm" in caplog.text
+    assert "radiograph.dcm" in caplog.text
 
 
 def test_a_window_that_fits_is_silent(tmp_path, caplog):
-    film = np.linspace(1000, 3000, 64 * 64).astype(int).reshape(64, 64)
+    radiograph = np.linspace(1000, 3000, 64 * 64).astype(int).reshape(64, 64)
     with caplog.at_level(logging.INFO, logger="cxrcausal"):
-        shown(tmp_path, film, WindowCenter=2000, WindowWidth=1800)
+        shown(tmp_path, radiograph, WindowCenter=2000, WindowWidth=1800)
     assert not caplog.records
 
 

@@ -1,4 +1,4 @@
-"""A PNG or JPEG film becomes grey pixels in [0, 1], or an error that names the file."""
+"""A PNG or JPEG radiograph becomes grey pixels in [0, 1], or an error that names the file."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ from cxrcausal.data import read_image, read_images
 from cxrcausal.errors import ImageError
 
 
-def film(height=40, width=30, seed=0):
+def radiograph(height=40, width=30, seed=0):
     """Grey values 0..255 that a JPEG keeps well: a smooth field with both ends of the range."""
     y, x = np.mgrid[0:height, 0:width]
     wave = np.sin(x / 7 + seed) + np.cos(y / 9)
@@ -33,7 +33,7 @@ def png_chunk(name, body):
 
 
 def test_an_8_bit_png_is_its_values_over_255(tmp_path):
-    pixels = film()
+    pixels = radiograph()
     image = read_image(save(tmp_path / "a.png", pixels))
     assert image.shape == (1, 1, 40, 30)
     assert image.dtype == torch.float32
@@ -50,19 +50,19 @@ def test_a_16_bit_png_is_its_values_over_65535(tmp_path):
 
 
 def test_a_jpeg_is_read_within_its_loss(tmp_path):
-    pixels = film()
+    pixels = radiograph()
     image = read_image(save(tmp_path / "a.jpg", pixels, quality=95))
     assert (image[0, 0] - torch.from_numpy(pixels) / 255).abs().max() < 0.03
 
 
 def test_the_first_bytes_say_what_a_file_is_not_its_name(tmp_path):
-    pixels = film()
+    pixels = radiograph()
     image = read_image(save(tmp_path / "a.dcm", pixels, format="PNG"))
     assert np.array_equal(image[0, 0].numpy() * 255, pixels)
 
 
 def test_grey_stored_in_three_channels_is_grey(tmp_path):
-    pixels = film()
+    pixels = radiograph()
     grey = read_image(save(tmp_path / "grey.png", pixels))
     for mode in ("RGB", "RGBA", "LA", "P"):
         path = tmp_path / f"{mode}.png"
@@ -74,7 +74,7 @@ def test_grey_stored_in_three_channels_is_grey(tmp_path):
 
 
 def test_colour_is_refused(tmp_path):
-    pixels = np.stack([film(seed=s) for s in range(3)], axis=-1)
+    pixels = np.stack([radiograph(seed=s) for s in range(3)], axis=-1)
     for name in ("a.png", "a.jpg"):
         with pytest.raises(
             ImageError, match=rf"{name}.*is in colour .channels differ by up to \d+"
@@ -83,35 +83,35 @@ def test_colour_is_refused(tmp_path):
 
 
 def test_a_little_colour_is_refused_too(tmp_path):
-    pixels = np.repeat(film()[..., None], 3, axis=-1)
+    pixels = np.repeat(radiograph()[..., None], 3, axis=-1)
     pixels[20:24, 10:14] = (200, 30, 30)  # an arrow drawn by hand
     with pytest.raises(ImageError, match="is in colour"):
         read_image(save(tmp_path / "arrow.png", pixels))
 
 
 def test_transparency_is_refused(tmp_path):
-    pixels = np.stack([film(), np.full((40, 30), 128, np.uint8)], axis=-1)
+    pixels = np.stack([radiograph(), np.full((40, 30), 128, np.uint8)], axis=-1)
     with pytest.raises(ImageError, match="is transparent in places"):
         read_image(save(tmp_path / "a.png", pixels))
 
 
 def test_other_pixel_modes_and_animations_are_refused(tmp_path):
     bilevel = tmp_path / "one.png"
-    Image.fromarray(film()).convert("1").save(bilevel)
+    Image.fromarray(radiograph()).convert("1").save(bilevel)
     with pytest.raises(ImageError, match="pixels of mode '1'; allowed: grey of 8 or 16 bits"):
         read_image(bilevel)
     ink = tmp_path / "ink.jpg"
-    Image.fromarray(film()).convert("CMYK").save(ink)
+    Image.fromarray(radiograph()).convert("CMYK").save(ink)
     with pytest.raises(ImageError, match="pixels of mode 'CMYK'"):
         read_image(ink)
-    frames = [Image.fromarray(film(seed=s)) for s in range(3)]
+    frames = [Image.fromarray(radiograph(seed=s)) for s in range(3)]
     frames[0].save(tmp_path / "many.png", save_all=True, append_images=frames[1:])
     with pytest.raises(ImageError, match="has 3 frames; a radiograph has one"):
         read_image(tmp_path / "many.png")
 
 
-def test_a_film_is_turned_as_its_file_says(tmp_path):
-    upright = film()
+def test_a_radiograph_is_turned_as_its_file_says(tmp_path):
+    upright = radiograph()
     exif = Image.Exif()
     exif[0x0112] = 6  # stored on its side: turn clockwise to show
     sideways = Image.fromarray(np.rot90(upright).copy())
@@ -134,7 +134,7 @@ def test_the_middle_of_the_long_side_is_kept(tmp_path):
 @pytest.mark.parametrize("shape", [(64, 64), (100, 64), (64, 333), (17, 23), (1, 1)])
 def test_every_shape_becomes_the_asked_square(tmp_path, shape):
     path = save(
-        tmp_path / "a.png", film(*shape) if min(shape) > 1 else np.full(shape, 9, np.uint8)
+        tmp_path / "a.png", radiograph(*shape) if min(shape) > 1 else np.full(shape, 9, np.uint8)
     )
     image = read_image(path, size=64)
     assert image.shape == (1, 1, 64, 64)
@@ -149,14 +149,14 @@ def test_shrinking_filters_before_it_thins_out(tmp_path):
     assert (image[:, 2:-2] - 0.5).abs().max() < 0.02
 
 
-def test_a_flat_film_stays_flat(tmp_path):
+def test_a_flat_radiograph_stays_flat(tmp_path):
     path = save(tmp_path / "a.png", np.full((97, 61), 51, np.uint8))
     assert torch.allclose(read_image(path, size=16), torch.full((1, 1, 16, 16), 0.2), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, "64", (64, 64), True, 10_000_000])
 def test_what_is_no_side_of_a_square_is_refused(tmp_path, size):
-    path = save(tmp_path / "a.png", film())
+    path = save(tmp_path / "a.png", radiograph())
     words = r"asked size is .* pixels; it must be a whole number from 1 to 8,192"
     with pytest.raises(ImageError, match=words):
         read_image(path, size=size)
@@ -165,11 +165,11 @@ def test_what_is_no_side_of_a_square_is_refused(tmp_path, size):
 
 
 def test_a_size_may_be_a_number_of_numpy(tmp_path):
-    path = save(tmp_path / "a.png", film())
+    path = save(tmp_path / "a.png", radiograph())
     assert torch.equal(read_image(path, size=np.int64(9)), read_image(path, size=9))
 
 
-def test_a_long_and_narrow_film_is_not_blown_up(tmp_path):
+def test_a_long_and_narrow_radiograph_is_not_blown_up(tmp_path):
     path = save(tmp_path / "strip.png", np.zeros((2, 4000), np.uint8))
     with pytest.raises(
         ImageError, match=r"strip\.png' has 4000 x 2 pixels and would have 2000000 x 1000"
@@ -188,8 +188,8 @@ def test_what_is_no_path_is_refused(path):
 # --- batches
 
 
-def test_a_batch_is_the_films_in_order_whatever_the_workers(tmp_path):
-    paths = [save(tmp_path / f"{i}.png", film(seed=i, height=30 + i)) for i in range(7)]
+def test_a_batch_is_the_radiographs_in_order_whatever_the_workers(tmp_path):
+    paths = [save(tmp_path / f"{i}.png", radiograph(seed=i, height=30 + i)) for i in range(7)]
     alone = torch.cat([read_image(path, size=16) for path in paths])
     for workers in (1, 3):
         assert torch.equal(read_images(paths, size=16, workers=workers), alone)
@@ -197,7 +197,7 @@ def test_a_batch_is_the_films_in_order_whatever_the_workers(tmp_path):
 
 
 def test_a_batch_names_the_file_at_fault(tmp_path):
-    paths = [save(tmp_path / "good.png", film()), tmp_path / "absent.png"]
+    paths = [save(tmp_path / "good.png", radiograph()), tmp_path / "absent.png"]
     for workers in (1, 2):
         with pytest.raises(ImageError, match=r"absent\.png"):
             read_images(paths, size=16, workers=workers)
@@ -205,10 +205,10 @@ def test_a_batch_names_the_file_at_fault(tmp_path):
 
 def test_one_path_is_not_a_batch(tmp_path):
     with pytest.raises(ImageError, match="paths must be several files"):
-        read_images(str(save(tmp_path / "a.png", film())), size=16)
+        read_images(str(save(tmp_path / "a.png", radiograph())), size=16)
 
 
-# --- files that are no films
+# --- files that are no radiographs
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_one_path_is_not_a_batch(tmp_path):
         (bytes(128) + b"DICM" + b"\x01" * 60, "DICM|damaged|Modality"),
     ],
 )
-def test_a_file_that_is_no_film_is_named(tmp_path, content, words):
+def test_a_file_that_is_no_radiograph_is_named(tmp_path, content, words):
     path = tmp_path / "strange.png"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=rf"strange\.png.*({words})"):
@@ -238,7 +238,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
-def test_a_truncated_film_is_refused(tmp_path, name, share):
+def test_a_truncated_radiograph_is_refused(tmp_path, name, share):
     rng = np.random.default_rng(0)
     path = save(tmp_path / name, rng.integers(0, 255, (64, 64), np.uint8))
     whole = path.read_bytes()
@@ -263,13 +263,13 @@ def test_a_small_file_that_claims_to_be_huge_is_refused_before_decoding(tmp_path
 
 def test_the_limit_does_not_touch_pillows_own(tmp_path):
     before = Image.MAX_IMAGE_PIXELS
-    read_image(save(tmp_path / "a.png", film()))
+    read_image(save(tmp_path / "a.png", radiograph()))
     assert before == Image.MAX_IMAGE_PIXELS
 
 
 def encoded(kind):
     buffer = io.BytesIO()
-    Image.fromarray(film(24, 24)).save(buffer, format=kind)
+    Image.fromarray(radiograph(24, 24)).save(buffer, format=kind)
     return buffer.getvalue()
 
 
@@ -284,7 +284,7 @@ def encoded(kind):
     changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=6),
     keep=st.integers(0, 10_000),
 )
-def test_damaged_bytes_give_a_film_or_an_image_error(tmp_path, kind, changes, keep):
+def test_damaged_bytes_give_a_radiograph_or_an_image_error(tmp_path, kind, changes, keep):
     """Whatever happens to the bytes, the answer is in range or a sentence that names the file."""
     content = bytearray(encoded(kind))
     for at, value in changes:

@@ -47,7 +47,7 @@ def chexpert(*rows, path="CheXpert-v1.0-small/train/patient00001/study1/view1_fr
     return pd.read_csv(StringIO(header + "\n".join(lines)))
 
 
-def films_csv(*rows):
+def radiographs_csv(*rows):
     """An image list from (image, source, patient, age, sex, view, labels by name)."""
     lines = []
     for image, source, patient, age, sex, view, labels in rows:
@@ -336,10 +336,10 @@ def test_a_value_that_chexpert_does_not_have_is_refused(row, words):
 # --- image lists and tables in the graph's own layout
 
 
-def test_films_golden(tmp_path):
+def test_radiographs_golden(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
-    text = films_csv(
+    text = radiographs_csv(
         ("images/a.png", "nih-chestxray14", "nih-00000007", "61", "F", "PA", {"Edema": 1}),
         ("images/b.png", "hannover-covid19", "hannover-3", "", "", "unknown", {"Edema": 0}),
         ("images/c.png", "covid", "covidcxr-9", "40", "M", "LATERAL", {"No Finding": 1}),
@@ -377,7 +377,7 @@ def test_every_data_set_of_the_graph_can_be_named_in_a_list():
         load_graph("cxr19").variables["dataset"].levels
     )
     rows = [(f"{s}.png", s, s, "50", "F", "PA", {"Edema": 1}) for s in sources]
-    table = read_table(pd.read_csv(StringIO(films_csv(*rows))), source="image_list")
+    table = read_table(pd.read_csv(StringIO(radiographs_csv(*rows))), source="image_list")
     assert table["dataset"].astype(object).where(table["dataset"].notna(), None).tolist() == list(
         sources.values()
     )
@@ -579,13 +579,15 @@ def test_the_shared_chexpert_table(shared_data):
     assert (silent["support_devices"].dropna() == "positive").mean() > 0.94
 
 
-def test_the_films_agree_with_the_table_on_the_films_they_share(shared_data):
+def test_the_radiographs_agree_with_the_table_on_the_radiographs_they_share(shared_data):
     """Two people mapped the same NIH labels; the adapter must give what the list's README says."""
-    films = read_table(shared_data / "cxr-real" / "images.csv", "image_list", keep=["source_id"])
-    films = films[films["dataset"] == "NIH"]
+    radiographs = read_table(
+        shared_data / "cxr-real" / "images.csv", "image_list", keep=["source_id"]
+    )
+    radiographs = radiographs[radiographs["dataset"] == "NIH"]
     table = read_table(shared_data / "metadata" / "nih_train.csv.gz", "nih")
     table.index = table["image"].str.removesuffix(".png")
-    table = table.loc[films["source_id"]]
+    table = table.loc[radiographs["source_id"]]
     for name in [*FINDINGS, "age", "sex", "view"]:
-        ours, theirs = table[name].to_numpy(object), films[name].to_numpy(object)
+        ours, theirs = table[name].to_numpy(object), radiographs[name].to_numpy(object)
         assert ((ours == theirs) | (pd.isna(ours) & pd.isna(theirs))).all(), name

@@ -1,4 +1,4 @@
-"""A patient is in one part, whatever table or film shows them."""
+"""A patient is in one part, whatever table or radiograph shows them."""
 
 import hashlib
 
@@ -10,9 +10,9 @@ from cxrcausal.data import patient_fraction, read_table, split_by_patient
 from cxrcausal.errors import TableError
 
 
-def people(n, films=3):
+def people(n, radiographs=3):
     ids = [f"nih-{i:08d}" for i in range(n)]
-    return pd.DataFrame({"patient_id": np.repeat(ids, films)})
+    return pd.DataFrame({"patient_id": np.repeat(ids, radiographs)})
 
 
 def test_the_fraction_is_the_published_hash():
@@ -35,7 +35,7 @@ def test_no_patient_is_in_two_parts_and_nobody_is_lost():
 
 
 def test_each_part_has_the_share_of_patients_that_its_range_has():
-    table = people(20_000, films=1)
+    table = people(20_000, radiographs=1)
     share = split_by_patient(table, test=(0.2, 0.36), validation=(0.36, 0.44)).value_counts(True)
     # four standard deviations of a share of 20,000 fair draws
     for part, expected in {"test": 0.16, "validation": 0.08, "train": 0.76}.items():
@@ -43,7 +43,7 @@ def test_each_part_has_the_share_of_patients_that_its_range_has():
 
 
 def test_the_ranges_are_half_open():
-    table = people(100, films=1)
+    table = people(100, radiographs=1)
     edge = float(patient_fraction(table["patient_id"])[7])
     assert split_by_patient(table, test=(edge, 1.0), validation=(0, 0)).iloc[7] == "test"
     assert split_by_patient(table, test=(0.0, edge), validation=(1, 1)).iloc[7] == "train"
@@ -86,18 +86,21 @@ def test_a_row_without_a_patient_cannot_be_split(missing):
         split_by_patient(table)
 
 
-def test_the_shared_tables_and_films_have_the_stated_parts(shared_data):
+def test_the_shared_tables_and_radiographs_have_the_stated_parts(shared_data):
     table = read_table(shared_data / "metadata" / "nih_train.csv.gz", source="nih")
-    films = pd.concat(
+    radiographs = pd.concat(
         [
             read_table(shared_data / folder / "images.csv", source="image_list")
             for folder in ("cxr-real", "cxr-real-64")
         ],
         ignore_index=True,
     )
-    films = films[films["dataset"] == "NIH"]
+    radiographs = radiographs[radiographs["dataset"] == "NIH"]
     assert (len(table), int((split_by_patient(table) != "test").sum())) == (89_650, 71_335)
-    assert (len(films), int((split_by_patient(films) != "test").sum())) == (2_048, 1_664)
+    assert (len(radiographs), int((split_by_patient(radiographs) != "test").sum())) == (
+        2_048,
+        1_664,
+    )
     tested = set(table["patient_id"][split_by_patient(table) == "test"])
-    trained = set(films["patient_id"][split_by_patient(films) != "test"])
+    trained = set(radiographs["patient_id"][split_by_patient(radiographs) != "test"])
     assert not tested & trained

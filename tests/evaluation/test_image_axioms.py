@@ -1,4 +1,4 @@
-"""Soundness of a painter whose every effect is known: sex adds a constant, age a slope."""
+"""Soundness of a mechanism whose every effect is known: sex adds a constant, age a slope."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ from cxrcausal.image import Guidance
 from cxrcausal.scm.table import encode
 
 GRAPH = load_graph("cxr19")
-FILMS, SIDE = 60, 4
+RADIOGRAPHS, SIDE = 60, 4
 
 
 class LinearPainter:
@@ -58,7 +58,7 @@ class LinearPainter:
 
 
 class MeanReader:
-    """Scores sex by the film's mean brightness and age by its first pixel."""
+    """Scores sex by the radiograph's mean brightness and age by its first pixel."""
 
     def __init__(self) -> None:
         self.graph = GRAPH
@@ -76,29 +76,31 @@ class MeanReader:
 
 @pytest.fixture
 def world() -> SimpleNamespace:
-    """Films of a world in which the difference of the sexes is exactly one half."""
+    """Radiographs of a world in which the difference of the sexes is exactly one half."""
     table = pd.DataFrame(
         {
-            "patient_id": [f"p{i // 2}" for i in range(FILMS)],
-            "sex": np.resize(["Female", "Male", "Male", "Female"], FILMS),
-            "age": np.resize([20.0, 40.0, 60.0, 80.0], FILMS),
+            "patient_id": [f"p{i // 2}" for i in range(RADIOGRAPHS)],
+            "sex": np.resize(["Female", "Male", "Male", "Female"], RADIOGRAPHS),
+            "age": np.resize([20.0, 40.0, 60.0, 80.0], RADIOGRAPHS),
         }
     )
-    noise = 0.01 * torch.randn(FILMS, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    noise = 0.01 * torch.randn(
+        RADIOGRAPHS, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0)
+    )
     noise = noise - noise.mean(dim=(0, 1, 2, 3), keepdim=True) - 0.25
-    painter = LinearPainter({"sex": 0.5})
+    mechanism = LinearPainter({"sex": 0.5})
     rows = flip(table, GRAPH, "sex").table.assign(
         sex=pd.Categorical(table["sex"], GRAPH.variables["sex"].levels)
     )
-    images = painter.predict(noise, painter.encode(rows)[0])
-    return SimpleNamespace(table=table, rows=rows, images=images, noise=noise, painter=painter)
+    images = mechanism.predict(noise, mechanism.encode(rows)[0])
+    return SimpleNamespace(table=table, rows=rows, images=images, noise=noise, mechanism=mechanism)
 
 
-def study(world, guidances, questions=None, painter=None, **settings):
-    painter = painter or world.painter
-    noise = painter.abduct(world.images, painter.encode(world.rows)[0])
+def study(world, guidances, questions=None, mechanism=None, **settings):
+    mechanism = mechanism or world.mechanism
+    noise = mechanism.abduct(world.images, mechanism.encode(world.rows)[0])
     found = soundness(
-        painter,
+        mechanism,
         MeanReader(),
         world.images,
         world.table,
@@ -112,7 +114,8 @@ def study(world, guidances, questions=None, painter=None, **settings):
 
 
 def test_the_right_effect_is_one_whole_gap(world):
-    """The painter moves the score by .5, real films differ by .5 (up to their noise): the shift is 1."""
+    """The mechanism moves the score by .5, real radiographs differ by .5 (up to their noise): the
+    shift is 1."""
     found = study(world, {"none": Guidance("none")})
     shift = found.loc[("sex", "none", "shift")]
     assert shift["value"] == pytest.approx(1, abs=0.02)
@@ -123,25 +126,27 @@ def test_the_right_effect_is_one_whole_gap(world):
         assert found.loc[("sex", "none", measure), "value"] == 1
         assert found.loc[("sex", "none", measure), "null"] == 0
     assert found.loc[("sex", "none", "change"), "value"] == pytest.approx(0.5, abs=1e-5)
-    assert (found["films"] == FILMS).all()
-    assert (found["patients"] == FILMS // 2).all()
+    assert (found["radiographs"] == RADIOGRAPHS).all()
+    assert (found["patients"] == RADIOGRAPHS // 2).all()
 
 
 def test_guidance_amplifies_and_the_guided_null_shows_its_push(world):
-    """At weight w the told half becomes w/2: M→F loses .5, F→M gains w/2, and so the mean is known;
+    """At weight w the told half becomes w/2: M→F loses .5, F→M gains w/2, and so the mean is
+    known;
     imposing the unchanged value adds (w-1)/2 to men's scores, against what was asked of them."""
     found = study(world, {"w": Guidance("cfg", intervened=3.0)})
     shift = found.loc[("sex", "w", "shift")]
     gap = weighted_slope(
         *(MeanReader().score(world.images)["sex"], MeanReader().truth(world.rows)["sex"])
-    )(np.ones((1, FILMS)))[0]
+    )(np.ones((1, RADIOGRAPHS)))[0]
     assert shift["value"] == pytest.approx((0.5 + 1.5) / 2 / gap, abs=1e-4)
     assert shift["guided_null"] == pytest.approx(-1.0 / 2 / gap, abs=1e-4)
 
 
 def test_a_painter_without_effect_claims_nothing(world):
-    """Drift moves every score, in the asked direction for half of the films: no claim is made."""
-    found = study(world, {"none": Guidance("none")}, painter=LinearPainter({}, drift=0.1))
+    """Drift moves every score, in the asked direction for half of the radiographs: no claim is
+    made."""
+    found = study(world, {"none": Guidance("none")}, mechanism=LinearPainter({}, drift=0.1))
     shift = found.loc[("sex", "none", "shift")]
     assert not shift["excludes_null"]
     assert shift["value"] == pytest.approx(shift["null"])
@@ -149,9 +154,9 @@ def test_a_painter_without_effect_claims_nothing(world):
 
 
 def test_reversibility_adds_up_what_each_way_errs(world):
-    """The painter drifts by .01 each time, so there and back is .02 off; so is the null."""
-    painter = LinearPainter({"sex": 0.5}, drift=0.01)
-    found = study(world, {"none": Guidance("none")}, painter=painter, reversed_films=10)
+    """The mechanism drifts by .01 each time, so there and back is .02 off; so is the null."""
+    mechanism = LinearPainter({"sex": 0.5}, drift=0.01)
+    found = study(world, {"none": Guidance("none")}, mechanism=mechanism, reversed_images=10)
     back = found.loc[("sex", "none", "reversibility")]
     assert back["value"] == pytest.approx(0.02, abs=1e-5)
     assert back["null"] == pytest.approx(0.02, abs=1e-5)
@@ -161,60 +166,60 @@ def test_off_target_shifts_are_seen(world):
     """Sex brightens every pixel, the first one too, by which age is read."""
     found = study(world, {"none": Guidance("none")})
     gap = weighted_slope(MeanReader().score(world.images)["age"], world.table["age"])
-    per_deviation = 10.0 * gap(np.ones((1, FILMS)))[0]
+    per_deviation = 10.0 * gap(np.ones((1, RADIOGRAPHS)))[0]
     expected = 500.0 / per_deviation
     assert found.loc[("sex", "none", "shift of age"), "value"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_continuous_effect_is_held_against_the_slope_of_real_films(world):
-    """Half the slope of real films gives half a shift, whatever the step."""
+def test_a_continuous_effect_is_held_against_the_slope_of_real_radiographs(world):
+    """Half the slope of real radiographs gives half a shift, whatever the step."""
     slope = 0.002
     factual = LinearPainter({"age": slope})
     images = factual.predict(world.noise, factual.encode(world.rows)[0])
     half = LinearPainter({"age": slope / 2})
     world.images = images
     question = move(world.table, GRAPH, "age", 30, within=(0, 95))
-    found = study(world, {"none": Guidance("none")}, [question], painter=half)
+    found = study(world, {"none": Guidance("none")}, [question], mechanism=half)
     shift = found.loc[("age +30", "none", "shift")]
     assert shift["value"] == pytest.approx(0.5, abs=0.1)
-    assert shift["films"] == (world.table["age"] + 30 <= 95).sum()
+    assert shift["radiographs"] == (world.table["age"] + 30 <= 95).sum()
 
 
 def test_equal_integrals_are_run_once(world):
     """`anchored` and `nested` are one sum when no descendant changed."""
     forms = {"anchored": Guidance("anchored", 2.0), "nested": Guidance("nested", 2.0)}
-    noise = world.painter.abduct(world.images, world.painter.encode(world.rows)[0])
-    plain = world.painter.predict(noise, world.painter.encode(world.rows)[0])
-    world.painter.predicted = 0
+    noise = world.mechanism.abduct(world.images, world.mechanism.encode(world.rows)[0])
+    plain = world.mechanism.predict(noise, world.mechanism.encode(world.rows)[0])
+    world.mechanism.predicted = 0
     found = study(world, forms, reconstruction=plain)
-    assert world.painter.predicted == 2 * FILMS  # the counterfactual and the guided null
+    assert world.mechanism.predicted == 2 * RADIOGRAPHS  # the counterfactual and the guided null
     one, two = (found.xs(form, level="guidance")["value"] for form in forms)
     assert one.equals(two)
 
 
-def test_a_question_can_be_asked_of_fewer_films(world):
-    rows = np.arange(FILMS) < 7
+def test_a_question_can_be_asked_of_fewer_radiographs(world):
+    rows = np.arange(RADIOGRAPHS) < 7
     question = flip(world.table, GRAPH, "sex").of(rows)
     found = study(world, {"none": Guidance("none")}, [question])
-    assert (found["films"] == 7).all()
+    assert (found["radiographs"] == 7).all()
     assert found.loc[("sex", "none", "shift"), "value"] == pytest.approx(1, abs=0.02)
 
 
 def test_round_trip_counts_rounds(world):
-    painter = LinearPainter({"sex": 0.5}, drift=0.01)
+    mechanism = LinearPainter({"sex": 0.5}, drift=0.01)
     trip = round_trip(
-        painter, world.images, painter.encode(world.rows)[0], rounds=3, batch_size=16
+        mechanism, world.images, mechanism.encode(world.rows)[0], rounds=3, batch_size=16
     )
-    assert trip.mae.shape == (3, FILMS)
+    assert trip.mae.shape == (3, RADIOGRAPHS)
     assert np.allclose(trip.mae.mean(axis=1), [0.01, 0.02, 0.03], atol=1e-5)
     assert torch.allclose(trip.noise, world.noise, atol=1e-5)
-    assert trip.evaluations == 0  # this painter has no network
+    assert trip.evaluations == 0  # this mechanism has no network
 
 
 def test_groups_are_disjoint_and_complete(world):
-    factual = world.painter.encode(world.rows)[0]
+    factual = world.mechanism.encode(world.rows)[0]
     parents = factual.clone()
-    names = [v.name for v in world.painter.attributes]
+    names = [v.name for v in world.mechanism.attributes]
     parents[:, names.index("sex")] = 1 - parents[:, names.index("sex")]
     parents[:3, names.index("age")] += 1
     intervened = torch.zeros_like(parents, dtype=torch.bool)
@@ -225,12 +230,12 @@ def test_groups_are_disjoint_and_complete(world):
     assert not groups.descendants[
         :, names.index("race")
     ].any()  # unknown in both worlds: unchanged
-    painted = paint(world.painter, world.noise, factual, parents, intervened, Guidance("none"))
+    painted = paint(world.mechanism, world.noise, factual, parents, intervened, Guidance("none"))
     assert painted.shape == world.images.shape
 
 
 def test_flip_exchanges_the_two_levels_that_occur(world):
-    table = world.table.assign(view=np.resize(["AP", "PA", None], FILMS))
+    table = world.table.assign(view=np.resize(["AP", "PA", None], RADIOGRAPHS))
     before = table.copy(deep=True)
     question = flip(table, GRAPH, "view")
     assert table.equals(before)
@@ -244,16 +249,17 @@ def test_questions_that_cannot_be_asked_say_so(world):
         move(world.table, GRAPH, "aeg", 1)
     with pytest.raises(InterventionError, match="'sex' is binary; only numbers can be moved"):
         move(world.table, GRAPH, "sex", 1)
-    with pytest.raises(InterventionError, match="'sex' shows 1 levels in these films"):
+    with pytest.raises(InterventionError, match="'sex' shows 1 levels in these radiographs"):
         flip(world.table.assign(sex="Male"), GRAPH, "sex")
-    table = world.table.assign(no_finding=np.resize(["negative", "positive"], FILMS))
+    table = world.table.assign(no_finding=np.resize(["negative", "positive"], RADIOGRAPHS))
     question = flip(table, GRAPH, "no_finding")
     with pytest.raises(InterventionError, match="'no_finding' is not a parent of the image"):
         study(world, {"none": Guidance("none")}, [question])
 
 
 def test_effectiveness_by_hand():
-    """Two films move up by 1 and 3, one asked to move down moves up by 1: mean (1 + 3 - 1) / 3."""
+    """Two radiographs move up by 1 and 3, one asked to move down moves up by 1: mean (1 + 3 - 1) /
+    3."""
     before, after = np.array([-1.0, -1.0, 1.0, 0.0]), np.array([0.0, 2.0, 2.0, 9.0])
     asked = np.array([1.0, 1.0, -1.0, np.nan])
     bootstrap = PatientBootstrap("abcd", resamples=20)
@@ -265,7 +271,8 @@ def test_effectiveness_by_hand():
 
 
 class ViewReader:
-    """Scores each of three views by the film's mean brightness, as log-odds against the rest."""
+    """Scores each of three views by the radiograph's mean brightness, as log-odds against the
+    rest."""
 
     def __init__(self) -> None:
         self.graph = GRAPH
@@ -283,18 +290,20 @@ class ViewReader:
 
 
 def ask_view(world, reader):
-    table = world.table.assign(view=np.resize(["PA", "AP"], FILMS))
+    table = world.table.assign(view=np.resize(["PA", "AP"], RADIOGRAPHS))
     question = flip(table, GRAPH, "view")
     rows = table.assign(view=pd.Categorical(table["view"], GRAPH.variables["view"].levels))
-    painter = LinearPainter({"view": 0.5})
-    parents = painter.encode(rows)[0]
-    images = painter.predict(world.noise, parents)
+    mechanism = LinearPainter({"view": 0.5})
+    parents = mechanism.encode(rows)[0]
+    images = mechanism.predict(world.noise, parents)
     none = {"none": Guidance("none")}
-    found = soundness(painter, reader, images, table, world.noise, [question], none, resamples=50)
+    found = soundness(
+        mechanism, reader, images, table, world.noise, [question], none, resamples=50
+    )
     return found.set_index("measure")
 
 
-def test_of_three_levels_the_two_that_are_exchanged_are_judged(world):
+def test_of_three_levels_the_two_that_are_exchanged_are_read(world):
     """PA to AP and back is one whole gap, read by the score of AP, whatever else was seen."""
     found = ask_view(world, ViewReader())
     assert found.loc["shift", "value"] == pytest.approx(1, abs=0.02)
@@ -303,7 +312,7 @@ def test_of_three_levels_the_two_that_are_exchanged_are_judged(world):
     assert not any(measure.startswith("shift of view") for measure in found.index)
 
 
-def test_a_predictor_that_never_saw_the_level_cannot_judge(world):
+def test_a_predictor_that_never_saw_the_level_cannot_score_it(world):
     reader = ViewReader()
     reader.observed = {"view": ["PA", "LATERAL"]}
     with pytest.raises(InterventionError, match="the predictor tells apart 'PA', 'LATERAL'"):

@@ -1,4 +1,5 @@
-"""The benchmark of the image mechanism runs end to end on real films, and says what it measured."""
+"""The benchmark of the image mechanism runs end to end on real radiographs, and says what it
+measured."""
 
 import dataclasses
 import importlib.util
@@ -48,7 +49,7 @@ def untrained(tmp_path_factory) -> Path:
 
 
 def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared_data, tmp_path):
-    """It gives films back exactly, and the report says why that is not enough."""
+    """It gives radiographs back exactly, and the report says why that is not enough."""
     command = ["--data", shared_data, "--model", untrained, "--output", tmp_path, "--quick"]
     numbers = script.main([str(part) for part in command])
     assert numbers["round_trip"]["mae"] < 1e-6
@@ -72,7 +73,12 @@ def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared
     assert "| sex | nested 2.5 |" in report
     table = (tmp_path / "readme.md").read_text()
     assert table == script.readme_table(written) + "\n"
-    assert "| sex: crossed the judge's threshold | ≥ .79 | 0.00 [" in table
-    for name in ("counterfactuals_nested", "guidance_sex", "samples", "nearest_training_films"):
+    assert "| sex: crossed the predictor's threshold | ≥ .79 | 0.00 [" in table
+    for name in (
+        "counterfactuals_nested",
+        "guidance_sex",
+        "samples",
+        "nearest_training_radiographs",
+    ):
         assert (tmp_path / f"{name}.png").stat().st_size > 2_000
     assert (tmp_path / "predictor" / "predictor.safetensors").exists()  # a second run loads it

@@ -16,28 +16,29 @@ from cxrcausal.evaluation import (
 from cxrcausal.graph import load_graph
 
 GRAPH = load_graph("cxr19")
-FILMS, SIDE = 240, 16
+RADIOGRAPHS, SIDE = 240, 16
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """160 patients, some with two films; sex is a patient's, view and age are a film's."""
+    """160 patients, some with two radiographs; sex is a patient's, view and age are a
+    radiograph's."""
     rng = np.random.default_rng(0)
-    patient = np.sort(np.r_[np.arange(160), rng.choice(160, FILMS - 160, replace=False)])
+    patient = np.sort(np.r_[np.arange(160), rng.choice(160, RADIOGRAPHS - 160, replace=False)])
     sex = rng.permutation(np.r_[np.zeros(80, int), np.ones(80, int)])
     return pd.DataFrame(
         {
             "patient_id": [f"p{i}" for i in patient],
             "sex": np.array(["Female", "Male"])[sex[patient]],
-            "view": rng.choice(["PA", "AP"], FILMS),
-            "age": rng.integers(20, 90, FILMS).astype(float),
+            "view": rng.choice(["PA", "AP"], RADIOGRAPHS),
+            "age": rng.integers(20, 90, RADIOGRAPHS).astype(float),
         }
     )
 
 
 def white(seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(FILMS, 1, SIDE, SIDE, generator=generator)
+    return torch.randn(RADIOGRAPHS, 1, SIDE, SIDE, generator=generator)
 
 
 def probe(noise: torch.Tensor, table: pd.DataFrame, **settings: object) -> pd.DataFrame:
@@ -82,7 +83,8 @@ def test_white_noise_tells_nothing(table):
 
 
 def test_a_leak_is_found_where_it_is_and_not_elsewhere(table):
-    """A faint pattern with the sign of sex: no pixel shows it, the probe does, with errors left."""
+    """A faint pattern with the sign of sex: no pixel shows it, the probe does, with errors
+    left."""
     pattern = white(9)[:1] * 0.16
     sign = torch.tensor(np.where(table["sex"] == "Male", 1.0, -1.0), dtype=torch.float32)
     noise = white() + sign[:, None, None, None] * pattern
@@ -107,23 +109,24 @@ def test_a_leak_in_the_variance_alone_needs_the_block_features(table):
     assert probe(noise, table, features="pixels").loc["view", "value"] < 0.7
 
 
-def test_chance_knows_that_films_of_one_patient_resemble_one_another(table):
+def test_chance_knows_that_radiographs_of_one_patient_resemble_one_another(table):
     """Noise that is the patient's own, and tells nothing of sex, is not taken for a leak."""
     patient = torch.from_numpy(pd.factorize(table["patient_id"])[0])
     own = white(4)[:160][patient]
     assert probe(own + 0.1 * white(), table).loc["sex", "p"] > 0.02
 
 
-def test_only_the_judged_films_count(table):
-    judged = table.index.to_numpy() < 100
-    found = probe(white(), table, variables=("sex",), judged=judged)
-    assert found.loc["sex", "films"] == 100
+def test_only_the_scored_radiographs_count(table):
+    scored = table.index.to_numpy() < 100
+    found = probe(white(), table, variables=("sex",), scored=scored)
+    assert found.loc["sex", "radiographs"] == 100
 
 
 def test_the_convolutional_probe_finds_a_leak(table):
-    """Texture: a checkerboard of random sign, whose mean over films is zero for both sexes."""
+    """Texture: a checkerboard of random sign, whose mean over radiographs is zero for both
+    sexes."""
     generator = torch.Generator().manual_seed(2)
-    sign = torch.randint(0, 2, (FILMS, 1, 1, 1), generator=generator) * 2.0 - 1
+    sign = torch.randint(0, 2, (RADIOGRAPHS, 1, 1, 1), generator=generator) * 2.0 - 1
     grid = (torch.arange(SIDE)[:, None] + torch.arange(SIDE)) % 2 * 2.0 - 1
     male = torch.tensor((table["sex"] == "Male").to_numpy())[:, None, None, None]
     noise = white() + male * sign * grid

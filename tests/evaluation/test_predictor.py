@@ -15,10 +15,10 @@ from cxrcausal.errors import (
 from cxrcausal.evaluation import Predictor, predictor_quality
 
 TARGETS = ("sex", "view", "age", "pleural_effusion")
-FILMS, SIZE = 240, 16
+RADIOGRAPHS, SIZE = 240, 16
 
 
-def films(count: int = FILMS, seed: int = 0) -> tuple[torch.Tensor, pd.DataFrame]:
+def radiographs(count: int = RADIOGRAPHS, seed: int = 0) -> tuple[torch.Tensor, pd.DataFrame]:
     """Grey squares: sex is a bright left half, view a bright corner, age the height of a bar."""
     rng = np.random.default_rng(seed)
     table = pd.DataFrame(
@@ -43,12 +43,12 @@ def films(count: int = FILMS, seed: int = 0) -> tuple[torch.Tensor, pd.DataFrame
 @pytest.fixture(scope="module")
 def fitted() -> Predictor:
     predictor = Predictor("cxr19", TARGETS, size=SIZE, width=8, seed=1)
-    images, table = films()
+    images, table = radiographs()
     return predictor.fit(images, table, epochs=12, batch_size=24, augmentation=None)
 
 
-def test_reads_what_is_in_the_film_and_not_what_is_not(fitted):
-    found = predictor_quality(fitted, *films(seed=7), resamples=200)
+def test_reads_what_is_in_the_radiograph_and_not_what_is_not(fitted):
+    found = predictor_quality(fitted, *radiographs(seed=7), resamples=200)
     assert found.loc["sex", "value"] > 0.97
     assert found.loc["view", "value"] > 0.97
     assert found.loc["age", "value"] < 8
@@ -57,7 +57,7 @@ def test_reads_what_is_in_the_film_and_not_what_is_not(fitted):
 
 
 def test_scores_are_log_odds_of_the_probabilities(fitted):
-    images, table = films(5, seed=3)
+    images, table = radiographs(5, seed=3)
     score, proba = fitted.score(images, table.index), fitted.predict_proba(images)
     male, female = proba["sex", "Male"], proba["sex", "Female"]
     assert np.allclose(score["sex"], np.log(male / female), atol=1e-6)
@@ -72,7 +72,7 @@ def test_threshold_is_the_prevalence_in_training(fitted):
 
 
 def test_the_seed_decides_and_the_global_state_is_left_alone():
-    images, table = films(60)
+    images, table = radiographs(60)
     settings = {"epochs": 2, "batch_size": 16}
     before = torch.random.get_rng_state()
     one, two, other = (
@@ -85,7 +85,7 @@ def test_the_seed_decides_and_the_global_state_is_left_alone():
 
 
 def test_answers_do_not_depend_on_the_batch(fitted):
-    images, _ = films(7, seed=2)
+    images, _ = radiographs(7, seed=2)
     alone = pd.concat([fitted.score(image[None]) for image in images], ignore_index=True)
     assert np.allclose(alone, fitted.score(images), atol=1e-4)
 
@@ -93,7 +93,7 @@ def test_answers_do_not_depend_on_the_batch(fitted):
 def test_unknown_cells_are_masked():
     """What stands beside an unknown cell still teaches; the loss of a target unknown in a whole
     batch is zero, not NaN."""
-    images, table = films(80)
+    images, table = radiographs(80)
     table.loc[table.index[:60], "sex"] = np.nan
     predictor = Predictor("cxr19", ("sex", "age"), size=SIZE, width=8)
     predictor.fit(
@@ -105,7 +105,7 @@ def test_unknown_cells_are_masked():
 
 
 def test_three_levels_give_a_column_each():
-    images, table = films(90)
+    images, table = radiographs(90)
     table["view"] = np.resize(["PA", "AP", "LATERAL"], 90)
     predictor = Predictor("cxr19", ("view",), size=SIZE, width=8)
     predictor.fit(images, table, epochs=1)
@@ -116,7 +116,7 @@ def test_three_levels_give_a_column_each():
 
 
 def test_saves_and_loads_without_pickles(fitted, tmp_path):
-    images, _ = films(9, seed=5)
+    images, _ = radiographs(9, seed=5)
     loaded = Predictor.load(fitted.save(tmp_path))
     assert loaded.score(images).equals(fitted.score(images))
     assert loaded.threshold == fitted.threshold
@@ -136,7 +136,7 @@ def test_says_what_is_wrong_with_a_folder(fitted, tmp_path):
 
 
 def test_says_what_is_wrong_with_the_input(fitted):
-    images, table = films(20)
+    images, table = radiographs(20)
     with pytest.raises(GraphError, match="'sexx' is not in graph 'cxr19'; did you mean 'sex'"):
         Predictor("cxr19", ("sexx",))
     with pytest.raises(NotFittedError, match="call fit"):

@@ -1,7 +1,7 @@
-"""Simulated patients of a known graph, with several films each, for tests of what data say.
+"""Simulated patients of a known graph, with several radiographs each, for tests of what data say.
 
-What a patient has persists over the films: a film's findings are independent given their parents
-and the patient's own noise, of which each variable has its own.
+What a patient has persists over the radiographs: a radiograph's findings are independent given
+their parents and the patient's own noise, of which each variable has its own.
 """
 
 import numpy as np
@@ -29,23 +29,23 @@ GRAPH = CausalGraph(
 )
 
 
-def patients(seed: int, rows: int = 3000, films: int = 3, rare_to_haze: float = 0.0):
+def patients(seed: int, rows: int = 3000, radiographs: int = 3, rare_to_haze: float = 0.0):
     """Rows of `GRAPH`, or of `GRAPH` with the arrow rare -> haze, of the given log odds ratio.
 
     The mechanisms interact and bend, so that no additive logistic regression is the truth.
     """
     draw = np.random.default_rng(seed)
-    count = rows // films
+    count = rows // radiographs
 
     def own(spread):
-        return np.repeat(draw.normal(size=count) * spread, films)
+        return np.repeat(draw.normal(size=count) * spread, radiographs)
 
     def happens(logit):
         return draw.random(rows) < 1 / (1 + np.exp(-logit))
 
     age = np.clip(np.round(55 + 16 * own(1)), 1, 99)
     old = (age - 55) / 16
-    sex = np.repeat(draw.random(count) < 0.5, films)
+    sex = np.repeat(draw.random(count) < 0.5, radiographs)
     mass = happens(-1 + old + 0.5 * sex * old**2 + own(1.5))
     fluid = happens(-2.2 - 0.5 * old + 0.5 * sex + own(1.5))
     rare = happens(-4.5 + 0.5 * old + own(1.5))
@@ -63,6 +63,6 @@ def patients(seed: int, rows: int = 3000, films: int = 3, rare_to_haze: float = 
             "rare": rare,
             "haze": haze,
             "view": view,
-            "patient_id": np.repeat(np.arange(count), films),
+            "patient_id": np.repeat(np.arange(count), radiographs),
         }
     )

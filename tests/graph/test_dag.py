@@ -288,8 +288,8 @@ AGE = Variable("age", "continuous", unit="years")
         ),
         (
             lambda: CausalGraph([A, B, C], [("a", "b"), ("b", "c"), ("c", "a")]),
-            "the arrows make a cycle: a -> b -> c -> a; a causal graph has none, so remove or turn "
-            "one of these 3 arrows",
+            "the arrows make a cycle: a -> b -> c -> a; a causal graph has none, so remove or "
+            "turn one of these 3 arrows",
         ),
         (lambda: CausalGraph([A], image_parents=["b"]), "image parent 'b' is not a variable"),
         (lambda: CausalGraph([A], image_parents=["a", "a"]), "the image's parents repeat 'a'"),

@@ -20,8 +20,10 @@ def test_the_reasons_of_what_stays():
 
 
 def test_an_arrow_into_the_image_brings_its_reason():
-    graph = load_graph("cxr19").with_edge("no_finding", "image", rationale="burnt into the film")
-    assert graph.image_rationale.endswith("adds nothing; no_finding: burnt into the film")
+    graph = load_graph("cxr19").with_edge(
+        "no_finding", "image", rationale="burnt into the radiograph"
+    )
+    assert graph.image_rationale.endswith("adds nothing; no_finding: burnt into the radiograph")
     assert "no_finding" in graph.image_parents
     bare = CausalGraph([binary("a")], image_parents=())
     assert bare.with_edge("a", "image").image_rationale is None

@@ -111,7 +111,8 @@ def test_optional_sections():
         (
             "edges:\n- {from: age, to: efusion}",
             8,
-            "edge age -> efusion: to 'efusion' is not a variable; did you mean 'effusion'? Allowed: age, sex, view, effusion.",
+            "edge age -> efusion: to 'efusion' is not a variable; did you mean 'effusion'? "
+            "Allowed: age, sex, view, effusion.",
         ),
         (
             "edges:\n- {from: agee, to: sex}",

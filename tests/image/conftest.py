@@ -48,7 +48,7 @@ def patients() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def films(patients: pd.DataFrame) -> torch.Tensor:
+def radiographs(patients: pd.DataFrame) -> torch.Tensor:
     """Pictures whose brightness is the age and whose left half is dark in women."""
     age = torch.tensor(patients["age"].to_numpy()).float()[:, None, None, None] / 110
     picture = torch.ones(len(patients), 1, 16, 16) * age

@@ -18,7 +18,8 @@ def groups(intervened: list[int], descendants: list[int], batch: int = 3, attrib
 
 
 def gaussian_velocity(keep: torch.Tensor) -> torch.Tensor:
-    """A velocity that depends on which attributes are told, additively: the groups are independent."""
+    """A velocity that depends on which attributes are told, additively: the groups are
+    independent."""
     return (keep * torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0])).sum(-1)
 
 

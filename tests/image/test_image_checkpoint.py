@@ -13,22 +13,22 @@ def edit(folder, **changes):
     (folder / "image.json").write_text(json.dumps(record | changes))
 
 
-def test_saved_and_loaded_paints_the_same(flow, films, patients, tmp_path):
+def test_saved_and_loaded_paints_the_same(flow, radiographs, patients, tmp_path):
     save_image_mechanism(flow, tmp_path, training={"images_shown": 5})
     loaded = load_image_mechanism(tmp_path, flow.graph)
     parents = flow.encode(patients)[0]
-    assert torch.equal(loaded.abduct(films, parents), flow.abduct(films, parents))
+    assert torch.equal(loaded.abduct(radiographs, parents), flow.abduct(radiographs, parents))
     assert loaded.observed == flow.observed
     assert loaded.recipe == flow.recipe
 
 
-def test_half_precision_stays_close(flow, films, patients, tmp_path):
+def test_half_precision_stays_close(flow, radiographs, patients, tmp_path):
     save_image_mechanism(flow, tmp_path, dtype=torch.float16)
     loaded = load_image_mechanism(tmp_path)
     parents = flow.encode(patients)[0]
     assert next(loaded.parameters()).dtype == torch.float32
     torch.testing.assert_close(
-        loaded.abduct(films, parents), flow.abduct(films, parents), atol=2e-2, rtol=0
+        loaded.abduct(radiographs, parents), flow.abduct(radiographs, parents), atol=2e-2, rtol=0
     )
 
 

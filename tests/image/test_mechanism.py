@@ -16,48 +16,48 @@ from cxrcausal.image import Groups, Guidance, RectifiedFlow, RectifiedPath, Solv
 from cxrcausal.randomness import label_words
 
 
-def test_abduction_then_prediction_returns_the_image(flow, films, patients):
+def test_abduction_then_prediction_returns_the_image(flow, radiographs, patients):
     parents, _ = flow.encode(patients)
     solver = Solver("rk4", num_steps=40)
-    noise = flow.abduct(films, parents, solver=solver)
-    assert (noise - flow.path.scale(films)).abs().mean() > 0.05
+    noise = flow.abduct(radiographs, parents, solver=solver)
+    assert (noise - flow.path.scale(radiographs)).abs().mean() > 0.05
     torch.testing.assert_close(
-        flow.predict(noise, parents, solver=solver), films, atol=2e-3, rtol=0
+        flow.predict(noise, parents, solver=solver), radiographs, atol=2e-3, rtol=0
     )
 
 
-def test_other_parents_give_another_image(flow, films, patients):
-    noise = flow.abduct(films, flow.encode(patients)[0])
+def test_other_parents_give_another_image(flow, radiographs, patients):
+    noise = flow.abduct(radiographs, flow.encode(patients)[0])
     other = patients.assign(sex=patients["sex"].cat.rename_categories(["Male", "Female"]))
     changed = flow.predict(noise, flow.encode(other)[0])
-    assert (changed - films).abs().mean() > 1e-3
+    assert (changed - radiographs).abs().mean() > 1e-3
 
 
 @pytest.mark.parametrize("form", ["none", "cfg", "decoupled", "anchored", "nested"])
-def test_null_intervention_is_unguided(flow, films, patients, form):
+def test_null_intervention_is_unguided(flow, radiographs, patients, form):
     parents, _ = flow.encode(patients)
     none = torch.zeros_like(parents, dtype=torch.bool)
-    noise = flow.abduct(films, parents)
+    noise = flow.abduct(radiographs, parents)
     guided = flow.predict(
         noise, parents, guidance=Guidance(form, intervened=3.0), groups=Groups(none, none, ~none)
     )
     torch.testing.assert_close(guided, flow.predict(noise, parents))
 
 
-def test_guidance_by_its_name_alone_is_refused(flow, films, patients):
+def test_guidance_by_its_name_alone_is_refused(flow, radiographs, patients):
     parents, _ = flow.encode(patients)
     with pytest.raises(InterventionError, match="guidance is 'cfg'; give a Guidance"):
-        flow.predict(films, parents, guidance="cfg")
+        flow.predict(radiographs, parents, guidance="cfg")
 
 
-def test_images_with_a_history_are_read_without_it(flow, films, patients):
+def test_images_with_a_history_are_read_without_it(flow, radiographs, patients):
     """A warning of torch's would fail this test."""
-    flow.abduct(films.clone().requires_grad_(), flow.encode(patients)[0], solver=1)
+    flow.abduct(radiographs.clone().requires_grad_(), flow.encode(patients)[0], solver=1)
 
 
-def test_guidance_moves_what_is_set_further(flow, films, patients):
+def test_guidance_moves_what_is_set_further(flow, radiographs, patients):
     parents, _ = flow.encode(patients)
-    noise = flow.abduct(films, parents)
+    noise = flow.abduct(radiographs, parents)
     column = flow.graph.image_parents.index("sex")
     other = parents.clone()
     other[:, column] = 1 - other[:, column]
@@ -101,29 +101,30 @@ def test_a_recipe_of_latents_says_what_is_missing(name):
         RectifiedFlow(cx.load_graph("cxr19"), recipe)
 
 
-def test_a_network_that_gives_the_image_has_no_loss(small_recipe, films):
+def test_a_network_that_gives_the_image_has_no_loss(small_recipe, radiographs):
     """Also at the image end, where t is held below .98 on both sides."""
     path = RectifiedPath(prediction="x")
-    noise = torch.randn(films.shape, generator=torch.Generator().manual_seed(0))
-    x = path.scale(films)
+    noise = torch.randn(radiographs.shape, generator=torch.Generator().manual_seed(0))
+    x = path.scale(radiographs)
     for time in (0.0, 0.5, 0.97, 0.99, 1.0):
-        t = torch.full((len(films),), time)
+        t = torch.full((len(radiographs),), time)
         velocity = path.velocity(x, path.between(noise, x, t), t)
         torch.testing.assert_close(velocity, path.target(noise, x, t), rtol=0, atol=0)
         if time < 0.98:
             torch.testing.assert_close(velocity, x - noise, rtol=0, atol=1e-4)
 
 
-def test_image_prediction_is_trained_on_the_clamped_target(small_recipe, films, patients):
-    """A network of zero output at t = .99 has the loss of the clamped velocity of x, which is known."""
+def test_image_prediction_is_trained_on_the_clamped_target(small_recipe, radiographs, patients):
+    """A network of zero output at t = .99 has the loss of the clamped velocity of x, which is
+    known."""
     recipe = dataclasses.replace(small_recipe, path=RectifiedPath(prediction="x"))
     flow = RectifiedFlow(cx.load_graph("cxr19"), recipe, {"age": [20.0, 90.0]})
     parents, _ = flow.encode(patients)
-    keep, t = torch.ones_like(parents, dtype=torch.bool), torch.full((len(films),), 0.99)
-    noise = torch.zeros_like(films)
+    keep, t = torch.ones_like(parents, dtype=torch.bool), torch.full((len(radiographs),), 0.99)
+    noise = torch.zeros_like(radiographs)
     with torch.no_grad():
-        loss = flow(films, parents, keep, t, noise)
-    expected = (flow.path.scale(films) / 0.02).square().mean(dim=(1, 2, 3))
+        loss = flow(radiographs, parents, keep, t, noise)
+    expected = (flow.path.scale(radiographs) / 0.02).square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(loss, expected)
 
 
@@ -153,20 +154,20 @@ def test_what_is_no_radiograph_is_refused(flow, patients, images, words):
         flow.abduct(images, flow.encode(patients.head(len(images)))[0])
 
 
-def test_loss_of_a_straight_path_is_its_variance(flow, films, patients):
+def test_loss_of_a_straight_path_is_its_variance(flow, radiographs, patients):
     """A network of zero output has the loss E|x - u|², which is known."""
     for parameter in flow.network.out.parameters():
         parameter.zero_()
     parents, _ = flow.encode(patients)
-    noise = torch.randn(films.shape, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(radiographs.shape, generator=torch.Generator().manual_seed(0))
     keep = torch.ones_like(parents, dtype=torch.bool)
-    loss = flow(films, parents, keep, torch.full((len(films),), 0.5), noise)
-    expected = (flow.path.scale(films) - noise).square().mean(dim=(1, 2, 3))
+    loss = flow(radiographs, parents, keep, torch.full((len(radiographs),), 0.5), noise)
+    expected = (flow.path.scale(radiographs) - noise).square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(loss, expected)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_a_batch_size_changes_no_image(flow, patients, films, size):
+def test_a_batch_size_changes_no_image(flow, patients, radiographs, size):
     """Abducted and painted together or a few at a time, guided rows beside unguided ones."""
     parents = flow.encode(patients)[0]
     other = parents.clone()
@@ -175,8 +176,8 @@ def test_a_batch_size_changes_no_image(flow, patients, films, size):
     asked &= ~(other.isnan() & parents.isnan())
     none = torch.zeros_like(asked)
     groups = Groups(asked, none, ~asked)
-    whole = flow.abduct(films, parents)
-    torch.testing.assert_close(flow.abduct(films, parents, batch_size=size), whole)
+    whole = flow.abduct(radiographs, parents)
+    torch.testing.assert_close(flow.abduct(radiographs, parents, batch_size=size), whole)
     guided = {"guidance": Guidance("nested", 2.0), "groups": groups}
     expected = flow.predict(whole, other, **guided)
     found = flow.predict(whole, other, batch_size=size, **guided)

@@ -1,4 +1,5 @@
-"""A step is the textbook's, the average is the recursion that it says, and a state goes on exactly."""
+"""A step is the textbook's, the average is the recursion that it says, and a state goes on
+exactly."""
 
 import copy
 
@@ -22,7 +23,8 @@ def loss_of(module, i):
 
 
 def test_the_average_is_its_recursion():
-    """The first step is copied; step n moves by 1 - min(decay, (1 + n) / (10 + n)); buffers too."""
+    """The first step is copied; step n moves by 1 - min(decay, (1 + n) / (10 + n)); buffers
+    too."""
     learner = engine()
     expected = None
     for n in range(12):

@@ -2,9 +2,9 @@
 
 A label is 1 (positive), 0 (negative), -1 (uncertain) or empty (not mentioned). 'No Finding' is a
 summary that the labeller writes only as 1: where it is empty the labeller did find something, or
-was uncertain of it, so empty is negative there under every policy. A radiograph marked Lateral, or with
-an AP/PA entry of LL or RL, is LATERAL. Ages are top-coded at 90; an age of 0 in this hospital of
-adults is a missing one. Race is not in this table.
+was uncertain of it, so empty is negative there under every policy. A radiograph marked Lateral, or
+with an AP/PA entry of LL or RL, is LATERAL. Ages are top-coded at 90; an age of 0 in this hospital
+of adults is a missing one. Race is not in this table.
 
 The research-use agreement limits the data to non-commercial research and forbids redistribution.
 

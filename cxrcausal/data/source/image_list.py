@@ -1,10 +1,10 @@
 """Image lists in CheXpert's vocabulary: one row per radiograph, findings as 1, 0 or empty.
 
-This is the layout of a set of radiographs that stands beside its images: `image` (relative to the list),
-`source` (one of `DATASETS`, or a collection that the graph does not name), `patient_id` (prefix of
-the source included), `age` in years, `sex` (F, M), `view` (PA, AP, LATERAL, unknown) and the 14
-findings under CheXpert's names. Whoever made the list has mapped the labels already, so no policy
-applies: 1 is positive, 0 negative, empty unknown.
+This is the layout of a set of radiographs that stands beside its images: `image` (relative to the
+list), `source` (one of `DATASETS`, or a collection that the graph does not name), `patient_id`
+(prefix of the source included), `age` in years, `sex` (F, M), `view` (PA, AP, LATERAL, unknown)
+and the 14 findings under CheXpert's names. Whoever made the list has mapped the labels already, so
+no policy applies: 1 is positive, 0 negative, empty unknown.
 """
 
 import pandas as pd
@@ -46,8 +46,8 @@ def read_image_list(
 ) -> Columns:
     """Returns the columns of an image list under the graph's names.
 
-    A source that is not one of the graph's data sets (a case collection, say) is unknown there, and
-    counted in `notes`.
+    A source that is not one of the graph's data sets (a case collection, say) is unknown there,
+    and counted in `notes`.
 
     Arguments:
         frame: The list.

@@ -116,7 +116,8 @@ def _findings(labels: pd.Series, policies: Policies) -> Columns:
             row = labels.index[int(np.argmax(codes == i))]
             raise TableError(
                 f"column {labels.name!r}, row {row!r}: {wrong[0]!r} is not a finding of "
-                f"ChestX-ray14{nearest(wrong[0], LABELS) or '.'} Allowed: {summarise(LABELS, most=20)}"
+                f"ChestX-ray14{nearest(wrong[0], LABELS) or '.'} Allowed: "
+                f"{summarise(LABELS, most=20)}"
             )
     found_levels: dict[str, list[str | None]] = {
         name: [_finding(found, theirs, policies) for found in lists]

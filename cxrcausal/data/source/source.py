@@ -1,7 +1,7 @@
 """What a source of radiographs is: whose table, in which layout, read how, and on what terms.
 
-A source is one module of this folder with a `SOURCE` in it, and touches nothing else: the registry finds it
-there. A source of one's own joins by `register_source`.
+A source is one module of this folder with a `SOURCE` in it, and touches nothing else: the registry
+finds it there. A source of one's own joins by `register_source`.
 """
 
 import importlib
@@ -36,8 +36,8 @@ class Source:
         columns: The source's columns that each of the graph's variables is read from.
         never_labelled: Variables for which it has no column, so that they are unknown throughout.
         names: Columns that hold names rather than numbers, whatever they look like.
-        has_reports: Whether labels were mined from reports, so that policies decide what silence and
-            uncertainty are.
+        has_reports: Whether labels were mined from reports, so that policies decide what silence
+            and uncertainty are.
         images_beside: Whether image names are relative to the table's own folder.
         licence: On what terms the data may be used.
         citation: What to cite.

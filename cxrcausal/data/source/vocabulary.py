@@ -78,13 +78,14 @@ class Policies:
             found = getattr(self, name)
             if found not in get_args(allowed):
                 raise TableError(
-                    f"policy {name}={found!r} is not known{nearest(found, get_args(allowed)) or '.'} "
-                    f"Allowed: {summarise(get_args(allowed))}"
+                    f"policy {name}={found!r} is not "
+                    f"known{nearest(found, get_args(allowed)) or '.'} Allowed: "
+                    f"{summarise(get_args(allowed))}"
                 )
         if self.uncertain == "likelihood" and self.not_mentioned != "negative":
             raise TableError(
-                "policy uncertain='likelihood' compares what is mentioned with silence, so it needs "
-                f"not_mentioned='negative'; found {self.not_mentioned!r}"
+                "policy uncertain='likelihood' compares what is mentioned with silence, so it "
+                f"needs not_mentioned='negative'; found {self.not_mentioned!r}"
             )
 
     def as_dict(self) -> dict[str, str]:
@@ -162,8 +163,9 @@ def translate(
         if value not in words:
             row = values.index[int(np.argmax(codes == i))]
             raise TableError(
-                f"column {values.name!r}, row {row!r}: found {value!r}{nearest(value, words) or '.'} "
-                f"Allowed: {summarise(words, most=20)}, or an empty cell"
+                f"column {values.name!r}, row {row!r}: found "
+                f"{value!r}{nearest(value, words) or '.'} Allowed: {summarise(words, most=20)}, "
+                "or an empty cell"
             )
     found = [*(words[value] for value in unique), empty]  # the last is what code -1 finds
     return levels(codes, found, values)

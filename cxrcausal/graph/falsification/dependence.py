@@ -212,7 +212,7 @@ def _seen(column: Column, code: np.ndarray) -> Column:
 def _residual(
     column: Column, at: np.ndarray, patterns: Patterns, model: _Null
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns what z leaves of y by cell (pattern and value), each row's cell, each cell's pattern."""
+    """Returns what z leaves of y by cell (pattern, value), rows' cells, cells' patterns."""
     features, code = column.features(), column.code
     levels, count = len(features), len(patterns.design)
     joint = at * levels + code
@@ -314,7 +314,7 @@ def _judge(
 def _clustered(
     variance: np.ndarray, x: np.ndarray, y: np.ndarray, group: np.ndarray | None
 ) -> np.ndarray:
-    """Returns the score's variance with patients counted, at least as large as x and y apart say."""
+    """Returns the score's variance by patient, at least as large as x and y apart say."""
     if group is None:
         return variance
     count = int(group.max()) + 1

@@ -1,9 +1,10 @@
 """The graph against data: what it denies and is there, what it claims and is not.
 
 Every pair of variables makes one claim (see `claims`), every claim gets an effect size in nats per
-row and a p-value by patient (see `dependence`), and the p-values of one graph are adjusted together
-(Holm, valid under any dependence among them). With many rows nearly every p-value is small: the
-effect size comes first, and a misfit is an independence that costs more than a tolerance.
+row and a p-value by patient (see `dependence`), and the p-values of one graph are adjusted
+together (Holm, valid under any dependence among them). With many rows nearly every p-value is
+small: the effect size comes first, and a misfit is an independence that costs more than a
+tolerance.
 
 A variable that no row knows cannot be tested or held. It is taken out by latent projection, and
 what it ties together is excused by its name.
@@ -99,9 +100,10 @@ class Falsification:
             cost = independent.loc[independent["verdict"] != "untested", "nats"].clip(lower=0)
             lines += [
                 f"{graph}: of {len(independent)} independencies {count['misfit']} contradicted, "
-                f"{count['excused']} excused, {count['holds']} hold; of {len(own) - len(independent)} "
-                f"edges {count['supported']} seen, {count['unsupported']} not; "
-                f"{count['untested']} untested; the independencies' gains add to {cost.sum():.4f} nats a row",
+                f"{count['excused']} excused, {count['holds']} hold; of "
+                f"{len(own) - len(independent)} edges {count['supported']} seen, "
+                f"{count['unsupported']} not; {count['untested']} untested; the independencies' "
+                f"gains add to {cost.sum():.4f} nats a row",
             ]
             for title, some in (
                 ("contradicted", self.misfits(graph)),
@@ -136,7 +138,8 @@ def falsify(
 
     Arguments:
         graph: The graph.
-        table: One row per film: levels as strings, categoricals, booleans or 0/1, NaN unknown.
+        table: One row per radiograph: levels as strings, categoricals, booleans or 0/1, NaN
+            unknown.
         groups: The column of patients, or one label per row; None if each row is its own.
         compare: Another graph over the same variables, or several, tested on the same rows.
         alpha: Below which adjusted p-value something is seen.

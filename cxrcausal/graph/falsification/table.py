@@ -1,7 +1,8 @@
 """A table as whole numbers: the values seen of each variable, and the patterns that rows share.
 
 Most rows of a metadata table are alike: a few thousand combinations of sex, view and findings make
-up hundreds of thousands of films. What depends on the combination alone is computed once for each.
+up hundreds of thousands of radiographs. What depends on the combination alone is computed once for
+each.
 """
 
 import logging
@@ -25,7 +26,7 @@ __all__ = ["Cells", "Column", "Patterns"]
 logger = logging.getLogger("cxrcausal")
 
 BINS = 10
-"""Into so many bins of equal size a continuous variable is cut where rows are held like with like."""
+"""Into so many bins of equal size a continuous variable is cut to compare like with like."""
 KNOTS = (0.05, 0.275, 0.5, 0.725, 0.95)
 """Quantiles at which a smooth function of a continuous variable may bend (Harrell, 2015)."""
 
@@ -102,14 +103,14 @@ class Cells:
     """A table's variables and patients as indices.
 
     Arguments:
-        table: One row per film, the graph's variables among its columns.
+        table: One row per radiograph, the graph's variables among its columns.
         graph: The graph; its image is not looked for.
         groups: The column of patients, or one label per row, or None if each row is its own.
         what: What to call the table in an error.
 
     Raises:
-        TableError: If an absent column seems to be there under another name, none is a variable at all,
-            a value is not allowed, or a row has no patient.
+        TableError: If an absent column seems to be there under another name, none is a variable at
+            all, a value is not allowed, or a row has no patient.
     """
 
     def __init__(

@@ -8,8 +8,9 @@ selection :math:`S` on which the data are conditioned already, every other path.
 
 for the data at hand, and for everybody if moreover :math:`y \perp S \mid x` once the arrows into
 :math:`x` are cut, and no cause that leads to the selection has an open back-door path (type 1 of
-Correa and Bareinboim): else :math:`p(z)` is that of the selected alone. A front-door set carries the whole effect,
-shares no open back-door path with :math:`x`, and none with :math:`y` that :math:`x` leaves open:
+Correa and Bareinboim): else :math:`p(z)` is that of the selected alone. A front-door set carries
+the whole effect, shares no open back-door path with :math:`x`, and none with :math:`y` that
+:math:`x` leaves open:
 
 .. math:: p(y \mid do(x)) = \sum_m p(m \mid x) \sum_{x'} p(y \mid m, x') \, p(x').
 
@@ -272,7 +273,7 @@ def _front_door(
         if kept == widest:
             break
         widest = kept
-    if selected:  # the law of x, m and y must be everybody's, not that of the selected
+    if selected:  # the distribution of x, m and y must be everybody's, not that of the selected
         apart = connected(parents, selected, ())
         if not apart.isdisjoint([*x, *y]):
             return [], True

@@ -1,4 +1,4 @@
-"""Formulas over a law of what is recorded: conditionals, products, ratios and sums.
+"""Formulas over a distribution of what is recorded: conditionals, products, ratios and sums.
 
 Names stand for values. A summed name is bound as in logic: the same name outside the sum is
 another value, and is printed without the prime that the bound one then carries.

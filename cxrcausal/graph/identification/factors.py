@@ -1,14 +1,14 @@
 r"""The factors that a distribution is made of, one per district, and how one is got from another.
 
 With hidden causes the distribution of what is recorded is a product of *factors*, one per district
-(a group that chains of hidden causes tie). So is the distribution after an intervention, of what is
-left (Tian and Pearl),
+(a group that chains of hidden causes tie). So is the distribution after an intervention, of what
+is left (Tian and Pearl),
 
 .. math:: p(y \mid do(x)) = \sum_{d \setminus y} \prod_i Q[D_i], \qquad D = An(y)_{G \setminus x}.
 
 From the factor of a district follow those of parts of it: what leads to no more than a part is
-summed out, and what is then no longer tied to the part is divided out. Where neither is possible, a
-hedge is found.
+summed out, and what is then no longer tied to the part is divided out. Where neither is possible,
+a hedge is found.
 
 Data of the selected tell the factor of one district, which holds the selection and all of its
 causes, up to a constant. It may not be summed over the selection, since the others are not there:

@@ -14,7 +14,8 @@ else is. Every verdict assumes that the values summed over do occur (positivity)
 References:
     | A General Identification Condition for Causal Effects
     | (Tian and Pearl, 2002), https://aaai.org/Papers/AAAI/2002/AAAI02-085.pdf
-    | Identification of Joint Interventional Distributions in Recursive Semi-Markovian Causal Models
+    | Identification of Joint Interventional Distributions in Recursive Semi-Markovian Causal
+    | Models
     | (Shpitser and Pearl, 2006), https://aaai.org/Papers/AAAI/2006/AAAI06-191.pdf
     | Identifiability in Causal Bayesian Networks: A Sound and Complete Algorithm
     | (Huang and Valtorta, 2006), https://aaai.org/Papers/AAAI/2006/AAAI06-180.pdf
@@ -44,7 +45,7 @@ __all__ = ["Hedge", "Identification", "identify"]
 @final
 @dataclass(frozen=True)
 class Identification:
-    """Whether an effect follows from the law of the data, and how; true if it does.
+    """Whether an effect follows from the distribution of the data, and how; true if it does.
 
     Arguments:
         x: The causes.

@@ -40,7 +40,7 @@ def without_heads(parents: Adjacency, cut: Collection[str]) -> dict[str, tuple[s
 
 
 def without_tails(parents: Adjacency, cut: Collection[str]) -> dict[str, tuple[str, ...]]:
-    r"""Returns :math:`G_{\underline{cut}}`: the graph without the arrows out of the nodes `cut`."""
+    r"""Returns :math:`G_{\underline{cut}}`: the graph without arrows out of the nodes `cut`."""
     return {v: tuple(p for p in pa if p not in cut) for v, pa in parents.items()}
 
 

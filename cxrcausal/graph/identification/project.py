@@ -1,7 +1,7 @@
 """The latent projection: what remains of a graph when some of its variables are not observed.
 
-A variable that nobody observes is taken out in two steps that leave the law of the others as it
-was: its parents become parents of its children, and it becomes a root, a hidden cause of its
+A variable that nobody observes is taken out in two steps that leave the distribution of the others
+as it was: its parents become parents of its children, and it becomes a root, a hidden cause of its
 children. With one child it is then part of that child's own noise; with several it leaves them
 confounded, and stays in the result as a `HiddenCause` of its name. A hidden cause may touch more
 than two nodes: it is kept whole, since three pairwise causes allow less than one cause of three.

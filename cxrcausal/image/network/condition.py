@@ -1,8 +1,8 @@
 """The image's parents become one embedding, with two kinds of absence kept apart.
 
 *Unknown*: the patient's value is not recorded, which the network reads. *Null*: the value is
-withheld from the network, for guidance. They have an embedding each, for every attribute: an unknown
-sex is information about how the radiograph came to be; a null one is none.
+withheld from the network, for guidance. They have an embedding each, for every attribute: an
+unknown sex is information about how the radiograph came to be; a null one is none.
 """
 
 import itertools
@@ -21,7 +21,7 @@ __all__ = ["Condition", "FourierFeatures", "TimeEmbedding"]
 
 @final
 class FourierFeatures(nn.Module):
-    """A number and its sines and cosines at octave frequencies, so that both slow and fast effects show.
+    """A number and its sines and cosines at octave frequencies, for slow and fast effects.
 
     Arguments:
         octaves: How many frequencies, from half a period over the unit interval upward.
@@ -117,7 +117,8 @@ class Condition(nn.Module):
         code = torch.where(unknown, self.levels, level)
         code = torch.where(keep, code, self.levels + 1) + self.offset
         if self.continuous:
-            # The level of a known continuous value is no row of the table: look up unknown's instead.
+            # The level of a known continuous value is no row of the table: look up unknown's
+            # instead.
             known = (keep & ~unknown)[:, self.continuous]
             fallback = (self.offset + self.levels)[self.continuous]
             code[:, self.continuous] = torch.where(known, fallback, code[:, self.continuous])
@@ -143,7 +144,7 @@ def _bounds(variable: Variable) -> tuple[float, float]:
     """
     if variable.bounds is None:
         raise GraphError(
-            f"{variable.name!r} is a continuous parent of the image without bounds, so its values have "
-            f"no scale; add `bounds: [low, high]` to it in the graph"
+            f"{variable.name!r} is a continuous parent of the image without bounds, so its values "
+            "have no scale; add `bounds: [low, high]` to it in the graph"
         )
     return variable.bounds

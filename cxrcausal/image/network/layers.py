@@ -1,12 +1,15 @@
 r"""The parts of a velocity network's block: norms, rotary attention, SwiGLU, and modulation.
 
-One modulation map is shared by all blocks; each block adds a table of its own and a low-rank delta.
-Full adaptive modulation per block would hold 44 % more parameters at XL for almost no compute.
+One modulation map is shared by all blocks; each block adds a table of its own and a low-rank
+delta. Full adaptive modulation per block would hold 44 % more parameters at XL for almost no
+compute.
 
 References:
-    | Scalable Diffusion Models with Transformers (Peebles and Xie, 2023), https://arxiv.org/abs/2212.09748
+    | Scalable Diffusion Models with Transformers
+    | (Peebles and Xie, 2023), https://arxiv.org/abs/2212.09748
     | GLU Variants Improve Transformer (Shazeer, 2020), https://arxiv.org/abs/2002.05202
-    | Scaling Vision Transformers to 22 Billion Parameters (Dehghani et al., 2023; QK-norm), https://arxiv.org/abs/2302.05442
+    | Scaling Vision Transformers to 22 Billion Parameters
+    | (Dehghani et al., 2023; QK-norm), https://arxiv.org/abs/2302.05442
     | RoFormer (Su et al., 2021), https://arxiv.org/abs/2104.09864
 """
 
@@ -62,7 +65,7 @@ def sincos_grid(rows: int, columns: int, width: int) -> Tensor:
 
 
 def rotary_angles(rows: int, columns: int, head: int) -> Tensor:
-    """Returns rotation angles (rows·columns, head / 2): half of the pairs turn by row, half by column."""
+    """Returns rotation angles (rows·columns, head / 2), half by row and half by column."""
     quarter = head // 4
     frequency = torch.exp(-math.log(100.0) * torch.arange(quarter) / quarter)
     row = torch.arange(rows).repeat_interleave(columns)[:, None] * frequency
@@ -142,7 +145,7 @@ class Modulation(nn.Module):
             nn.init.zeros_(self.up.weight)
 
     def forward(self, shared: Tensor, condition: Embedding) -> tuple[Tensor, ...]:
-        """Returns shift, scale, gate for attention and for the feed-forward, (batch, 1, width) each."""
+        """Returns shift, scale, gate of attention and of feed-forward, (batch, 1, width) each."""
         total = shared + self.table
         if self.rank:
             total = total + self.up(self.down(condition))

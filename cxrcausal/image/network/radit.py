@@ -2,7 +2,8 @@
 
 References:
     | RadiT (De Sousa Ribeiro, Stanley et al., 2026), https://arxiv.org/abs/2606.19460
-    | Back to Basics: Let Denoising Generative Models Denoise (Li and He, 2025; bottlenecked patches
+    | Back to Basics: Let Denoising Generative Models Denoise
+    | (Li and He, 2025; bottlenecked patches
     | and image prediction for large patches), https://arxiv.org/abs/2511.13720
 """
 
@@ -39,13 +40,14 @@ class RadiT(nn.Module):
         rank: Rank of each block's own modulation, beside the shared map.
         bottleneck: Width through which patches are embedded, for large pixel patches; 0 for none.
         embedding: Width of one attribute's embedding.
-        gradient_checkpointing: Whether blocks are computed again in the backward pass, to save memory.
+        gradient_checkpointing: Whether blocks are computed again in the backward pass, to save
+            memory.
 
     Example:
         >>> from cxrcausal.graph import load_graph
         >>> graph = load_graph("cxr19")
         >>> attributes = tuple(graph.variables[name] for name in graph.image_parents)
-        >>> net = RadiT(attributes, size=16, patch=8, width=32, depth=1, heads=2, hidden=48, rank=4)
+        >>> net = RadiT(attributes, size=16, patch=8, width=32, depth=1, heads=2, rank=4)
         >>> x, t = torch.randn(2, 1, 16, 16), torch.rand(2)
         >>> parents = torch.full((2, len(attributes)), torch.nan)  # everything unknown
         >>> net(x, t, parents, torch.ones(2, len(attributes), dtype=torch.bool)).shape
@@ -136,7 +138,7 @@ class RadiT(nn.Module):
         return block(tokens, shared, condition, self.cos, self.sin)
 
     def flops(self, tokens: int | None = None) -> int:
-        """Returns the multiply-adds of one image's forward pass, twice counted (FLOP), matmuls only.
+        """Returns the FLOP of one image's forward pass (multiply-adds count two), matmuls only.
 
         Arguments:
             tokens: The sequence length; that of the network's own size if left out.

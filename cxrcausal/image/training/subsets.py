@@ -1,7 +1,8 @@
-"""Which parents training conditions on, so that the network has seen every subset that guidance asks for.
+"""Which parents training conditions on, so that the network knows every subset guidance asks for.
 
-With 18 attributes dropped independently at 10 %, a branch conditioned on three of them alone has probability
-7e-16: guidance would ask a network about inputs it never met. So the subsets are drawn from the graph.
+With 18 attributes dropped independently at 10 %, a branch conditioned on three of them alone has
+probability 7e-16: guidance would ask a network about inputs it never met. So the subsets are drawn
+from the graph.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ __all__ = ["SubsetMixture", "descent"]
 
 
 def descent(graph: CausalGraph) -> Tensor:
-    """Returns which of the image's parents descend from which, (attributes, attributes), row to column."""
+    """Returns which image parents descend from which, (attributes, attributes), row to column."""
     names = graph.image_parents
     return torch.tensor([[b in graph.descendants(a) for b in names] for a in names])
 
@@ -28,15 +29,16 @@ def descent(graph: CausalGraph) -> Tensor:
 class SubsetMixture:
     """Which parents training conditions on, so that the network has seen what guidance asks for.
 
-    Four kinds of image, by probability; what remains is `groups`: a random intervention is drawn from
-    the graph, and its three groups (intervened, changed descendants, invariant) are each kept or not.
+    Four kinds of image, by probability; what remains is `groups`: a random intervention is drawn
+    from the graph, and its three groups (intervened, changed descendants, invariant) are each kept
+    or not.
 
     Arguments:
         null: No parent is given.
         complete: All parents are given, as in abduction and unguided prediction.
         rate: Each attribute is withheld with one probability, itself uniform on (0, 1).
-        unknown: The probability that an image is treated as sparsely recorded; each of its attributes
-            then becomes *unknown* with probability one half, before the above.
+        unknown: The probability that an image is treated as sparsely recorded; each of its
+            attributes then becomes *unknown* with probability one half, before the above.
     """
 
     null: float = 0.1

@@ -1,7 +1,7 @@
 """Training the flow: steps, averaged weights, a log that a person can plot, and exact resume.
 
-Every random draw is a function of (seed, step), so a run that is stopped and resumed ends with the same
-weights as one that was not; the saved state holds no generator.
+Every random draw is a function of (seed, step), so a run that is stopped and resumed ends with the
+same weights as one that was not; the saved state holds no generator.
 """
 
 import hashlib
@@ -24,18 +24,19 @@ from cxrcausal.image.training.subsets import descent
 from cxrcausal.shapes import Attributes, Image, Keep
 from cxrcausal.training import Engine, append_line, augment, forget_lines
 
-__all__ = ["Trainer", "films_fingerprint", "held_out_loss"]
+__all__ = ["Trainer", "images_fingerprint", "held_out_loss"]
 
 logger = logging.getLogger("cxrcausal")
 
 _TIME_BINS = 10
 
 
-def films_fingerprint(images: Tensor, table: pd.DataFrame) -> str:
-    """Returns 16 hex digits of a SHA-256 of radiographs and metadata in their order, all columns of the table.
+def images_fingerprint(images: Tensor, table: pd.DataFrame) -> str:
+    """Returns 16 hex digits of a SHA-256 of radiographs and their whole table, in their order.
 
-    It says what a network was made from. Where the files lay does not count: the column `image` is left
-    out. (An SCM's `data_fingerprint` is of the graph's columns alone, whatever the rows' order.)
+    It says what a network was made from. Where the files lay does not count: the column `image` is
+    left out. (An SCM's `data_fingerprint` is of the graph's columns alone, whatever the rows'
+    order.)
     """
     digest = hashlib.sha256(images.cpu().contiguous().numpy().tobytes())
     digest.update(table.drop(columns="image", errors="ignore").to_csv(index=False).encode())
@@ -55,8 +56,8 @@ def held_out_loss(
 ) -> float:
     """Returns the mean velocity loss on radiographs that training did not see.
 
-    Times and noises are the same at every call, and times are spread evenly over their distribution, so two
-    networks are compared on the same questions.
+    Times and noises are the same at every call, and times are spread evenly over their
+    distribution, so two networks are compared on the same questions.
 
     Arguments:
         mechanism: The flow.
@@ -116,7 +117,7 @@ class Trainer:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.images = images
-        self.fingerprint = films_fingerprint(images, table)
+        self.fingerprint = images_fingerprint(images, table)
         mechanism.observed = _observed(mechanism, table)
         self.parents = mechanism.encode(table)[0].cpu()
         self.held_out = held_out
@@ -183,7 +184,8 @@ class Trainer:
         Raises:
             CheckpointError: If the folder's state belongs to other data, another graph or another
                 recipe.
-            FloatingPointError: If a loss or gradient is no longer finite; the last saved state stays.
+            FloatingPointError: If a loss or gradient is no longer finite; the last saved state
+                stays.
         """
         if self.state_file.exists():
             self._resume()
@@ -232,7 +234,7 @@ class Trainer:
         return loss.detach(), t, norm
 
     def _rows(self) -> Tensor:
-        """Returns the radiographs of this step: every epoch is a permutation, its seed the epoch's number."""
+        """Returns this step's radiographs: every epoch is a permutation, seeded by its number."""
         count, batch = len(self.images), self.recipe.batch_size
         start = self.step * batch
         wanted = torch.arange(start, start + batch)
@@ -270,7 +272,7 @@ class Trainer:
         append_line(self.folder / "held_out.csv", row)
 
     def _resume(self) -> None:
-        """Loads the folder's state; the number of images may have grown, all else must be the same."""
+        """Loads the folder's state; the number of images may have grown, all else is the same."""
         state = torch.load(self.state_file, map_location=self.mechanism.device, weights_only=True)
         if "engine" not in state:
             raise CheckpointError(
@@ -284,8 +286,8 @@ class Trainer:
         graph = self.mechanism.graph
         if state.get("graph_fingerprint") != graph.fingerprint:
             raise CheckpointError(
-                f"{self.state_file} was trained under the graph {state.get('graph_fingerprint')}, not "
-                f"under {graph.name!r} ({graph.fingerprint}); give another folder"
+                f"{self.state_file} was trained under the graph {state.get('graph_fingerprint')}, "
+                f"not under {graph.name!r} ({graph.fingerprint}); give another folder"
             )
         now, then = self.mechanism.recipe.to_dict(), state["recipe"]
         for recipe in (now, then):
@@ -323,7 +325,7 @@ class _Window:
         self.norms.append(norm)
 
     def check(self, step: int) -> None:
-        """Raises if a loss or a gradient since the last line was not finite: the weights are spoilt."""
+        """Raises if a loss or gradient since the last line was not finite: weights are spoilt."""
         loss, norm = torch.cat(self.losses).mean(), torch.stack(self.norms).mean()
         if not (loss.isfinite() and norm.isfinite()):
             raise FloatingPointError(

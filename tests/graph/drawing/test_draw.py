@@ -1,4 +1,5 @@
-"""The figure: nothing overlaps, arrows point down, states are told apart; and the other languages."""
+"""The figure: nothing overlaps, arrows point down, states are told apart; and the other
+languages."""
 
 import itertools
 import warnings

@@ -1,4 +1,5 @@
-"""The test of one pair against closed forms: mutual information, Mantel-Haenszel, least squares."""
+"""The test of one pair against closed forms: mutual information, Mantel-Haenszel, least
+squares."""
 
 import numpy as np
 import pandas as pd
@@ -58,8 +59,9 @@ def test_of_a_continuous_variable_it_is_least_squares():
     assert both.df == 8  # two levels of z, and a spline of four parts
 
 
-def test_films_twice_are_no_new_patients():
-    """Every film copied: the effect stays, and so does the p-value once patients are counted."""
+def test_radiographs_twice_are_no_new_patients():
+    """Every radiograph copied: the effect stays, and so does the p-value once patients are
+    counted."""
     table = sample(1500).assign(patient_id=range(1500))
     twice = pd.concat([table, table])
     once = PairTest(Cells(table, GRAPH, "patient_id")).test("x", "y", ("z",))

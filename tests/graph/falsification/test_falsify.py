@@ -29,7 +29,7 @@ def under_the_null() -> pd.DataFrame:
 
 
 def test_p_values_of_true_independencies_are_uniform(under_the_null):
-    """Although the mechanisms interact, bend, and persist over a patient's films."""
+    """Although the mechanisms interact, bend, and persist over a patient's radiographs."""
     p = under_the_null.loc[under_the_null["counted"], "p"]
     assert kstest(p, "uniform").pvalue > 1e-3
     for level in (0.2, 0.05, 0.01):
@@ -37,7 +37,7 @@ def test_p_values_of_true_independencies_are_uniform(under_the_null):
     naive = under_the_null.loc[~under_the_null["counted"], "p"]
     assert (
         binomtest(int((naive < 0.05).sum()), len(naive), 0.05).pvalue < 1e-3
-    )  # films, not patients
+    )  # radiographs, not patients
 
 
 def test_a_true_independence_gains_nothing(under_the_null):
@@ -64,7 +64,7 @@ def test_true_graph_passes_and_a_false_one_is_named():
 
 
 def test_one_patient_contradicts_nothing():
-    """However many films: they do not tell how patients vary."""
+    """However many radiographs: they do not tell how patients vary."""
     found = GRAPH.falsify(
         patients(8, rows=600, rare_to_haze=4.0).assign(patient_id="one"), "patient_id"
     )

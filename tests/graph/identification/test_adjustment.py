@@ -41,7 +41,8 @@ def is_adjustment_set(graph, x, y, z):
 
 
 def is_front_door(graph, x, y, m):
-    """Pearl's three conditions (2009, definition 3.3.3), and a selection that leaves them alone."""
+    """Pearl's three conditions (2009, definition 3.3.3), and a selection that leaves them
+    alone."""
     network = graph.to_networkx(hidden=True)
     paths = list(nx.all_simple_paths(network, x, y))
     if not paths or any(not set(m) & set(path) for path in paths):
@@ -119,7 +120,8 @@ def test_smoking_and_tar():
 
 
 def test_m_bias():
-    """A collider before the treatment is best left alone; once it is adjusted for, one side too."""
+    """A collider before the treatment is best left alone; once it is adjusted for, one side
+    too."""
     graph = graph_of([("a", "m"), ("b", "m"), ("a", "x"), ("b", "y"), ("x", "y")])
     assert graph.adjustment_sets("x", "y").back_door == ((),)
     hidden = graph_of([("x", "y")], [("x", "m"), ("m", "y")])
@@ -145,7 +147,8 @@ def test_selection_on_the_effect_and_on_the_cause():
 
 
 def test_selection_that_depends_on_a_confounded_cause():
-    """Among the selected the confounder is not distributed as among all (Correa, 2017, clause d)."""
+    """Among the selected the confounder is not distributed as among all (Correa, 2017, clause
+    d)."""
     tied = graph_of([("a", "c"), ("b", "c")], [("a", "b")], [("a",)])
     found = tied.adjustment_sets("a", "c")
     assert not found

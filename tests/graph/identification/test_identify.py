@@ -1,4 +1,5 @@
-"""Identification against published examples, against Tian's condition, and against the law itself."""
+"""Identification against published examples, against Tian's condition, and against the law
+itself."""
 
 import itertools
 
@@ -151,7 +152,8 @@ def test_selection_is_stated_honestly():
 
 
 def test_selection_in_the_way_only_at_first():
-    """The napkin, with a selection tied to w: once z is divided out, w may be summed over, and goes."""
+    """The napkin, with a selection tied to w: once z is divided out, w may be summed over, and
+    goes."""
     arrows = [("w", "z"), ("z", "x"), ("x", "y")]
     graph = graph_of(arrows, [("w", "x"), ("w", "y"), ("w", "a")], [("a",)])
     found = graph.identifiable("x", "y")
@@ -193,13 +195,15 @@ def test_what_is_no_question():
         graph.identifiable("agee", "sex")
 
 
-# --- among those alike in something ----------------------------------------------------------------
+# --- among those alike in something
+# ----------------------------------------------------------------
 
 
 @given(graphs(most=5, unseen=True), data())
 @settings(max_examples=80)
 def test_every_conditional_formula_gives_the_effect(graph, draw):
-    """Evaluated on the data of the selected, for every value of cause, effect and what is given."""
+    """Evaluated on the data of the selected, for every value of cause, effect and what is
+    given."""
     names = draw.draw(permutations(list(graph.variables)))
     if len(names) < 3:
         return
@@ -217,7 +221,8 @@ def test_every_conditional_formula_gives_the_effect(graph, draw):
 
 
 def test_an_effect_that_strata_do_not_share():
-    """A hidden cause ties z to cause and effect: the average follows from data, that given z not."""
+    """A hidden cause ties z to cause and effect: the average follows from data, that given z
+    not."""
     tied = graph_of([("x", "y")], [("z", "x"), ("z", "y")])
     assert tied.identifiable("x", "y")
     found = tied.identifiable("x", "y", "z")

@@ -27,7 +27,8 @@ def test_descent_is_the_graphs():
 def test_shares_are_as_asked():
     _, keep = draw(SubsetMixture(null=0.2, complete=0.5, rate=0.0, unknown=0.0))
     empty, full = (~keep).all(1).float().mean(), keep.all(1).float().mean()
-    # Groups, the remaining 30 %, are all kept or all withheld in at least an eighth of their draws.
+    # Groups, the remaining 30 %, are all kept or all withheld in at least an eighth of their
+    # draws.
     assert 0.2 < empty < 0.2 + 0.3 * 0.3
     assert 0.5 < full < 0.5 + 0.3 * 0.3
 

@@ -7,7 +7,7 @@ import torch
 import cxrcausal as cx
 from cxrcausal.errors import CheckpointError, ImageError
 from cxrcausal.image import RectifiedFlow, Trainer
-from cxrcausal.image.training.trainer import films_fingerprint, held_out_loss
+from cxrcausal.image.training.trainer import held_out_loss, images_fingerprint
 
 
 def with_training(recipe, **changes):
@@ -21,24 +21,27 @@ def fresh(recipe) -> RectifiedFlow:
         return RectifiedFlow(cx.load_graph("cxr19"), recipe)
 
 
-def trainer(recipe, films, patients, folder, **options) -> Trainer:
-    return Trainer(fresh(recipe), films, patients, folder, **options)
+def trainer(recipe, radiographs, patients, folder, **options) -> Trainer:
+    return Trainer(fresh(recipe), radiographs, patients, folder, **options)
 
 
-def test_training_lowers_the_held_out_loss(small_recipe, films, patients, tmp_path):
-    """Four films are not shown; what was learnt of the others holds for them."""
+def test_training_lowers_the_held_out_loss(small_recipe, radiographs, patients, tmp_path):
+    """Four radiographs are not shown; what was learnt of the others holds for them."""
     recipe = with_training(small_recipe, num_images=1600)
-    run = trainer(recipe, films[4:], patients[4:], tmp_path)
-    others = films[:4], run.mechanism.encode(patients[:4])[0]
+    run = trainer(recipe, radiographs[4:], patients[4:], tmp_path)
+    others = radiographs[:4], run.mechanism.encode(patients[:4])[0]
     before = held_out_loss(run.mechanism, *others)
     assert held_out_loss(run.run(progress=False), *others) < 0.8 * before
 
 
-def test_resume_is_exact(small_recipe, films, patients, tmp_path):
-    """Stopped at any step and resumed by a new process, a run ends with the same weights, bit by bit."""
-    whole = trainer(small_recipe, films, patients, tmp_path / "whole").run(progress=False)
-    trainer(small_recipe, films, patients, tmp_path / "parts").run(num_steps=7, progress=False)
-    resumed = trainer(small_recipe, films, patients, tmp_path / "parts").run(progress=False)
+def test_resume_is_exact(small_recipe, radiographs, patients, tmp_path):
+    """Stopped at any step and resumed by a new process, a run ends with the same weights, bit by
+    bit."""
+    whole = trainer(small_recipe, radiographs, patients, tmp_path / "whole").run(progress=False)
+    trainer(small_recipe, radiographs, patients, tmp_path / "parts").run(
+        num_steps=7, progress=False
+    )
+    resumed = trainer(small_recipe, radiographs, patients, tmp_path / "parts").run(progress=False)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
@@ -47,24 +50,24 @@ def steps_of(path) -> list[int]:
     return [int(row["step"]) for row in csv.DictReader(path.read_text().splitlines())]
 
 
-def test_resume_tells_each_step_once(small_recipe, films, patients, tmp_path):
+def test_resume_tells_each_step_once(small_recipe, radiographs, patients, tmp_path):
     """Steps after the last saved state are taken again; the log keeps the second telling alone."""
-    held_out = films[:4], patients.head(4)
-    first = trainer(small_recipe, films, patients, tmp_path, held_out=held_out)
+    held_out = radiographs[:4], patients.head(4)
+    first = trainer(small_recipe, radiographs, patients, tmp_path, held_out=held_out)
     first.run(num_steps=6, log_every=2, save_every=4, progress=False)
     saved = torch.load(first.state_file, weights_only=True)
     assert saved["engine"]["steps"] == 6
     assert steps_of(tmp_path / "held_out.csv") == [4, 6]
     saved["engine"]["steps"] = 4
     torch.save(saved, first.state_file)  # as if stopped before the last save
-    again = trainer(small_recipe, films, patients, tmp_path, held_out=held_out)
+    again = trainer(small_recipe, radiographs, patients, tmp_path, held_out=held_out)
     again.run(num_steps=4, log_every=2, save_every=4, progress=False)
     assert steps_of(tmp_path / "loss.csv") == [2, 4, 6, 8]
     assert steps_of(tmp_path / "held_out.csv") == [4, 8]
 
 
-def test_a_loss_that_is_not_finite_is_never_saved(small_recipe, films, patients, tmp_path):
-    run = trainer(small_recipe, films, patients, tmp_path)
+def test_a_loss_that_is_not_finite_is_never_saved(small_recipe, radiographs, patients, tmp_path):
+    run = trainer(small_recipe, radiographs, patients, tmp_path)
     run.run(num_steps=2, save_every=2, progress=False)
     run.loss = lambda *batch: run.mechanism(*batch) * torch.nan
     with pytest.raises(FloatingPointError, match="the loss is nan"):
@@ -74,32 +77,32 @@ def test_a_loss_that_is_not_finite_is_never_saved(small_recipe, films, patients,
     assert all(value.isfinite().all() for value in state["engine"]["module"].values())
 
 
-def test_another_graph_in_the_folder_is_refused(small_recipe, films, patients, tmp_path):
+def test_another_graph_in_the_folder_is_refused(small_recipe, radiographs, patients, tmp_path):
     """Even one with as many parents of the image, which fits the weights."""
-    trainer(small_recipe, films, patients, tmp_path).run(num_steps=1, progress=False)
+    trainer(small_recipe, radiographs, patients, tmp_path).run(num_steps=1, progress=False)
     with torch.random.fork_rng():
         graph = cx.load_graph("cxr19").without_edge("race", "edema")
-        other = Trainer(RectifiedFlow(graph, small_recipe), films, patients, tmp_path)
+        other = Trainer(RectifiedFlow(graph, small_recipe), radiographs, patients, tmp_path)
     with pytest.raises(CheckpointError, match=r"trained under the graph .* give another folder"):
         other.run(progress=False)
 
 
-def test_fingerprint_is_of_films_and_table_not_of_their_place(films, patients):
-    found = films_fingerprint(films, patients)
-    assert found == films_fingerprint(films, patients.assign(image="/elsewhere"))
-    assert found != films_fingerprint(films.flip(0), patients[::-1])
+def test_fingerprint_is_of_images_and_table_not_of_their_place(radiographs, patients):
+    found = images_fingerprint(radiographs, patients)
+    assert found == images_fingerprint(radiographs, patients.assign(image="/elsewhere"))
+    assert found != images_fingerprint(radiographs.flip(0), patients[::-1])
 
 
-def test_global_random_state_is_untouched(small_recipe, films, patients, tmp_path):
-    run = trainer(small_recipe, films, patients, tmp_path)
+def test_global_random_state_is_untouched(small_recipe, radiographs, patients, tmp_path):
+    run = trainer(small_recipe, radiographs, patients, tmp_path)
     before = torch.get_rng_state()
     run.run(num_steps=2, progress=False)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_log_has_the_loss_per_time(small_recipe, films, patients, tmp_path):
-    held_out = (films[:4], patients.head(4))
-    trainer(small_recipe, films, patients, tmp_path, held_out=held_out).run(
+def test_log_has_the_loss_per_time(small_recipe, radiographs, patients, tmp_path):
+    held_out = (radiographs[:4], patients.head(4))
+    trainer(small_recipe, radiographs, patients, tmp_path, held_out=held_out).run(
         log_every=5, progress=False
     )
     rows = list(csv.DictReader((tmp_path / "loss.csv").read_text().splitlines()))
@@ -110,36 +113,36 @@ def test_log_has_the_loss_per_time(small_recipe, films, patients, tmp_path):
     assert float(held[-1]["loss_complete"]) > 0
 
 
-def test_training_records_what_it_saw(small_recipe, films, patients, tmp_path):
-    run = trainer(small_recipe, films, patients, tmp_path)
+def test_training_records_what_it_saw(small_recipe, radiographs, patients, tmp_path):
+    run = trainer(small_recipe, radiographs, patients, tmp_path)
     assert run.mechanism.observed["sex"] == ["Female", "Male"]
     assert run.mechanism.observed["race"] == []
     assert run.mechanism.observed["age"] == [patients["age"].min(), patients["age"].max()]
 
 
-def test_every_epoch_shows_every_film_once(small_recipe, films, patients, tmp_path):
-    run = trainer(small_recipe, films, patients, tmp_path)
+def test_every_epoch_shows_every_radiograph_once(small_recipe, radiographs, patients, tmp_path):
+    run = trainer(small_recipe, radiographs, patients, tmp_path)
     shown = []
-    for step in range(6):  # 6 steps of 8 films are two epochs of 24
+    for step in range(6):  # 6 steps of 8 radiographs are two epochs of 24
         run.engine.steps = step
         shown.append(run._rows())
     for epoch in (torch.cat(shown[:3]), torch.cat(shown[3:])):
         assert sorted(epoch.tolist()) == list(range(24))
 
 
-def test_other_data_in_the_folder_are_refused(small_recipe, films, patients, tmp_path):
-    trainer(small_recipe, films, patients, tmp_path).run(num_steps=1, progress=False)
+def test_other_data_in_the_folder_are_refused(small_recipe, radiographs, patients, tmp_path):
+    trainer(small_recipe, radiographs, patients, tmp_path).run(num_steps=1, progress=False)
     with pytest.raises(CheckpointError, match=r"was trained on data .* give another folder"):
-        trainer(small_recipe, films * 0.5, patients, tmp_path).run(progress=False)
+        trainer(small_recipe, radiographs * 0.5, patients, tmp_path).run(progress=False)
 
 
-def test_another_recipe_in_the_folder_is_refused(small_recipe, films, patients, tmp_path):
-    trainer(small_recipe, films, patients, tmp_path).run(num_steps=1, progress=False)
+def test_another_recipe_in_the_folder_is_refused(small_recipe, radiographs, patients, tmp_path):
+    trainer(small_recipe, radiographs, patients, tmp_path).run(num_steps=1, progress=False)
     other = with_training(small_recipe, learning_rate=0.1)
     with pytest.raises(CheckpointError, match=r"another recipe; its \['training'\] differ"):
-        trainer(other, films, patients, tmp_path).run(progress=False)
+        trainer(other, radiographs, patients, tmp_path).run(progress=False)
 
 
-def test_images_and_rows_must_match(small_recipe, films, patients, tmp_path):
+def test_images_and_rows_must_match(small_recipe, radiographs, patients, tmp_path):
     with pytest.raises(ImageError, match="24 images stand beside 23 rows"):
-        trainer(small_recipe, films, patients.head(23), tmp_path)
+        trainer(small_recipe, radiographs, patients.head(23), tmp_path)
