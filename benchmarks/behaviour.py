@@ -1,5 +1,4 @@
-"""What the library answers, kept, so that a change of its inside can be held against it, cell by
-cell.
+"""What the library answers, kept, so that a change of its inside can be compared cell by cell.
 
     python benchmarks/behaviour.py record --data FOLDER --output FILE.safetensors
     python benchmarks/behaviour.py compare BEFORE.safetensors AFTER.safetensors
@@ -9,8 +8,8 @@ counterfactual rows of complete NIH patients (four questions, composition checke
 shortcut off) and 1,000 of CheXpert patients with unknown cells, 200 counterfactual probabilities
 of each, 22 effects, the nats and p-values of `falsify`, and one radiograph there and back.
 `compare` asks for equal discrete cells, 1e-10 in probabilities, effects, fits and tests, 1e-5 in
-pixels, and exits with 1 where they differ. FOLDER holds `metadata/nih_train.csv.gz` and
-`metadata/chexpert_metadata.csv.gz`.
+pixels (1e-4 in the noise), and exits with 1 where they differ. FOLDER holds
+`metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`.
 """
 
 import argparse
@@ -46,7 +45,9 @@ PAIRS = (
     ("cardiomegaly", "atelectasis"),
     ("pneumothorax", "lung_opacity"),
 )
-TOLERANCE = {"cells": 0.0, "numbers": 1e-10, "pixels": 1e-5}
+# Noise is wider than an image and lies at the far end of the integral: another processor alone
+# moves it by 2e-5 and the image by 1e-6.
+TOLERANCE = {"cells": 0.0, "numbers": 1e-10, "pixels": 1e-5, "pixels/noise": 1e-4}
 
 
 def complete_rows(table, scm, rows):
@@ -169,7 +170,7 @@ def compare(before, after):
         a, b = before[name].double(), after[name].double()
         gap = float((a - b).abs().max()) if a.numel() else 0.0
         share = f", {int((a != b).sum())} of {a.numel()} differ" if kind == "cells" else ""
-        lines.append((name, f"{gap:.3g}{share}", gap <= TOLERANCE[kind]))
+        lines.append((name, f"{gap:.3g}{share}", gap <= TOLERANCE.get(name, TOLERANCE[kind])))
     return pd.DataFrame(lines, columns=["what", "largest difference", "as before"])
 
 

@@ -84,7 +84,7 @@ def test_a_logit_varies_by_its_information():
     assert weight == pytest.approx(np.sqrt(without + within), rel=LOOSE)
 
 
-def test_films_of_one_patient_count_once():
+def test_radiographs_of_one_patient_count_once():
     """Ten copies of every row, said to be of one patient, leave the spread; taken as rows, a third."""
     table = pair(600)
     copies = pd.concat([table] * 10, ignore_index=True).assign(who=np.tile(np.arange(600), 10))
@@ -150,6 +150,18 @@ def test_a_mean_varies_by_the_error_of_least_squares(family):
         return [float(mechanism.predict(z[:, None], {"x": torch.ones(81).double()}) @ weight)]
 
     assert replicated(scm, "size", mean).std() == pytest.approx(1 / np.sqrt(0.4 * n), rel=0.35)
+
+
+def test_ages_at_their_bounds_are_no_obstacle():
+    """The outermost intervals are open, and their curvature is a number all the same."""
+    table = pair(3000).drop(columns="y")
+    age = 50 + 8 * table["x"] + 20 * np.random.default_rng(5).normal(size=len(table))
+    table["age"] = age.round().clip(0, 100)
+    assert {0.0, 100.0} <= set(table["age"])
+    years = Variable("age", "continuous", bounds=(0.0, 100.0), resolution=1.0)
+    scm = fitted([X, years], [("x", "age")], table, family="cnf")
+    assert torch.isfinite(scm._state.replicates.steps["age"]).all()
+    assert spread(scm, "age")[0] > 0
 
 
 def test_rates_of_a_definition_vary_as_shares():

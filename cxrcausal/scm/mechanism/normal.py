@@ -20,12 +20,21 @@ def normal_noise(uniform: Tensor) -> Tensor:
 
 
 def log_interval(a: Tensor, b: Tensor) -> Tensor:
-    r"""Returns :math:`\log(\Phi(b) - \Phi(a))` for :math:`a < b`, exact in both tails."""
+    r"""Returns :math:`\log(\Phi(b) - \Phi(a))` for :math:`a < b`, exact in both tails.
+
+    Ends may be infinite; second derivatives are finite there too, and zero.
+    """
     upper = a > 0
     low, high = torch.where(upper, -b, a), torch.where(upper, -a, b)
-    at_high = torch.special.log_ndtr(high)
-    gap = torch.special.log_ndtr(low) - at_high
-    return at_high + torch.log(-torch.expm1(gap))
+    at_high = _log_cdf(high)
+    return at_high + torch.log(-torch.expm1(_log_cdf(low) - at_high))
+
+
+def _log_cdf(z: Tensor) -> Tensor:
+    r"""Returns :math:`\log \Phi(z)`; that of torch has no second derivative at infinity."""
+    finite = z.isfinite()
+    within = torch.special.log_ndtr(torch.where(finite, z, 0.0))
+    return torch.where(finite, within, torch.where(z > 0, 0.0, -torch.inf))
 
 
 def draw_inside(a: Tensor, b: Tensor, uniform: Tensor, margin: float = 1e-11) -> Tensor:

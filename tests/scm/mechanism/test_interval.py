@@ -54,6 +54,17 @@ class TestNormal:
         found = log_interval(numbers(a), numbers(b)).item()
         assert found == pytest.approx(expected, rel=1e-12)
 
+    @pytest.mark.parametrize(("a", "b"), [(-np.inf, -1.0), (1.0, np.inf), (-np.inf, np.inf)])
+    def test_open_ends_have_two_derivatives(self, a, b):
+        """With one end open the second derivative is that of log Phi, -r (z + r) with r = phi / Phi."""
+        a, b = numbers(a).requires_grad_(), numbers(b).requires_grad_()
+        first = torch.autograd.grad(log_interval(a, b).sum(), (a, b), create_graph=True)
+        second = torch.autograd.grad(sum(slope.sum() for slope in first), (a, b))
+        ratio = np.exp(-0.5 - special.log_ndtr(-1.0)) / np.sqrt(2 * np.pi)
+        for end, found in zip((a, b), second, strict=True):
+            expected = -ratio * (-1.0 + ratio) if end.isfinite() else 0.0
+            assert found.item() == pytest.approx(expected, rel=1e-9)
+
     @pytest.mark.parametrize(("a", "b"), [(-np.inf, -34), (-0.3, 0.2), (7.0, 7.001), (33, np.inf)])
     def test_draws_lie_inside_and_rise(self, a, b):
         """Any uniform gives a number strictly inside, a larger one none smaller."""
