@@ -22,7 +22,7 @@ from cxrcausal.counterfactual.arguments import (
     plain_value,
 )
 from cxrcausal.counterfactual.image_mechanism import ImageMechanism
-from cxrcausal.counterfactual.result import Counterfactual, changed_cells
+from cxrcausal.counterfactual.result import Counterfactual
 from cxrcausal.counterfactual.round_trip import RoundTrip, round_trip_error
 from cxrcausal.device import resolve_device
 from cxrcausal.errors import CheckpointError, ImageError, UnobservedError, summarise
@@ -30,6 +30,7 @@ from cxrcausal.graph import CausalGraph
 from cxrcausal.randomness import fresh_seed, label_words
 from cxrcausal.scm import FlowSCM
 from cxrcausal.scm.evidence import absent_words
+from cxrcausal.scm.prediction import World, predict_rows
 from cxrcausal.scm.table import complete_table
 from cxrcausal.version import __version__
 
@@ -148,15 +149,15 @@ class CounterfactualModel:
         exogenous = self.scm.abduct(
             rows, num_samples=num_samples, seed=seed, unobserved=unobserved
         )
-        # Painted from `table`: of a cell that is unknown on both sides nothing may change in the image.
-        table = self.scm.predict(exogenous, do, clip=clip)
-        shown = self.scm.predict(exogenous, do, impute=True, clip=clip) if impute else table
-        repeated = rows.iloc[np.repeat(np.arange(len(rows)), num_samples)].set_axis(table.index)
-        intervened, descendants = self._changes(repeated, table, do)
-        # An imputed table follows every path; the radiograph, painted without it, does not.
-        complete = impute and metadata_only
+        # Painted from this world: what is unknown on both sides may change nothing in the image.
+        world = predict_rows(self.scm, exogenous, do, clip=clip)
+        shown = self.scm.predict(exogenous, do, impute=True, clip=clip) if impute else world.table
+        variables = list(self.graph.variables)
+        intervened = world.intervened().reindex(columns=variables, fill_value=False)
+        descendants = world.descendants().reindex(columns=variables, fill_value=False)
         changed = intervened | descendants
-        blocked = self._blocked(repeated, changed & (not complete), do)
+        # An imputed table follows every path; the radiograph, painted without it, does not.
+        blocked = self._blocked(world, changed & (not (impute and metadata_only)))
         provenance = {
             "synthetic": True,
             "do": {name: plain_value(value, rows.index) for name, value in do.items()},
@@ -174,14 +175,13 @@ class CounterfactualModel:
         error, lost = np.full(len(rows), np.nan), np.zeros(len(rows), bool)
         if not metadata_only:
             advice = "Ask with metadata_only=True for the metadata alone"
-            foreign = self._unobserved(rows, table, do, advice)
+            foreign = self._unobserved(rows, world.table, do, advice)
             pictures = self._paint(
-                images, rows, repeated, table, intervened, descendants,
+                images, rows, world.table, intervened, descendants,
                 guidance, num_steps, batch_size, progress=progress,
             )  # fmt: skip
             error = round_trip_error(images, pictures[1])
             lost = self._warn_if_lost(rows, error, num_steps)
-        columns, index = list(self.graph.variables), table.index
         return Counterfactual(
             factual=rows,
             table=shown,
@@ -192,9 +192,9 @@ class CounterfactualModel:
             reconstruction_error=pd.Series(error, rows.index, name="reconstruction_error"),
             not_reconstructed=pd.Series(lost, rows.index, name="not_reconstructed"),
             exogenous=exogenous,
-            intervened=pd.DataFrame(intervened, index, columns),
-            descendants=pd.DataFrame(descendants, index, columns),
-            invariant=pd.DataFrame(~(intervened | descendants), index, columns),
+            intervened=intervened,
+            descendants=descendants,
+            invariant=~changed,
             unobserved=foreign,
             blocked=blocked,
             provenance=provenance,
@@ -285,34 +285,21 @@ class CounterfactualModel:
             raise ImageError(f"{len(images)} images stand beside {len(rows)} rows of metadata")
         return self.image
 
-    def _changes(
-        self, factual: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns which cells (rows, variables) were set to another value, and which followed."""
-        variables = tuple(self.graph.variables)
-        changed = changed_cells(factual, table, variables)
-        was_set = np.array([name in do for name in variables])
-        below = {d for name in do for d in self.graph.descendants(name)}
-        follows = np.array([name in below for name in variables]) & ~was_set
-        return changed & was_set, changed & follows
-
-    def _blocked(
-        self, factual: pd.DataFrame, changed: np.ndarray, do: Mapping[str, Any]
-    ) -> pd.DataFrame:
+    def _blocked(self, world: World, changed: pd.DataFrame) -> pd.DataFrame:
         """Returns the changes that end in an unknown cell, one line each, in the order of the rows."""
-        variables = list(self.graph.variables)
+        unknown = world.unknown(self.graph.variables)
         positions, paths = [np.empty(0, np.int64)], []
-        for cause_column, cause in enumerate(variables):
+        for cause in self.graph.variables:
             for effect in self.graph.children(cause):
-                if effect in do or effect not in factual.columns:
+                if effect in world.settings or effect not in unknown:
                     continue
-                stopped = changed[:, cause_column] & factual[effect].isna().to_numpy()
+                stopped = changed[cause].to_numpy() & unknown[effect].to_numpy()
                 positions.append(np.flatnonzero(stopped))
                 paths += [(cause, effect)] * len(positions[-1])
         at = np.concatenate(positions)
         order = np.argsort(at, kind="stable")
         named = pd.DataFrame(paths, columns=["cause", "unknown"]).iloc[order]
-        labels = pd.Series(factual.index.to_numpy()[at[order]], index=named.index)
+        labels = pd.Series(changed.index.to_numpy()[at[order]], index=named.index)
         return named.assign(row=labels)[["row", "cause", "unknown"]].reset_index(drop=True)
 
     def _warn_if_lost(
@@ -373,10 +360,9 @@ class CounterfactualModel:
         self,
         images: Tensor,
         rows: pd.DataFrame,
-        repeated: pd.DataFrame,
         table: pd.DataFrame,
-        intervened: np.ndarray,
-        descendants: np.ndarray,
+        intervened: pd.DataFrame,
+        descendants: pd.DataFrame,
         guidance: "Guidance | None",
         num_steps: int | None,
         batch_size: int,
@@ -388,9 +374,9 @@ class CounterfactualModel:
         if rows.empty:
             return images, images, images  # none of each
         image = self.image
-        place = [list(self.graph.variables).index(v.name) for v in image.attributes]
-        was_set = torch.from_numpy(intervened[:, place]).to(image.device)
-        followed = torch.from_numpy(descendants[:, place]).to(image.device)
+        read = [variable.name for variable in image.attributes]
+        was_set = torch.tensor(intervened[read].to_numpy(), device=image.device)
+        followed = torch.tensor(descendants[read].to_numpy(), device=image.device)
         before, after = image.encode(rows)[0], image.encode(table)[0]
         how: dict[str, Any] = {"solver": num_steps, "batch_size": batch_size, "progress": progress}
         noise = image.abduct(images, before, **how)

@@ -23,7 +23,7 @@ from cxrcausal.scm.exogenous import Exogenous
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Counterfactual", "changed_cells"]
+__all__ = ["Counterfactual"]
 
 logger = logging.getLogger("cxrcausal")
 
@@ -217,18 +217,3 @@ def save_synthetic(image: Tensor, path: Path, provenance: Mapping[str, Any]) -> 
     info.add_text("Provenance", json.dumps(provenance))
     with atomic_path(path) as beside:
         PillowImage.fromarray(pixels).save(beside, format="png", pnginfo=info)
-
-
-def changed_cells(
-    factual: pd.DataFrame, counterfactual: pd.DataFrame, variables: tuple[str, ...]
-) -> np.ndarray:
-    """Returns which cells (rows, variables) differ; unknown on both sides is no difference."""
-    columns = []
-    for name in variables:
-        before, after = factual[name], counterfactual[name]
-        if isinstance(before.dtype, pd.CategoricalDtype):
-            columns.append(before.cat.codes.to_numpy() != after.cat.codes.to_numpy())
-        else:
-            a, b = before.to_numpy(np.float64), after.to_numpy(np.float64)
-            columns.append(~((a == b) | (np.isnan(a) & np.isnan(b))))
-    return np.stack(columns, axis=1)

@@ -37,6 +37,7 @@ from cxrcausal.scm.action import resolve
 from cxrcausal.scm.fit.nodewise import data_fingerprint
 from cxrcausal.scm.model import FlowSCM
 from cxrcausal.scm.replicates import words_of_patients
+from cxrcausal.scm.setting import Fixed
 from cxrcausal.scm.unknown.network import Mechanisms
 
 __all__ = ["Contrast", "Figure", "Level", "Levels", "Parameters", "Statistics"]
@@ -377,6 +378,6 @@ class Contrast:
         setting = resolve(
             {self.cause: value}, self.rows.iloc[:1], self.scm.graph, self.scm.observed
         )[self.cause]
-        if setting.values is None:
+        if not isinstance(setting, Fixed):
             raise OptionError(f"levels are two values of {self.cause!r}; found {value!r}")
-        return float(setting.values.flatten()[0])
+        return float(setting.values[0])

@@ -22,7 +22,7 @@ from typing import final
 
 from cxrcausal.errors import GraphError, OptionError, summarise
 from cxrcausal.graph.identification.separation import ancestors_of
-from cxrcausal.scm.reach import affected_by
+from cxrcausal.scm.reach import descendants_of
 from cxrcausal.scm.unknown.network import Mechanisms
 
 __all__ = ["Copy", "Path", "Worlds"]
@@ -68,7 +68,7 @@ class Worlds:
         self.cause, self.outcome = cause, outcome
         self.parents = {v: tuple(p.name for p in m.parents) for v, m in mechanisms.items()}
         above = ancestors_of(self.parents, [outcome])
-        self.moved = tuple(v for v in affected_by(mechanisms, [cause]) if v in above)
+        self.moved = tuple(v for v in descendants_of(mechanisms, [cause]) if v in above)
         self._inside = {cause, *self.moved}
         self._copies: dict[tuple[object, ...], Copy] = {}
 

@@ -1,6 +1,6 @@
 """How each cause acts: mechanisms with exact abduction, interventions, and the SCM of a graph."""
 
-from cxrcausal.scm.action import Scale, Shift, healthy, scale, shift
+from cxrcausal.scm.action import Replace, Scale, Shift, healthy, scale, shift
 from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.fit.choice import MECHANISMS, fit_mechanism
 from cxrcausal.scm.fit.nodewise import keep_replicates
@@ -14,7 +14,6 @@ from cxrcausal.scm.mechanism.registry import maximise_likelihood, register_mecha
 from cxrcausal.scm.mechanism.spline import SplineFlow
 from cxrcausal.scm.mechanism.thresholds import DirectEdges, FlowEdges
 from cxrcausal.scm.model import FlowSCM
-from cxrcausal.scm.replacement import Replace
 from cxrcausal.scm.table import check_table, decode, encode
 from cxrcausal.scm.unknown.importance import WeightedDraws, importance_posterior
 

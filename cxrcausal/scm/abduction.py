@@ -18,10 +18,11 @@ from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.evidence import Evidence, chunks
 from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.fitted import Fitted
+from cxrcausal.scm.mechanism.base import lacking
 from cxrcausal.scm.unknown.network import Mechanisms, Values
 from cxrcausal.scm.unknown.posterior import fill_unknown
 
-__all__ = ["abduct_noise", "abduct_rows", "lacking"]
+__all__ = ["abduct_noise", "abduct_rows"]
 
 
 def abduct_rows(
@@ -77,13 +78,6 @@ def abduct_noise(
             some = {p: value[ready] for p, value in pa.items()}
             noise[name][ready] = mechanism.abduct(x[ready], some, u[ready])
     return noise
-
-
-def lacking(*values: Tensor) -> Tensor | None:
-    """Returns which rows (rows,) have a NaN; None if there is none."""
-    total = sum(values)  # NaN as soon as one is
-    without = torch.isnan(total) if isinstance(total, Tensor) else None
-    return without if without is not None and bool(without.any()) else None
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

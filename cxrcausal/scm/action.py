@@ -1,11 +1,13 @@
-"""Interventions as values: what `do` sets each variable to, in every row.
+"""Step 2, action: what `do` sets each variable to, in every row.
 
 A variable may be set to a level or number, to one value per row (an array, or a Series aligned on
 the row labels), to its own factual value moved by `shift` or `scale`, to what a function says of
-the factual rows, or by chance (`chance`); or its mechanism is replaced by another one, which then
-answers to the same noise. `resolve` understands all of them, refuses what cannot be set, and leaves
-one `Setting` per variable. `shift` and `scale` still wait for the factual value, since that may be
-unknown and is then drawn first; a replaced mechanism waits for its parents.
+the factual rows, or to draws from a distribution (`stochastic`); or its mechanism is replaced by
+another one, which then answers to the same noise. `resolve` understands all of them, refuses what
+cannot be set, and leaves one `Setting` per variable.
+
+References:
+    | Causality, sections 3.2 and 7.1 (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
 """
 
 import math
@@ -23,11 +25,22 @@ from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.value import GRID_TOLERANCE
 from cxrcausal.graph.variable import Variable
 from cxrcausal.randomness import label_words
-from cxrcausal.scm.chance import draw_values, is_law
 from cxrcausal.scm.draws import Draws
+from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.mechanism.definition import definition_parts
-from cxrcausal.scm.replacement import Replace, check_replacement, world_of
-from cxrcausal.scm.setting import Setting, leaves_bounds
+from cxrcausal.scm.setting import (
+    Drawn,
+    Fixed,
+    Relative,
+    Replaced,
+    Setting,
+    leaves_bounds,
+    on_grid,
+    outside_bounds,
+    refuse_outside,
+    world_of,
+)
+from cxrcausal.scm.stochastic import draw_values, is_distribution
 from cxrcausal.scm.table import allowed_values, as_numbers, normalise, plain
 from cxrcausal.scm.unknown.network import Mechanisms
 
@@ -36,7 +49,6 @@ __all__ = [
     "Observed",
     "Replace",
     "Scale",
-    "Setting",
     "Shift",
     "healthy",
     "resolve",
@@ -49,8 +61,8 @@ Do = Mapping[str, Any]
 from value to probability, `torch.distributions` object, or `Replace`."""
 
 Observed = Mapping[str, tuple[str, ...] | tuple[float, float]]
-"""What a fit has seen: the levels of a discrete variable, the range of a continuous one. A
-variable that it never saw is not a key."""
+"""What a fit observed: the levels of a discrete variable, the range of a continuous one. A
+variable that it never observed is not a key."""
 
 
 @final
@@ -67,6 +79,23 @@ class Scale:
     """The factual value times `factor`."""
 
     factor: float
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Replace:
+    """Another mechanism in place of the variable's own; the variable keeps its noise.
+
+    A soft intervention: the view may be chosen as another source chooses it, by
+    ``{"view": Replace(other_scm.mechanisms["view"])}``. The new mechanism assigns the same
+    variable from noise of the same distribution, and may read any variable that is no effect of it.
+
+    References:
+        | Causality, section 3.2.3 (modified mechanisms)
+        | (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
+    """
+
+    mechanism: Mechanism
 
 
 def shift(amount: float) -> Shift:
@@ -125,17 +154,18 @@ def resolve(
         do: The intervention.
         rows: The factual rows, canonical; what a Series is aligned on and a function reads.
         graph: The graph of the variables.
-        observed: What the fit has seen.
-        clip: Whether a continuous value that leaves the bounds stops there instead of being
-            refused; needed to move an unknown value, some of whose draws would leave them.
-        draws: The random numbers of what is set by chance; one draw by position if None.
+        observed: What the fit observed.
+        clip: Whether the bounds clip a continuous value that leaves them instead of refusing it;
+            needed to move an unknown value, some of whose draws would leave them.
+        draws: The random numbers of what is drawn; one draw by position if None.
         mechanisms: The fitted mechanisms, which a replaced one must fit; none can be if None.
 
     Raises:
         InterventionError: On an unknown variable or level, a definition, a value that leaves the
             bounds or, moved from an unknown one, may leave them, an unknown value (NaN), values
-            that do not fit the rows, a law that is none, or a mechanism that does not fit the graph.
-        UnobservedError: On a variable or level that the fit never saw.
+            that do not fit the rows, a distribution that is none, or a mechanism that does not fit
+            the graph.
+        UnobservedError: On a variable or level that the fit never observed.
     """
     if do is None:
         return {}
@@ -144,60 +174,20 @@ def resolve(
             f"do is a mapping from variable to value, as in {{'sex': 'Male'}}; found "
             f"{type(do).__name__}"
         )
-    settings = {}
+    draws = draws or Draws(0, label_words(pd.RangeIndex(len(rows))), 1)
+    settings: dict[str, Setting] = {}
     for name, wanted in do.items():
         variable = _settable(name, do, graph, observed)
         if isinstance(wanted, Shift | Scale):
-            if variable.is_discrete:
-                word = type(wanted).__name__.lower()
-                raise InterventionError(
-                    f"{word} moves a continuous variable; {name!r} is {variable.kind} with levels "
-                    f"{summarise(variable.levels, 10)}"
-                )
-            factor, offset = (
-                (wanted.factor, 0.0) if isinstance(wanted, Scale) else (1.0, wanted.amount)
-            )
-            _refuse_off_grid(variable, offset)
-            settings[name] = Setting(variable, None, factor, offset, clip)
-            unknown = rows.index[rows[name].isna()]
-            if len(unknown) and not clip and _may_leave(settings[name]):
-                raise InterventionError(
-                    f"do moves {name!r} by {wanted} from a value that is unknown in "
-                    f"{len(unknown)} row(s), {summarise(unknown)}, so that it may leave what is "
-                    f"allowed, {allowed_values(variable)}. Give clip=True to stop at the bounds, "
-                    f"make the value known, or leave these rows out"
-                )
+            settings[name] = _relative(variable, wanted, rows[name], clip=clip)
         elif isinstance(wanted, Replace):
-            check_replacement(variable, wanted.mechanism, graph, mechanisms or {})
-            settings[name] = Setting(variable, mechanism=wanted.mechanism)
-        elif is_law(wanted):
-            some = draws or Draws(0, label_words(pd.RangeIndex(len(rows))), 1)
-            settings[name] = _by_chance(variable, wanted, rows.index, observed, some, clip=clip)
+            settings[name] = Replaced.of(variable, wanted.mechanism, graph, mechanisms or {})
+        elif is_distribution(wanted):
+            settings[name] = _drawn(variable, wanted, rows.index, observed, draws, clip=clip)
         else:
             settings[name] = _fixed(variable, wanted, rows, observed, clip=clip)
     world_of(mechanisms or {}, settings)  # refuses a variable that would cause itself
     return settings
-
-
-def _refuse_off_grid(variable: Variable, amount: float) -> None:
-    """Refuses to move a value by what its record cannot hold: .4 of a year would be none at all."""
-    if variable.resolution is None:
-        return
-    steps = amount / variable.resolution
-    if abs(steps - round(steps)) > GRID_TOLERANCE:
-        raise InterventionError(
-            f"do moves {variable.name!r} by {amount:g}, which is not a whole number of the steps that "
-            f"it is recorded in; allowed: multiples of {variable.resolution:g} {variable.unit or ''}"
-        )
-
-
-def _may_leave(setting: Setting) -> bool:
-    """Whether a relative setting takes some value within the bounds out of them."""
-    bounds = setting.variable.bounds
-    if bounds is None:
-        return False
-    ends = setting.wanted(torch.tensor(bounds, dtype=torch.float64))
-    return bool((ends < bounds[0]).any() or (ends > bounds[1]).any())
 
 
 def _settable(name: object, do: Do, graph: CausalGraph, observed: Observed) -> Variable:
@@ -224,6 +214,74 @@ def _settable(name: object, do: Do, graph: CausalGraph, observed: Observed) -> V
     return variable
 
 
+def _relative(
+    variable: Variable, wanted: Shift | Scale, facts: pd.Series, *, clip: bool
+) -> Relative:
+    """Returns the setting that moves the factual values (rows,), known ones within the bounds."""
+    if variable.is_discrete:
+        raise InterventionError(
+            f"{type(wanted).__name__.lower()} moves a continuous variable; {variable.name!r} is "
+            f"{variable.kind} with levels {summarise(variable.levels, 10)}"
+        )
+    if isinstance(wanted, Scale):
+        setting = Relative(variable, wanted.factor, 0.0)
+    else:
+        _refuse_off_grid(variable, wanted.amount)
+        setting = Relative(variable, 1.0, wanted.amount)
+    if clip:
+        return setting
+    unknown = facts.index[facts.isna()]
+    if len(unknown) and setting.may_leave:
+        raise InterventionError(
+            f"do moves {variable.name!r} by {wanted} from a value that is unknown in "
+            f"{len(unknown)} row(s), {summarise(unknown)}, so that it may leave what is "
+            f"allowed, {allowed_values(variable)}. Give clip=True to stop at the bounds, "
+            f"make the value known, or leave these rows out"
+        )
+    refuse_outside(variable, setting.wanted(torch.tensor(facts.to_numpy())), facts.index)
+    return setting
+
+
+def _refuse_off_grid(variable: Variable, amount: float) -> None:
+    """Refuses to move a value by what its record cannot hold: .4 of a year would be none at all."""
+    if variable.resolution is None:
+        return
+    steps = amount / variable.resolution
+    if abs(steps - round(steps)) > GRID_TOLERANCE:
+        raise InterventionError(
+            f"do moves {variable.name!r} by {amount:g}, which is not a whole number of the steps "
+            f"that it is recorded in; allowed: multiples of {variable.resolution:g} "
+            f"{variable.unit or ''}"
+        )
+
+
+def _drawn(
+    variable: Variable,
+    wanted: object,
+    index: pd.Index,
+    observed: Observed,
+    draws: Draws,
+    *,
+    clip: bool,
+) -> Drawn:
+    """Returns the setting of values that are drawn from a distribution."""
+    values, listed = draw_values(variable, wanted, draws)
+    labels = index if len(index) else pd.Index(["all"])
+    if listed is not None:  # every value of the list, drawn or not
+        every = labels[:1].repeat(len(listed[0]))
+        _refuse_unobserved(variable, listed[0].numpy(), every, observed)
+        if not clip:
+            refuse_outside(variable, listed[0], every)
+        listed = on_grid(variable, listed[0]), listed[1]
+    else:
+        each = index.repeat(draws.num_samples)
+        _refuse_unobserved(variable, values.flatten().numpy(), each, observed)
+    if not clip:
+        refuse_outside(variable, values, index)
+    clipped = int(outside_bounds(variable, values).any(1).sum())
+    return Drawn(variable, on_grid(variable, values), listed, clipped)
+
+
 def _fixed(
     variable: Variable,
     wanted: object,
@@ -231,16 +289,14 @@ def _fixed(
     observed: Observed,
     *,
     clip: bool,
-) -> Setting:
+) -> Fixed:
     """Returns the setting of given values, one for all rows or one for each."""
-    series = _series(variable.name, wanted, rows)
+    series, clipped = _series(variable.name, wanted, rows), 0
     if clip and variable.bounds is not None:
         numbers = pd.Series(as_numbers(series), index=series.index)
-        held = numbers.clip(*variable.bounds)
-        clipped = int((held != numbers).sum() - numbers.isna().sum())
-        series = held.where(numbers.notna(), series)
-    else:
-        clipped = 0
+        within = numbers.clip(*variable.bounds)
+        clipped = int((within != numbers).sum() - numbers.isna().sum())
+        series = within.where(numbers.notna(), series)
     values, bad = normalise(series, variable)
     bad |= np.isnan(values)
     if bad.any():
@@ -249,54 +305,23 @@ def _fixed(
     tensor = torch.from_numpy(values)
     if len(series) != len(rows):  # one value for all rows
         tensor, clipped = tensor.expand(len(rows)), clipped * len(rows)
-    return Setting(variable, tensor, clip=clip, clipped=clipped)
+    return Fixed(variable, tensor, clipped)
 
 
 def _refuse_unobserved(
     variable: Variable, values: np.ndarray, index: pd.Index, observed: Observed
 ) -> None:
-    """Refuses levels (rows,) that the fit never saw, naming the first row."""
+    """Refuses levels (rows,) that the fit never observed, naming the first row."""
     if not variable.is_discrete:
         return
-    seen = {variable.levels.index(str(level)) for level in observed[variable.name]}
-    unseen = ~np.isin(values, sorted(seen))
-    if unseen.any():
+    allowed = {variable.levels.index(str(level)) for level in observed[variable.name]}
+    foreign = ~np.isin(values, sorted(allowed))
+    if foreign.any():
         raise UnobservedError(
-            f"do sets {variable.name!r} to {variable.levels[int(values[unseen][0])]!r} (row "
-            f"{plain(index[unseen][0])!r}), a level that was never observed in the fit; observed: "
+            f"do sets {variable.name!r} to {variable.levels[int(values[foreign][0])]!r} (row "
+            f"{plain(index[foreign][0])!r}), a level that was never observed in the fit; observed: "
             f"{summarise(observed[variable.name], 10)}"
         )
-
-
-def _by_chance(
-    variable: Variable,
-    wanted: object,
-    index: pd.Index,
-    observed: Observed,
-    draws: Draws,
-    *,
-    clip: bool,
-) -> Setting:
-    """Returns the setting of values that are drawn from a law."""
-    values, law = draw_values(variable, wanted, draws)
-    if law is not None:  # every value of the list, drawn or not
-        _refuse_unobserved(variable, law[0].numpy(), index[:1].repeat(len(law[0])), observed)
-    elif len(index):
-        first = values.flatten().numpy()
-        _refuse_unobserved(variable, first, index.repeat(draws.num_samples), observed)
-    free = Setting(variable, None, 1.0, 0.0, clip)
-    held = free.value(values, index)
-    if law is not None:
-        law = free.value(law[0], index), law[1]
-    outside = _outside(variable, values).any(1)
-    return Setting(variable, held, clip=clip, clipped=int(outside.sum()), law=law)
-
-
-def _outside(variable: Variable, values: Tensor) -> Tensor:
-    """Returns which values leave the bounds."""
-    if variable.bounds is None:
-        return torch.zeros_like(values, dtype=torch.bool)
-    return (values < variable.bounds[0]) | (values > variable.bounds[1])
 
 
 def _series(name: str, wanted: object, rows: pd.DataFrame) -> pd.Series:
@@ -344,7 +369,7 @@ def _ask(name: str, function: Callable[[pd.DataFrame], object], rows: pd.DataFra
         raise InterventionError(
             f"do[{name!r}] is a function that failed on the rows: {type(error).__name__}: {error}"
         ) from error
-    if callable(answer) or isinstance(answer, Shift | Scale | Replace) or is_law(answer):
+    if callable(answer) or isinstance(answer, Shift | Scale | Replace) or is_distribution(answer):
         raise InterventionError(
             f"do[{name!r}] is a function that returned {answer!r}; it returns values, one for all "
             f"rows or one for each"

@@ -22,15 +22,14 @@ from torch import Tensor
 from cxrcausal.errors import TableError, summarise
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.abduction import abduct_noise
-from cxrcausal.scm.action import Do, Setting
-from cxrcausal.scm.answer import remark_on
+from cxrcausal.scm.action import Do
 from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.evidence import Evidence
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.prediction import replay, settings_of
 from cxrcausal.scm.reach import affected_by
-from cxrcausal.scm.replacement import world_of
+from cxrcausal.scm.setting import Drawn, Fixed, Setting, world_of
 from cxrcausal.scm.table import plain
 from cxrcausal.scm.unknown.factor import Grid, cheapest, eliminate, joint_axes
 from cxrcausal.scm.unknown.network import (
@@ -187,8 +186,9 @@ class _Query:
             if name in seen:
                 continue
             seen.add(name)
-            if name in self.settings and self.settings[name].mechanism is None:
-                if self.settings[name].values is None:
+            setting = self.settings.get(name)
+            if setting is not None and not setting.reads_noise:
+                if setting.reads_fact:
                     facts.add(name)
             elif name not in self.affected:
                 facts.add(name)
@@ -200,17 +200,14 @@ class _Query:
     @property
     def is_summable(self) -> bool:
         """Whether an exact answer exists: no law but a list of values, no replaced mechanism."""
-        return not any(
-            setting.mechanism is not None or (setting.is_drawn and setting.law is None)
-            for setting in self.settings.values()
-        )
+        return all(setting.is_summable for setting in self.settings.values())
 
     def kinds(self, values: Values) -> tuple[Tensor, Tensor]:
         """Returns one row of each kind and the rows' places among them; a kind has one answer."""
         fixed = {
             f"do {name}": setting.values
             for name, setting in self.settings.items()
-            if setting.values is not None and not setting.is_drawn
+            if isinstance(setting, Fixed)
         }
         return distinct_rows({**values, **fixed}, [*self.known, *fixed], self.rows)
 
@@ -257,7 +254,7 @@ class _Query:
         )
         noise = abduct_noise(self.mechanisms, filled, some, self.affected)
         settings = {name: setting.take(rows) for name, setting in self.settings.items()}
-        star = replay(self.mechanisms, filled, noise, settings, index)[self.of]
+        star = replay(self.mechanisms, filled, noise, settings)[self.of]
         value = star.reshape(len(rows), draws.num_samples)
         alike = torch.full_like(value, 1.0 / draws.num_samples)
         law = _collect(value, alike, columns)
@@ -293,16 +290,14 @@ class _Query:
         """Returns the counterfactual value of a cell, its law being added to the network."""
         if name in self.settings:
             setting = self.settings[name].take(rows)
-            if setting.law is not None:
-                support, log_probs = setting.law
+            if isinstance(setting, Drawn) and setting.listed is not None:
+                support, log_probs = setting.listed
                 network.factors.append(Grid.of((f"{name}*",), log_probs[None]))
                 return network.add_axis(f"{name}*", support)
-            if setting.values is not None:
-                fixed = setting.values.to(self.mechanisms[name].device)
-                return Grid.of((), fixed)
+            if isinstance(setting, Fixed):
+                return Grid.of((), setting.values.to(self.mechanisms[name].device))
             fact = network.cell(name)
-            index = self.index[rows.numpy()]
-            return Grid(fact.axes, lambda: setting.value(fact.table, index))
+            return Grid(fact.axes, lambda: setting.assign(fact.table, None, {}))
         x = network.cell(name)
         if name not in self.affected:
             return x
@@ -401,7 +396,6 @@ def law_of_rows(
 ) -> pd.DataFrame:
     """Returns the law of one variable in each row: `FlowSCM.counterfactual_probability`."""
     settings = settings_of(graph, fitted, known.table, do, draws, clip)
-    remark_on(settings, known.values, known.table, fitted)
     if of not in {*settings, *affected_by(fitted.mechanisms, settings)} and settings:
         logger.warning(
             "%r does not descend from %s: its counterfactual law is its factual one",

@@ -279,7 +279,7 @@ class FlowSCM(HasFit):
             OptionError: If `n` or the seed is not a whole number, or `n` is negative.
         """
         seed, n = fresh_seed() if seed is None else as_seed(seed), as_count(n, "n", least=0)
-        patients = new_patients(self.graph, self._state, n, seed)
+        patients = new_patients(self, n, seed)
         return self.predict(patients, do, clip=clip) if do else patients.rows
 
     @torch.no_grad()
@@ -318,7 +318,6 @@ class FlowSCM(HasFit):
             self.graph, self._state, known, draws, batch_size=batch_size, progress=progress
         )
 
-    @torch.no_grad()
     def predict(
         self,
         noise: Exogenous,
@@ -352,11 +351,10 @@ class FlowSCM(HasFit):
             GraphError: If the noise belongs to another graph, or to another fit.
         """
         return predict_rows(
-            self.graph, self._state, noise, do,
+            self, noise, do,
             impute=impute, clip=clip, keep=keep, batch_size=batch_size, progress=progress,
-        )  # fmt: skip
+        ).table  # fmt: skip
 
-    @torch.no_grad()
     def counterfactual(
         self,
         rows: pd.DataFrame,
@@ -391,9 +389,9 @@ class FlowSCM(HasFit):
         known = self._read(rows, unobserved, likelihood)
         draws = draws_of(known.table.index, seed, num_samples)
         return counterfactual_rows(
-            self.graph, self._state, known, do, draws,
+            self, known, do, draws,
             impute=impute, clip=clip, batch_size=batch_size, progress=progress,
-        )  # fmt: skip
+        ).table  # fmt: skip
 
     @torch.no_grad()
     def counterfactual_probability(

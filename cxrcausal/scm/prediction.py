@@ -1,14 +1,17 @@
 """Step 3, prediction: the world replayed from the same noise, some of it set.
 
-What is kept of a chunk of rows is its finished table, which is an eighth of the values that it was made
-from; so the work takes the same memory for any number of rows.
+What is kept of a chunk of rows is its finished table, which is an eighth of the values that it was
+made from; so the work takes the same memory for any number of rows.
 
 References:
     | Causality, section 7.1 (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, final
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -16,21 +19,22 @@ from torch import Tensor
 from cxrcausal.errors import GraphError
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.randomness import label_words
-from cxrcausal.scm.abduction import abduct_noise, lacking
+from cxrcausal.scm.abduction import abduct_noise
 from cxrcausal.scm.action import Do, resolve
-from cxrcausal.scm.answer import counterfactual_table, remark_on, stacked
 from cxrcausal.scm.draws import Draws
-from cxrcausal.scm.evidence import Evidence, chunks
-from cxrcausal.scm.exogenous import Exogenous
-from cxrcausal.scm.fitted import Fitted
+from cxrcausal.scm.evidence import BATCH, Chunk, Evidence, chunks
+from cxrcausal.scm.exogenous import Exogenous, sample_index
+from cxrcausal.scm.fitted import Fitted, HasFit
+from cxrcausal.scm.mechanism.base import predict_known
 from cxrcausal.scm.reach import affected_by, needed_for
-from cxrcausal.scm.replacement import world_of
-from cxrcausal.scm.setting import Setting
-from cxrcausal.scm.table import check_table, decode
+from cxrcausal.scm.setting import Setting, world_of
+from cxrcausal.scm.support import remark_on
+from cxrcausal.scm.table import check_table, column, decode, encode
 from cxrcausal.scm.unknown.network import Mechanisms, Values
 from cxrcausal.scm.unknown.posterior import fill_unknown
 
 __all__ = [
+    "World",
     "counterfactual_rows",
     "draw_world",
     "new_patients",
@@ -40,62 +44,119 @@ __all__ = [
 ]
 
 
-def new_patients(graph: CausalGraph, fitted: Fitted, n: int, seed: int) -> Exogenous:
+@final
+@dataclass(frozen=True, eq=False)
+class World:
+    """What would have been of some rows, and why: what was set, and what followed.
+
+    Arguments:
+        factual: The factual rows, canonical.
+        table: The rows in the world that is set, by row and then by draw; unknown cells are NaN, or
+            as drawn if they are imputed.
+        settings: What each intervened variable was set to.
+        affected: The variables whose values were predicted anew, causes before effects.
+    """
+
+    factual: pd.DataFrame
+    table: pd.DataFrame
+    settings: Mapping[str, Setting]
+    affected: tuple[str, ...]
+
+    def intervened(self) -> pd.DataFrame:
+        """Returns which cells (lines of `table`, variables that are set) got another value."""
+        return self._changed(self.settings)
+
+    def descendants(self) -> pd.DataFrame:
+        """Returns which cells (lines of `table`, variables that follow) changed with those.
+
+        A cell that was unknown counts as unchanged, also where a value was drawn for it.
+        """
+        follow = [name for name in self.affected if name not in self.settings]
+        return self._changed(follow) & ~self.unknown(follow)
+
+    def unknown(self, names: Iterable[str]) -> pd.DataFrame:
+        """Returns which cells (lines of `table`, variables) were unknown of the factual row."""
+        return self._cells({name: self._factual(name).isna() for name in names})
+
+    def _changed(self, names: Iterable[str]) -> pd.DataFrame:
+        """Returns which cells differ; unknown on both sides is no difference."""
+        changed = {}
+        for name in names:
+            before, after = _numbers(self._factual(name)), _numbers(self.table[name])
+            changed[name] = ~((before == after) | (np.isnan(before) & np.isnan(after)))
+        return self._cells(changed)
+
+    def _factual(self, name: str) -> pd.Series:
+        """Returns a factual column, one cell per line of `table`."""
+        return self.factual[name].repeat(len(self.table) // max(1, len(self.factual)))
+
+    def _cells(self, columns: Mapping[str, np.ndarray | pd.Series]) -> pd.DataFrame:
+        arrays = {name: np.asarray(cells) for name, cells in columns.items()}
+        return pd.DataFrame(arrays, index=self.table.index, dtype=bool)
+
+
+class Completed(NamedTuple):
+    """A chunk of rows with nothing left open: what the three steps hand on.
+
+    Arguments:
+        values: Completed factual values (rows * draws,); a NaN was not needed.
+        noise: The noise (rows * draws, numbers) of what is predicted anew, at least.
+        known: Whether the factual value (rows,) was known.
+    """
+
+    values: Values
+    noise: Values
+    known: Values
+
+
+def new_patients(scm: HasFit, n: int, seed: int) -> Exogenous:
     """Returns the noise of `n` patients drawn from the fit, their rows with it; all cells known."""
+    graph, fitted = scm.graph, scm._state
     index = pd.RangeIndex(n)
     draws = Draws(seed, label_words(index), 1)
     noise, values = draw_world(fitted.mechanisms, draws, fitted.device)
-    unseen = torch.full((n,), torch.nan)
-    rows = decode({v: values.get(v, unseen) for v in graph.variables}, graph, index)
+    absent = torch.full((n,), torch.nan)
+    rows = decode({v: values.get(v, absent) for v in graph.variables}, graph, index)
     known = {v: torch.ones(n, dtype=torch.bool, device=fitted.device) for v in values}
     return Exogenous(graph.fingerprint, fitted.fingerprint, rows, noise, values, known, seed)
 
 
+@torch.no_grad()
 def predict_rows(
-    graph: CausalGraph,
-    fitted: Fitted,
+    scm: HasFit,
     noise: Exogenous,
     do: Do | None,
     *,
-    impute: bool,
-    clip: bool,
-    keep: bool,
-    batch_size: int,
-    progress: bool | None,
-) -> pd.DataFrame:
+    impute: bool = False,
+    clip: bool = False,
+    keep: bool = True,
+    batch_size: int = BATCH,
+    progress: bool | None = None,
+) -> World:
     """Returns the world of given noise in which `do` is set, see `FlowSCM.predict`."""
+    graph, fitted = scm.graph, scm._state
     _check_noise(noise, graph, fitted)
     rows = check_table(noise.rows, graph, fitted.mechanisms, what="the noise's rows")
-    samples, n, mechanisms = noise.num_samples, len(rows), fitted.mechanisms
-    by_label = rows.index if rows.index.is_unique else pd.RangeIndex(n)
-    settings = settings_of(
-        graph, fitted, rows, do, Draws(noise.seed, label_words(by_label), samples), clip
-    )
-    facts = {
-        v: torch.where(noise.known[v], noise.values[v][::samples], torch.nan) for v in settings
-    }
-    stopped = remark_on(settings, facts, rows, fitted)
-    affected = affected_by(mechanisms, settings)
-    shown = set(mechanisms) if impute or not keep else {*settings, *affected}
-    parts = []
-    for chunk in chunks(n, batch_size // samples, "predict", progress):
+    samples = noise.num_samples
+    by_label = rows.index if rows.index.is_unique else pd.RangeIndex(len(rows))
+    draws = Draws(noise.seed, label_words(by_label), samples)
+    settings = settings_of(graph, fitted, rows, do, draws, clip)
+
+    def carried(chunk: Chunk) -> Completed:
         piece = slice(chunk.start * samples, chunk.stop * samples)
-        filled = {name: x[piece].to(fitted.device) for name, x in noise.values.items()}
-        u = {name: u[piece].to(fitted.device) for name, u in noise.noise.items()}
-        here = {name: setting.take(chunk.rows) for name, setting in settings.items()}
-        some = rows.iloc[chunk.rows]
-        star = replay(mechanisms, filled, u, here, some.index, keep=keep)
-        star = {name: star[name] for name in shown}
-        known = {name: noise.known[name][chunk.rows].to(fitted.device) for name in shown}
-        parts.append(
-            counterfactual_table(some, graph, samples, star, known, here, affected, impute=impute)
+        return Completed(
+            {name: x[piece].to(fitted.device) for name, x in noise.values.items()},
+            {name: u[piece].to(fitted.device) for name, u in noise.noise.items()},
+            {name: known[chunk.rows].to(fitted.device) for name, known in noise.known.items()},
         )
-    return _recorded(stacked(parts, rows.attrs), stopped)
+
+    parts = chunks(len(rows), batch_size // samples, "predict", progress)
+    return _world(graph, fitted, rows, settings, samples, carried, parts, impute=impute, keep=keep)
 
 
+@torch.no_grad()
 def counterfactual_rows(
-    graph: CausalGraph,
-    fitted: Fitted,
+    scm: HasFit,
     known: Evidence,
     do: Do | None,
     draws: Draws,
@@ -104,31 +165,121 @@ def counterfactual_rows(
     clip: bool,
     batch_size: int,
     progress: bool | None,
-) -> pd.DataFrame:
+) -> World:
     """Returns what rows would have been, abducting only what that needs: `FlowSCM.counterfactual`."""
+    graph, fitted = scm.graph, scm._state
     rows, samples, mechanisms = known.table, draws.num_samples, fitted.mechanisms
     settings = settings_of(graph, fitted, rows, do, draws, clip)
-    stopped = remark_on(settings, known.values, rows, fitted)
     affected = affected_by(mechanisms, settings)
-    needed = needed_for(mechanisms, affected, world_of(mechanisms, settings))
-    shown = set(mechanisms) if impute else {*settings, *affected}
-    parts = []
-    for chunk in chunks(len(rows), batch_size // samples, "counterfactual", progress):
-        some, (part, index) = draws.part(*chunk), known.part(chunk)
-        filled = fill_unknown(
-            known.mechanisms, known.supports, part, some, index, None if impute else needed
-        )
-        noise = abduct_noise(mechanisms, filled, some, affected)
-        here = {name: setting.take(chunk.rows) for name, setting in settings.items()}
-        star = replay(mechanisms, filled, noise, here, index)
-        star = {name: star[name] for name in shown}
-        told = {name: ~part[name].isnan() for name in shown}
-        parts.append(
-            counterfactual_table(
-                rows.iloc[chunk.rows], graph, samples, star, told, here, affected, impute=impute
-            )
-        )
-    return _recorded(stacked(parts, rows.attrs), stopped)
+    needed = None if impute else needed_for(mechanisms, settings)
+
+    def abducted(chunk: Chunk) -> Completed:
+        own, (values, index) = draws.part(*chunk), known.part(chunk)
+        filled = fill_unknown(known.mechanisms, known.supports, values, own, index, needed)
+        noise = abduct_noise(mechanisms, filled, own, affected)
+        return Completed(filled, noise, {name: ~x.isnan() for name, x in values.items()})
+
+    parts = chunks(len(rows), batch_size // samples, "counterfactual", progress)
+    return _world(graph, fitted, rows, settings, samples, abducted, parts, impute=impute)
+
+
+def _world(
+    graph: CausalGraph,
+    fitted: Fitted,
+    rows: pd.DataFrame,
+    settings: Mapping[str, Setting],
+    samples: int,
+    complete: Callable[[Chunk], Completed],
+    parts: Iterable[Chunk],
+    *,
+    impute: bool,
+    keep: bool = True,
+) -> World:
+    """Returns the world that is set, a chunk of rows at a time.
+
+    Arguments:
+        graph: The graph of the variables.
+        fitted: The fit.
+        rows: The factual rows, canonical.
+        settings: What is set.
+        samples: How many draws each row has.
+        complete: Gives the completed facts and the noise of a chunk.
+        parts: The chunks.
+        impute: Whether unknown cells are shown as drawn.
+        keep: Whether cells whose parents do not change are taken over, see `replay`.
+    """
+    affected = affected_by(fitted.mechanisms, settings)
+    shown = set(fitted.mechanisms) if impute or not keep else {*settings, *affected}
+    tables = []
+    for chunk in parts:
+        facts = complete(chunk)
+        own = {name: setting.take(chunk.rows) for name, setting in settings.items()}
+        values = replay(fitted.mechanisms, facts.values, facts.noise, own, keep=keep)
+        values = {name: values[name] for name in shown}
+        known = None if impute else facts.known
+        part = rows.iloc[chunk.rows]
+        tables.append(_table(part, graph, samples, values, known, settings, affected))
+    table = _stacked(tables, rows.attrs)
+    moved = encode(rows, graph, settings)
+    clipped = {name: setting.clipped_rows(moved[name]) for name, setting in settings.items()}
+    if any(clipped.values()):
+        table.attrs["clipped"] = {name: count for name, count in clipped.items() if count}
+    return World(rows, table, settings, affected)
+
+
+def _table(
+    rows: pd.DataFrame,
+    graph: CausalGraph,
+    samples: int,
+    values: Values,
+    known: Values | None,
+    settings: Mapping[str, Setting],
+    affected: tuple[str, ...],
+) -> pd.DataFrame:
+    """Returns the counterfactual table: as `rows`, but for the cells that may have changed.
+
+    Arguments:
+        rows: The factual rows, canonical.
+        graph: The graph of the variables.
+        samples: How many draws each row has.
+        values: Counterfactual values (rows * samples,) of the columns that are rewritten.
+        known: Whether the factual value (rows,) was known; an unknown cell is NaN, but where it is
+            set. None if unknown cells are shown as drawn.
+        settings: What is set.
+        affected: What is predicted anew.
+    """
+    table = rows if samples == 1 else rows.take(np.repeat(np.arange(len(rows)), samples))
+    columns = {}
+    for name, x in values.items():
+        is_open = not (name in settings and settings[name].is_known)
+        if known is not None and is_open and not bool(known[name].all()):
+            blank: Tensor | float = torch.nan
+            if name not in affected and name not in settings:  # a level that no fit observed stays
+                blank = encode(table, graph, [name])[name].to(x.device)
+            x = torch.where(known[name].repeat_interleave(samples), x, blank)
+        columns[name] = column(x, graph.variables[name])
+    result = table.assign(**columns)
+    if samples > 1:
+        result.index = sample_index(rows.index, samples)
+    result.attrs = dict(rows.attrs)
+    return result
+
+
+def _stacked(parts: list[pd.DataFrame], attrs: dict) -> pd.DataFrame:
+    """Returns the tables of consecutive rows as one, with the given attributes."""
+    if len(parts) > 1:
+        for part in parts:
+            part.attrs = {}  # pandas compares them, one by one
+        parts = [pd.concat(parts)]
+    parts[0].attrs = dict(attrs)
+    return parts[0]
+
+
+def _numbers(cells: pd.Series) -> np.ndarray:
+    """Returns the cells of a canonical column as numbers."""
+    if not isinstance(cells.dtype, pd.CategoricalDtype):
+        return cells.to_numpy(np.float64)
+    return cells.cat.codes.to_numpy(np.float64)  # -1 where unknown, on both sides alike
 
 
 def draw_world(
@@ -151,7 +302,6 @@ def replay(
     filled: Values,
     noise: Values,
     settings: Mapping[str, Setting],
-    index: pd.Index,
     *,
     keep: bool = True,
 ) -> dict[str, Tensor]:
@@ -160,51 +310,30 @@ def replay(
     Arguments:
         mechanisms: The fitted mechanisms, causes before effects.
         filled: Completed factual values (rows * num_samples,).
-        noise: Their noise (rows * num_samples, numbers).
+        noise: The noise (rows * num_samples, numbers) of what is predicted anew.
         settings: What is set.
-        index: The labels (rows,), for errors.
         keep: Whether a cell whose parents did not change keeps its factual value without being
             predicted again. It would be predicted the same; this saves the time.
     """
-    star: dict[str, Tensor] = {}
+    counterfactual: dict[str, Tensor] = {}
     changed: dict[str, Tensor] = {}  # only variables that changed in some row
     for name, mechanism in world_of(mechanisms, settings).items():
         x = filled[name]
-        is_replaced = name in settings and settings[name].mechanism is not None
-        if name in settings and not is_replaced:
-            if not len(index):
-                star[name] = x  # of nobody
-                continue
-            facts = x.reshape(len(index), -1)
-            star[name] = settings[name].value(facts, index).expand_as(facts).reshape(-1)
+        pa = {p.name: counterfactual[p.name] for p in mechanism.parents}
+        moved = [changed[p] for p in pa if p in changed]
+        if name in settings:
+            value = settings[name].assign(x, noise.get(name), pa)
+        elif keep and not moved:
+            counterfactual[name] = x
+            continue
         else:
-            moved = [changed[p.name] for p in mechanism.parents if p.name in changed]
-            if keep and not moved and not is_replaced:
-                star[name] = x
-                continue
-            pa = {p.name: star[p.name] for p in mechanism.parents}
-            rows = _ready(moved if keep and not is_replaced else [], noise[name], pa)
-            if rows is None:
-                star[name] = mechanism.predict(noise[name], pa)
-            else:
-                some = {p: value[rows] for p, value in pa.items()}
-                star[name] = x.clone()
-                star[name][rows] = mechanism.predict(noise[name][rows], some)
-        different = star[name] != x
+            among = torch.stack(moved).any(0) if keep else None
+            value = predict_known(mechanism, noise[name], pa, otherwise=x, among=among)
+        counterfactual[name] = value
+        different = value != x
         if bool(different.any()):
             changed[name] = different
-    return star
-
-
-def _ready(moved: list[Tensor], noise: Tensor, pa: Values) -> Tensor | None:
-    """Returns the rows to predict: those that moved and whose inputs are all there; None is all."""
-    without = lacking(noise[:, 0], *pa.values())
-    if not moved:
-        return None if without is None else (~without).nonzero().squeeze(1)
-    rows = torch.stack(moved).any(0)
-    if without is not None:
-        rows &= ~without
-    return rows.nonzero().squeeze(1)
+    return counterfactual
 
 
 def settings_of(
@@ -215,10 +344,12 @@ def settings_of(
     draws: Draws,
     clip: bool,
 ) -> Mapping[str, Setting]:
-    """Returns what each intervened variable is set to in these rows, checked."""
-    return resolve(
+    """Returns what each intervened variable is set to, checked, with a warning of extrapolation."""
+    settings = resolve(
         do, rows, graph, fitted.observed, clip=clip, draws=draws, mechanisms=fitted.mechanisms
     )
+    remark_on(settings, rows, graph, fitted)
+    return settings
 
 
 def _check_noise(noise: Exogenous, graph: CausalGraph, fitted: Fitted) -> None:
@@ -233,10 +364,3 @@ def _check_noise(noise: Exogenous, graph: CausalGraph, fitted: Fitted) -> None:
             f"the noise was abducted under another fit, with fingerprint {noise.fit}; this "
             f"SCM's mechanisms have {fitted.fingerprint}. Abduct the rows with this SCM"
         )
-
-
-def _recorded(table: pd.DataFrame, stopped: dict[str, int]) -> pd.DataFrame:
-    """Returns the table with a record of what was stopped at the bounds."""
-    if stopped:
-        table.attrs["clipped"] = stopped
-    return table

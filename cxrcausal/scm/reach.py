@@ -1,49 +1,52 @@
 """What an intervention reaches: the variables that follow it, and what has to be known for them."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
-from cxrcausal.scm.replacement import world_of
-from cxrcausal.scm.setting import Setting
+from cxrcausal.scm.setting import Setting, world_of
 from cxrcausal.scm.unknown.network import Mechanisms
 
-__all__ = ["affected_by", "needed_for"]
+__all__ = ["affected_by", "descendants_of", "needed_for"]
 
 
-def affected_by(
-    mechanisms: Mechanisms, settings: Mapping[str, Setting] | Collection[str]
-) -> tuple[str, ...]:
+def descendants_of(mechanisms: Mechanisms, names: Collection[str]) -> tuple[str, ...]:
+    """Returns the variables that depend on some others, which are left out; causes before effects.
+
+    Arguments:
+        mechanisms: The mechanisms, causes before effects.
+        names: The variables on which they depend.
+    """
+    moved = set(names)
+    for name, mechanism in mechanisms.items():
+        if not moved.isdisjoint(p.name for p in mechanism.parents):
+            moved.add(name)
+    return tuple(name for name in mechanisms if name in moved and name not in names)
+
+
+def affected_by(mechanisms: Mechanisms, settings: Mapping[str, Setting]) -> tuple[str, ...]:
     """Returns whose values have to be predicted anew, causes before effects.
 
     That is what depends on the variables that are set, and those whose mechanism is replaced.
 
     Arguments:
         mechanisms: The fitted mechanisms.
-        settings: What is set; names alone where no mechanism is replaced.
+        settings: What is set.
     """
-    if not isinstance(settings, Mapping):
-        settings = {name: Setting(mechanisms[name].variable) for name in settings}
-    affected, moved = [], set(settings)
-    for name, mechanism in world_of(mechanisms, settings).items():
-        if name in settings:
-            predicted = settings[name].mechanism is not None
-        else:
-            predicted = not moved.isdisjoint(p.name for p in mechanism.parents)
-        if predicted:
-            affected.append(name)
-            moved.add(name)
-    return tuple(affected)
+    world = world_of(mechanisms, settings)
+    predicted = {name for name, setting in settings.items() if setting.reads_noise}
+    predicted.update(descendants_of(world, settings))
+    return tuple(name for name in world if name in predicted)
 
 
 def needed_for(
-    mechanisms: Mechanisms, affected: Iterable[str], world: Mechanisms
+    mechanisms: Mechanisms, settings: Mapping[str, Setting]
 ) -> Callable[[tuple[str, ...]], set[str]]:
     """Returns which unknown cells a row needs for the new values of its known affected cells.
 
     These are the unknown parents of the cells whose noise is needed: the known affected ones, and
-    the unknown ones through which the intervention reaches them. What a mechanism of the `world`
+    the unknown ones through which the intervention reaches them. What a mechanism of the world
     that is set reads counts too.
     """
-    moved = set(affected)
+    world, moved = world_of(mechanisms, settings), set(affected_by(mechanisms, settings))
     read = {
         name: dict.fromkeys(p.name for p in (*mechanisms[name].parents, *world[name].parents))
         for name in moved

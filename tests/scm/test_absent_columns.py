@@ -125,7 +125,7 @@ def test_samples_of_samples_can_be_told_apart(scm):
     once = scm.counterfactual(ROWS.head(2), {"age": 70}, num_samples=2, seed=0)
     twice = scm.counterfactual(once, {"sex": "Male"}, num_samples=3, seed=0)
     thrice = scm.counterfactual(twice, {"sex": "Female"}, num_samples=2, seed=0)
-    assert list(thrice.index.names) == ["film", "sample", "sample_2", "sample_3"]
+    assert list(thrice.index.names) == ["radiograph", "sample", "sample_2", "sample_3"]
     assert len(thrice.reset_index()) == 24
     two = ROWS.head(2).set_axis(pd.MultiIndex.from_tuples([(1, 2), (1, 3)]))
     named = scm.counterfactual(two, {"age": 70}, num_samples=2, seed=0)

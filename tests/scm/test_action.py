@@ -34,7 +34,7 @@ def values(do, rows, **options):
     settings = resolve(do, rows, GRAPH, SEEN, **options)
     facts = {"age": torch.tensor(rows["age"].to_numpy())}
     return {
-        name: setting.value(facts.get(name, torch.zeros(len(rows))), rows.index).tolist()
+        name: setting.assign(facts.get(name, torch.zeros(len(rows))), None, {}).tolist()
         for name, setting in settings.items()
     }
 

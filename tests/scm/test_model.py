@@ -145,7 +145,7 @@ def test_only_needed_cells_are_drawn(monkeypatch):
 def test_several_draws(scm):
     """More than one give a (row, sample) index; the first is the only one's."""
     three = scm.counterfactual(ROWS, {"sex": 0}, num_samples=3, seed=0)
-    assert three.index.names == ["film", "sample"]
+    assert three.index.names == ["radiograph", "sample"]
     assert len(three) == 3 * len(ROWS)
     one = scm.counterfactual(ROWS, {"sex": 0}, seed=0)
     first = three.xs(0, level="sample")
@@ -172,7 +172,7 @@ def test_shift_of_an_unknown_value_is_masked(scm):
 def test_a_move_from_an_unknown_value_needs_clipping(scm):
     """Some draws of it would leave the bounds, so every question is refused alike, naming the rows."""
     rows = ROWS.head(3).assign(age=[40.0, np.nan, np.nan])
-    words = r"moves 'age' by Shift.* unknown in 2 row\(s\), 'film-1', 'film-2'.*clip=True"
+    words = r"moves 'age' by Shift.* unknown in 2 row\(s\), 'radiograph-1', 'radiograph-2'.*clip=True"
     for seed in range(3):
         with pytest.raises(InterventionError, match=words):
             scm.counterfactual(rows, {"age": shift(1)}, seed=seed)
@@ -246,7 +246,7 @@ def test_healthy(scm):
 def test_row_labels(scm):
     """Must be unique under a seed, since they decide the noise; without a seed they need not be."""
     twice = pd.concat([ROWS.head(3), ROWS.head(3)])
-    with pytest.raises(TableError, match=r"row labels must be unique.*repeated: 'film-0'"):
+    with pytest.raises(TableError, match=r"row labels must be unique.*repeated: 'radiograph-0'"):
         scm.abduct(twice, seed=0)
     noise = scm.abduct(twice)
     age = noise.noise["age"].squeeze(1)
@@ -271,7 +271,7 @@ def test_not_fitted(question):
 
 def test_errors_of_the_input(scm):
     """Wrong values and wrong interventions surface with their own words."""
-    with pytest.raises(TableError, match=r"'age', row 'film-0': found 200"):
+    with pytest.raises(TableError, match=r"'age', row 'radiograph-0': found 200"):
         scm.abduct(ROWS.assign(age=200), seed=0)
     with pytest.raises(InterventionError, match=r"did you mean 'edema'\?"):
         scm.counterfactual(ROWS, {"oedema": 1}, seed=0)
@@ -346,8 +346,8 @@ def test_groups(scm):
         FlowSCM(GRAPH).fit(TABLE, groups="pateint")
     with pytest.raises(TableError, match="the table to fit: 3 groups for 400 rows"):
         FlowSCM(GRAPH).fit(TABLE, groups=np.arange(3))
-    holes = TABLE["patient"].astype(float).mask(TABLE.index == "film-7")
-    with pytest.raises(TableError, match="the table to fit: row 'film-7' has no group"):
+    holes = TABLE["patient"].astype(float).mask(TABLE.index == "radiograph-7")
+    with pytest.raises(TableError, match="the table to fit: row 'radiograph-7' has no group"):
         FlowSCM(GRAPH).fit(TABLE, groups=holes)
     with pytest.raises(TableError, match="has no rows"):
         FlowSCM(GRAPH).fit(TABLE.head(0))

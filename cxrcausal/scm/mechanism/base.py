@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cxrcausal.graph.variable import Variable
 
-__all__ = ["Mechanism", "Parents"]
+__all__ = ["Mechanism", "Parents", "lacking", "predict_known"]
 
 Parents = Mapping[str, Tensor]
 """Values of the parents, by name: float64, broadcastable against each other; never NaN, except where
@@ -101,3 +101,36 @@ class Mechanism(nn.Module, abc.ABC):
         """Where the parameters live; the CPU for a mechanism without any."""
         tensors = [*self.parameters(), *self.buffers()]
         return tensors[0].device if tensors else torch.device("cpu")
+
+
+def predict_known(
+    mechanism: Mechanism,
+    u: Tensor,
+    pa: Parents,
+    otherwise: Tensor,
+    among: Tensor | None = None,
+) -> Tensor:
+    """Returns what a mechanism predicts (rows,) in the rows where its noise and parents are known.
+
+    Arguments:
+        mechanism: The mechanism.
+        u: The noise (rows, numbers).
+        pa: The values of its parents (rows,).
+        otherwise: The value (rows,) of the other rows.
+        among: Which rows (rows,) to predict at all; every row if None.
+    """
+    without = lacking(u[:, 0], *pa.values())
+    if without is None and among is None:
+        return mechanism.predict(u, pa)
+    ready = torch.ones_like(otherwise, dtype=torch.bool) if among is None else among
+    rows = (ready if without is None else ready & ~without).nonzero().squeeze(1)
+    x = otherwise.clone()
+    x[rows] = mechanism.predict(u[rows], {name: value[rows] for name, value in pa.items()})
+    return x
+
+
+def lacking(*values: Tensor) -> Tensor | None:
+    """Returns which rows (rows,) have a NaN; None if there is none."""
+    total = sum(values)  # NaN as soon as one is
+    without = torch.isnan(total) if isinstance(total, Tensor) else None
+    return without if without is not None and bool(without.any()) else None
