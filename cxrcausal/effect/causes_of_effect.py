@@ -22,21 +22,23 @@ References:
 """
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Unpack, final
 
 import numpy as np
 import pandas as pd
 
 from cxrcausal.effect.agreement import Agreement
 from cxrcausal.effect.basis import Claim, claim_of_treated
-from cxrcausal.effect.contrast import Contrast, Figure, Level, Levels, Parameters
+from cxrcausal.effect.estimation import Estimates, estimate
 from cxrcausal.effect.expectation import Term
-from cxrcausal.effect.total import Effect, effect_from
+from cxrcausal.effect.question import EffectOptions, EffectQuestion, asked_with_options
+from cxrcausal.effect.result import Effect
 from cxrcausal.errors import OptionError
-from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM
 
 __all__ = ["Causation", "causation"]
+
+_NAMES = ("PN", "PS", "PNS")
 
 
 @final
@@ -58,71 +60,45 @@ class Causation:
         return "\n".join(map(str, (self.necessity, self.sufficiency, self.both)))
 
 
+@asked_with_options
 def causation(
     scm: FlowSCM,
     table: pd.DataFrame,
     cause: str,
     outcome: str,
-    *,
-    levels: Levels | None = None,
-    level: Level | None = None,
-    groups: Groups = "patient_id",
-    resamples: int = 1000,
-    parameters: Parameters = "estimated",
-    refits: int = 0,
-    confidence: float = 0.95,
-    num_samples: int = 256,
-    seed: int = 0,
+    **options: Unpack[EffectOptions],
 ) -> Causation:
     """Returns PN, PS and PNS: the SCM's point values beside the Tian–Pearl bounds.
 
     Arguments:
         scm: A fitted SCM.
         table: The patients that are averaged over.
-        cause: The variable that is set.
-        outcome: One of its descendants, with levels.
-        levels: (without the cause, with it); of a binary cause its two levels if None.
-        level: The outcome's level that is the event; of a binary outcome the positive one if None.
-        groups: Whose rows these are: a column, one value per row, or None.
-        resamples: How many resamples of the patients there are where parameters are fixed.
-        parameters: `estimated`: intervals count the estimation error of the fit, see `effect`;
-            `fixed`: they hold the SCM as it is, and are too narrow for what is true of patients.
-        refits: How many fits, to resampled patients of the fit's table, stand in for one-step
-            replicates; 0 for these.
-        confidence: The probability that the intervals cover.
-        num_samples: How many draws per row stand in where a sum is too large.
-        seed: Of resamples and draws.
+        cause: The variable that is set; `levels` are (without the cause, with it).
+        outcome: One of its descendants, with levels; `level` is the event.
+        options: The options of every effect, see `EffectQuestion`.
 
     Raises:
-        GraphError: If a name is unknown, or the outcome does not descend from the cause.
-        OptionError: If the outcome is continuous, or an option is not usable.
-        TableError: If the table or the groups are not usable.
+        OptionError: If the outcome is continuous. Further errors are those of `EffectQuestion`.
     """
-    contrast = Contrast(
-        scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
-        num_samples=num_samples, seed=seed,
-    )  # fmt: skip
-    if contrast.level is None:
+    question = EffectQuestion(scm, table, cause, outcome, **options)
+    if question.level is None:
         raise OptionError(
             f"{outcome!r} is continuous: probabilities of causation ask of an event, a level"
         )
-    without, within = (contrast.worlds.under(x) for x in (contrast.low, contrast.high))
-    asked = ((), (without,), (within,), (within, without))
-    terms = [Term(copies, x) for x in (contrast.low, contrast.high) for copies in asked]
-    figures, _ = contrast.measure(terms, _statistics)
-    claim = Claim("coupling", f"{contrast.mechanism} of {outcome}; {_bounds_rest_on(contrast)}")
-    necessity, sufficiency, both = (
-        _bounded(contrast, name, figures[3 * i : 3 * i + 3], claim)
-        for i, name in enumerate(("PN", "PS", "PNS"))
+    values = (question.low, question.high)
+    without, within = (question.worlds.under(x) for x in values)
+    outcomes = ((), (without,), (within,), (within, without))
+    found = estimate(
+        question, [Term(copies, x) for x in values for copies in outcomes], _statistics
     )
-    return Causation(necessity, sufficiency, both)
+    claim = Claim("coupling", f"{question.mechanism} of {outcome}; {_bounds_rest_on(question)}")
+    return Causation(*(_bounded(found, i, claim) for i in range(len(_NAMES))))
 
 
-def _bounds_rest_on(contrast: Contrast) -> str:
+def _bounds_rest_on(question: EffectQuestion) -> str:
     """Returns in words what the bounds rest on: outcomes of both groups, and how many these are."""
-    treated = claim_of_treated(contrast.graph, contrast.worlds)
-    agreement = Agreement(contrast.graph, contrast.worlds)
+    treated = claim_of_treated(question.graph, question.worlds)
+    agreement = Agreement(question.graph, question.worlds)
     shares = agreement.of_shares() if agreement.is_confounded() else ""
     if treated and not shares:
         return "its bounds follow from data"
@@ -153,7 +129,8 @@ def _statistics(sums: np.ndarray) -> np.ndarray:
     return np.stack([pn, pn_low, pn_high, ps, ps_low, ps_high, pns, low, high], axis=1)
 
 
-def _bounded(contrast: Contrast, name: str, figures: list[Figure], claim: Claim) -> Effect:
-    point, low, high = figures
-    effect = effect_from(contrast, name, point, claim, scale="probability")
+def _bounded(found: Estimates, number: int, claim: Claim) -> Effect:
+    """Returns one of the three probabilities with its bounds, which stand behind it."""
+    point, low, high = found.figures[3 * number : 3 * number + 3]
+    effect = found.effect(_NAMES[number], point, claim, scale="probability")
     return replace(effect, bounds=(low.value, high.value), bounds_interval=(low.low, high.high))

@@ -23,7 +23,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import Unpack, final
 
 import numpy as np
 import pandas as pd
@@ -37,10 +37,11 @@ from cxrcausal.effect.basis import (
     claim_of_treated,
     claim_of_zero,
 )
-from cxrcausal.effect.contrast import Contrast, Level, Levels, Parameters
+from cxrcausal.effect.estimation import estimate
 from cxrcausal.effect.expectation import Term
-from cxrcausal.effect.total import Effect, effect_from
-from cxrcausal.patients import Groups
+from cxrcausal.effect.question import EffectOptions, EffectQuestion, asked_with_options
+from cxrcausal.effect.result import Effect
+from cxrcausal.effect.worlds import Copy
 from cxrcausal.scm.model import FlowSCM
 
 __all__ = ["CtfEffects", "ctf_effects"]
@@ -71,53 +72,29 @@ class CtfEffects:
         return "\n".join([*map(str, effects), f"observed in the table: {self.observed:+.4g}"])
 
 
+@asked_with_options
 def ctf_effects(
     scm: FlowSCM,
     table: pd.DataFrame,
     cause: str,
     outcome: str,
-    *,
-    levels: Levels | None = None,
-    level: Level | None = None,
-    groups: Groups = "patient_id",
-    resamples: int = 1000,
-    parameters: Parameters = "estimated",
-    refits: int = 0,
-    confidence: float = 0.95,
-    num_samples: int = 256,
-    seed: int = 0,
+    **options: Unpack[EffectOptions],
 ) -> CtfEffects:
-    """Returns the counterfactual direct, indirect and spurious parts of a difference between groups.
+    """Returns the counterfactual direct, indirect and spurious parts of a difference of groups.
 
     Arguments:
         scm: A fitted SCM.
         table: The patients that are averaged over.
-        cause: The variable that makes the groups.
+        cause: The variable that makes the groups; `levels` are (x0, x1), the two of them.
         outcome: One of its descendants.
-        levels: (x0, x1), the two groups; of a binary cause its two levels if None.
-        level: The outcome's level; of a binary outcome the positive one, of a continuous one None.
-        groups: Whose rows these are: a column, one value per row, or None.
-        resamples: How many resamples of the patients there are where parameters are fixed.
-        parameters: `estimated`: intervals count the estimation error of the fit, see `effect`;
-            `fixed`: they hold the SCM as it is, and are too narrow for what is true of patients.
-        refits: How many fits, to resampled patients of the fit's table, stand in for one-step
-            replicates; 0 for these.
-        confidence: The probability that the intervals cover.
-        num_samples: How many draws per row stand in where a sum is too large.
-        seed: Of resamples and draws.
+        options: The options of every effect, see `EffectQuestion`.
 
     Raises:
-        GraphError: If a name is unknown, or the outcome does not descend from the cause.
-        OptionError: If an option is not usable.
-        TableError: If the table or the groups are not usable.
+        OptionError: If an option is not usable. Further errors are those of `EffectQuestion`.
     """
-    contrast = Contrast(
-        scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
-        num_samples=num_samples, seed=seed,
-    )  # fmt: skip
-    worlds, x0, x1 = contrast.worlds, contrast.low, contrast.high
-    in0, in1 = contrast.given(x0), contrast.given(x1)
+    question = EffectQuestion(scm, table, cause, outcome, **options)
+    worlds, x0, x1 = question.worlds, question.low, question.high
+    in0, in1 = question.weight(x0), question.weight(x1)
     y0, y1 = worlds.under(x0), worlds.under(x1)
     mixed = worlds.with_mediators(x0, x1, worlds.mediators)
     terms = [
@@ -130,43 +107,55 @@ def ctf_effects(
         p00, p01, p11, m = y0_in0 / n0, y0_in1 / n1, y1_in1 / n1, mixed_in1 / n1
         return np.stack([p11 - p00, m - p11, m - p01, p01 - p00], axis=1)
 
-    figures, _ = contrast.measure(terms, statistics)
-    treated = claim_of_treated(contrast.graph, worlds)
-    both = claim_of_nested(contrast.graph, worlds, [mixed], treated=True)
-    direct = indirect = both
-    if mixed is y1:
-        direct = claim_of_zero(contrast.graph, worlds, f"no arrow {cause} → {outcome}")
-    if mixed is y0:
-        indirect = claim_of_zero(contrast.graph, worlds, "nothing lies between")
-    seen, spurious = claim_of_groups(contrast.graph, worlds), treated
-    if not Agreement(contrast.graph, worlds).is_confounded():
-        spurious = Claim("construction", f"only causal paths tie {cause} and {outcome}")
-    variation, de, ie, se = (
-        effect_from(contrast, name, figure, claim)
-        for name, claim, figure in zip(
-            ("TV", "Ctf-DE of the way back", "Ctf-IE", "Ctf-SE"),
-            (seen, direct, indirect, spurious),
-            figures,
-            strict=True,
-        )
+    found = estimate(question, terms, statistics)
+    names = ("TV", "Ctf-DE of the way back", "Ctf-IE", "Ctf-SE")
+    claims = _claims(question, y0, y1, mixed)
+    variation, direct, indirect, spurious = (
+        found.effect(name, figure, claim)
+        for name, figure, claim in zip(names, found.figures, claims, strict=True)
     )
-    return CtfEffects(variation, de, ie, se, _observed(contrast))
+    return CtfEffects(variation, direct, indirect, spurious, _observed(question))
 
 
-def _observed(contrast: Contrast) -> Interval:
+def _claims(
+    question: EffectQuestion, y0: Copy, y1: Copy, mixed: Copy
+) -> tuple[Claim, Claim, Claim, Claim]:
+    """Returns what the variation, and its direct, indirect and spurious parts rest on.
+
+    Arguments:
+        question: Which groups and which outcome.
+        y0: The outcome of the first group.
+        y1: The outcome of the second.
+        mixed: The outcome with the first group's direct path and the second group's mediators.
+    """
+    graph, worlds = question.graph, question.worlds
+    direct = indirect = claim_of_nested(graph, worlds, [mixed], treated=True)
+    if mixed is y1:
+        direct = claim_of_zero(graph, worlds, f"no arrow {question.cause} → {question.outcome}")
+    if mixed is y0:
+        indirect = claim_of_zero(graph, worlds, "nothing lies between")
+    if Agreement(graph, worlds).is_confounded():
+        spurious = claim_of_treated(graph, worlds)
+    else:
+        only = f"only causal paths tie {question.cause} and {question.outcome}"
+        spurious = Claim("construction", only)
+    return claim_of_groups(graph, worlds), direct, indirect, spurious
+
+
+def _observed(question: EffectQuestion) -> Interval:
     """Returns the difference between the groups in the table itself."""
-    x = contrast.values[contrast.cause].cpu().numpy()
-    y = contrast.values[contrast.outcome].cpu().numpy()
-    if contrast.level is not None:
-        y = np.where(np.isnan(y), np.nan, y == contrast.level)
-    group = np.where(x == contrast.high, 1.0, np.where(x == contrast.low, 0.0, np.nan))
+    x = question.values[question.cause].cpu().numpy()
+    y = question.values[question.outcome].cpu().numpy()
+    if question.level is not None:
+        y = np.where(np.isnan(y), np.nan, y == question.level)
+    group = np.where(x == question.high, 1.0, np.where(x == question.low, 0.0, np.nan))
     known = ~(np.isnan(y) | np.isnan(group))
     if not known.any():
         return Interval(np.nan, np.nan, np.nan)
     bootstrap = PatientBootstrap(
-        contrast.of_rows[known],
-        resamples=contrast.resamples,
-        confidence=contrast.confidence,
-        seed=contrast.seed,
+        question.of_rows[known],
+        resamples=question.resamples,
+        confidence=question.confidence,
+        seed=question.seed,
     )
     return bootstrap.interval(weighted_slope(y[known], group[known]))

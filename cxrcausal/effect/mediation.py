@@ -21,17 +21,18 @@ References:
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Unpack, final
 
 import numpy as np
 import pandas as pd
 
-from cxrcausal.effect.basis import claim_of_nested, claim_of_zero
-from cxrcausal.effect.contrast import Contrast, Level, Levels, Parameters
+from cxrcausal.effect.basis import claim_of_nested, claim_of_total, claim_of_zero
+from cxrcausal.effect.estimation import estimate
 from cxrcausal.effect.expectation import Term
-from cxrcausal.effect.total import Effect, effect_from, total_claim
+from cxrcausal.effect.question import EffectOptions, EffectQuestion, asked_with_options
+from cxrcausal.effect.result import Effect
+from cxrcausal.effect.worlds import Path
 from cxrcausal.errors import OptionError
-from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM
 
 __all__ = ["NaturalEffects", "natural_effects", "path_specific_effect"]
@@ -61,6 +62,7 @@ class NaturalEffects:
         return "\n".join([*map(str, effects), f"mediators: {', '.join(self.mediators) or 'none'}"])
 
 
+@asked_with_options
 def natural_effects(
     scm: FlowSCM,
     table: pd.DataFrame,
@@ -68,15 +70,7 @@ def natural_effects(
     outcome: str,
     *,
     mediators: Collection[str] | None = None,
-    levels: Levels | None = None,
-    level: Level | None = None,
-    groups: Groups = "patient_id",
-    resamples: int = 1000,
-    parameters: Parameters = "estimated",
-    refits: int = 0,
-    confidence: float = 0.95,
-    num_samples: int = 256,
-    seed: int = 0,
+    **options: Unpack[EffectOptions],
 ) -> NaturalEffects:
     """Returns the total effect, the natural direct one and the natural indirect one.
 
@@ -85,68 +79,55 @@ def natural_effects(
         table: The patients that are averaged over.
         cause: The variable that is set.
         outcome: One of its descendants.
-        mediators: Through what an effect counts as indirect; everything between if None.
-        levels: (from, to); of a binary cause its two levels if None.
-        level: The outcome's level; of a binary outcome the positive one, of a continuous one None.
-        groups: Whose rows these are: a column, one value per row, or None.
-        resamples: How many resamples of the patients there are where parameters are fixed.
-        parameters: `estimated`: intervals count the estimation error of the fit, see `effect`;
-            `fixed`: they hold the SCM as it is, and are too narrow for what is true of patients.
-        refits: How many fits, to resampled patients of the fit's table, stand in for one-step
-            replicates; 0 for these.
-        confidence: The probability that the intervals cover.
-        num_samples: How many draws per row stand in where a sum is too large.
-        seed: Of resamples and draws.
+        mediators: The variables through which an effect counts as indirect; everything between
+            cause and outcome if None.
+        options: The options of every effect, see `EffectQuestion`.
 
     Raises:
-        GraphError: If a name is unknown, the outcome does not descend from the cause, or a mediator
-            is not between them.
-        OptionError: If an option is not usable.
-        TableError: If the table or the groups are not usable.
+        GraphError: If a mediator is not between cause and outcome. Further errors are those of
+            `EffectQuestion`.
     """
-    contrast = Contrast(
-        scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
-        num_samples=num_samples, seed=seed,
-    )  # fmt: skip
-    worlds, x, star = contrast.worlds, contrast.low, contrast.high
+    question = EffectQuestion(scm, table, cause, outcome, **options)
+    worlds, low, high = question.worlds, question.low, question.high
     chosen = worlds.mediators if mediators is None else tuple(mediators)
-    before, after = worlds.under(x), worlds.under(star)
-    direct = worlds.with_mediators(star, x, chosen)
-    indirect = worlds.with_mediators(x, star, chosen)
+    before, after = worlds.under(low), worlds.under(high)
+    direct = worlds.with_mediators(high, low, chosen)
+    indirect = worlds.with_mediators(low, high, chosen)
     terms = [Term(), *(Term((copy,)) for copy in (before, after, direct, indirect))]
 
     def statistics(sums: np.ndarray) -> np.ndarray:
-        n, y, y_star, d, i = sums.T
-        return np.stack([y_star - y, d - y, i - y, d - y_star], axis=1) / n[:, None]
+        n, y_low, y_high, y_direct, y_indirect = sums.T
+        parts = [y_high - y_low, y_direct - y_low, y_indirect - y_low, y_direct - y_high]
+        return np.stack(parts, axis=1) / n[:, None]
 
-    figures, sums = contrast.measure(terms, statistics)
-    y, y_star, d, i = (float(total / sums[0]) for total in sums[1:])
+    found = estimate(question, terms, statistics)
     named = "all" if mediators is None else ", ".join(chosen)
-    direct_claim = claim_of_nested(contrast.graph, worlds, [direct])
-    indirect_claim = claim_of_nested(contrast.graph, worlds, [indirect])
+    total = claim_of_total(question.graph, worlds)
+    to_direct = claim_of_nested(question.graph, worlds, [direct])
+    to_indirect = claim_of_nested(question.graph, worlds, [indirect])
+    reverse = to_direct
     if direct is before:
         why = f"every path passes the mediators ({named})"
-        direct_claim = claim_of_zero(contrast.graph, worlds, why)
+        to_direct = claim_of_zero(question.graph, worlds, why)
     if indirect is before:
         why = f"no path passes a mediator ({named})"
-        indirect_claim = claim_of_zero(contrast.graph, worlds, why)
-    reverse_claim = claim_of_nested(contrast.graph, worlds, [direct])
+        to_indirect = claim_of_zero(question.graph, worlds, why)
     if direct is after:
-        reverse_claim = indirect_claim
+        reverse = to_indirect
     parts = [
-        ("TE", total_claim(contrast), (y, y_star)),
-        ("NDE", direct_claim, (y, d)),
-        ("NIE", indirect_claim, (y, i)),
-        ("NIE of the way back", reverse_claim, (y_star, d)),
+        ("TE", total, (1, 2)),
+        ("NDE", to_direct, (1, 3)),
+        ("NIE", to_indirect, (1, 4)),
+        ("NIE of the way back", reverse, (2, 3)),
     ]
-    total, nde, nie, reverse = (
-        effect_from(contrast, name, figure, claim, arms=arms)
-        for (name, claim, arms), figure in zip(parts, figures, strict=True)
+    te, nde, nie, nie_back = (
+        found.effect(name, figure, claim, arms=found.arms(*arms))
+        for (name, claim, arms), figure in zip(parts, found.figures, strict=True)
     )
-    return NaturalEffects(total, nde, nie, reverse, chosen)
+    return NaturalEffects(te, nde, nie, nie_back, chosen)
 
 
+@asked_with_options
 def path_specific_effect(
     scm: FlowSCM,
     table: pd.DataFrame,
@@ -155,17 +136,9 @@ def path_specific_effect(
     *,
     paths: Sequence[Sequence[str]] | None = None,
     through: str | Collection[str] | None = None,
-    levels: Levels | None = None,
-    level: Level | None = None,
-    groups: Groups = "patient_id",
-    resamples: int = 1000,
-    parameters: Parameters = "estimated",
-    refits: int = 0,
-    confidence: float = 0.95,
-    num_samples: int = 256,
-    seed: int = 0,
+    **options: Unpack[EffectOptions],
 ) -> Effect:
-    """Returns the effect of a change that runs along some causal paths, all others staying as they were.
+    """Returns the effect of a change that runs along some causal paths, all others left alone.
 
     Arguments:
         scm: A fitted SCM.
@@ -173,46 +146,44 @@ def path_specific_effect(
         cause: The variable that is set.
         outcome: One of its descendants.
         paths: The paths, each by its nodes from cause to outcome.
-        through: Instead of paths: all of those that pass one of these variables.
-        levels: As in `natural_effects`.
-        level: As in `natural_effects`.
-        groups: As in `natural_effects`.
-        resamples: As in `natural_effects`.
-        parameters: As in `natural_effects`.
-        refits: As in `natural_effects`.
-        confidence: As in `natural_effects`.
-        num_samples: As in `natural_effects`.
-        seed: As in `natural_effects`.
+        through: The variables that the paths pass: all paths that pass one of them, instead of a
+            list of paths.
+        options: The options of every effect, see `EffectQuestion`.
 
     Raises:
         GraphError: If a path is no causal path, or a variable of `through` lies on none.
-        OptionError: If not exactly one of `paths` and `through` is given, or the paths are too many.
+        OptionError: If not exactly one of `paths` and `through` is given, or the paths are too
+            many. Further errors are those of `EffectQuestion`.
     """
     if (paths is None) == (through is None):
         raise OptionError("give either paths, or the variables that they pass (through)")
-    contrast = Contrast(
-        scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
-        num_samples=num_samples, seed=seed,
-    )  # fmt: skip
-    worlds = contrast.worlds
-    if paths is not None:
-        chosen = tuple(worlds.check_path(path) for path in paths)
-        words = "; ".join(" → ".join(path) for path in chosen) or "no path"
-    else:
-        assert through is not None
-        named = (through,) if isinstance(through, str) else tuple(through)
-        worlds.with_mediators(contrast.high, contrast.low, named)  # refuses what mediates nothing
-        chosen, words = worlds.paths(named), f"through {', '.join(named)}"
-    before = worlds.under(contrast.low)
-    along = worlds.along(chosen, contrast.high, contrast.low)
-    claim = claim_of_nested(contrast.graph, worlds, [along])
+    question = EffectQuestion(scm, table, cause, outcome, **options)
+    worlds = question.worlds
+    chosen, words = _chosen_paths(question, paths, through)
+    before = worlds.under(question.low)
+    along = worlds.along(chosen, question.high, question.low)
+    claim = claim_of_nested(question.graph, worlds, [along])
     if along is before:
-        claim = claim_of_zero(contrast.graph, worlds, "no path carries the change")
+        claim = claim_of_zero(question.graph, worlds, "no path carries the change")
 
     def statistics(sums: np.ndarray) -> np.ndarray:
         return ((sums[:, 2] - sums[:, 1]) / sums[:, 0])[:, None]
 
-    figures, sums = contrast.measure([Term(), Term((before,)), Term((along,))], statistics)
-    arms = float(sums[1] / sums[0]), float(sums[2] / sums[0])
-    return effect_from(contrast, f"PSE ({words})", figures[0], claim, arms=arms)
+    found = estimate(question, [Term(), Term((before,)), Term((along,))], statistics)
+    return found.effect(f"PSE ({words})", found.figures[0], claim, arms=found.arms(1, 2))
+
+
+def _chosen_paths(
+    question: EffectQuestion,
+    paths: Sequence[Sequence[str]] | None,
+    through: str | Collection[str] | None,
+) -> tuple[tuple[Path, ...], str]:
+    """Returns the paths that carry the change, and in words which they are."""
+    worlds = question.worlds
+    if paths is not None:
+        chosen = tuple(worlds.check_path(path) for path in paths)
+        return chosen, "; ".join(" → ".join(path) for path in chosen) or "no path"
+    assert through is not None
+    named = (through,) if isinstance(through, str) else tuple(through)
+    worlds.with_mediators(question.high, question.low, named)  # refuses what mediates nothing
+    return worlds.paths(named), f"through {', '.join(named)}"

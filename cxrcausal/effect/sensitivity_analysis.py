@@ -23,18 +23,19 @@ References:
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Unpack, final
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.effect.contrast import Contrast, Level, Levels, Parameters
+from cxrcausal.effect.basis import claim_of_total
+from cxrcausal.effect.estimation import estimate
 from cxrcausal.effect.expectation import Term, Tilt
-from cxrcausal.effect.total import Effect, effect_from, total_claim
+from cxrcausal.effect.question import EffectOptions, EffectQuestion, asked_with_options
+from cxrcausal.effect.result import Effect
 from cxrcausal.errors import OptionError
-from cxrcausal.patients import Groups
 from cxrcausal.scm.model import FlowSCM
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class Sensitivity:
         return axis
 
 
+@asked_with_options
 def sensitivity(
     scm: FlowSCM,
     table: pd.DataFrame,
@@ -181,54 +183,33 @@ def sensitivity(
     strengths: Sequence[Strength] = (1.0, 1.5, 2.0, 3.0, 5.0),
     prevalence: float = 0.5,
     name: str = "acuity",
-    levels: Levels | None = None,
-    level: Level | None = None,
-    groups: Groups = "patient_id",
-    resamples: int = 1000,
-    parameters: Parameters = "estimated",
-    refits: int = 0,
-    confidence: float = 0.95,
-    num_samples: int = 256,
-    seed: int = 0,
+    **options: Unpack[EffectOptions],
 ) -> Sensitivity:
     """Returns the average effect under an unmeasured common cause of given strengths.
 
-    The unmeasured cause is independent of all that the cause does not reach, acts on the cause and on the
-    outcome alone, and does not interact: the simplest one, not the worst.
+    The unmeasured cause is independent of all that the cause does not reach, acts on the cause and
+    on the outcome alone, and does not interact: the simplest one, not the worst.
 
     Arguments:
         scm: A fitted SCM.
         table: The patients that are averaged over.
         cause: A variable of two levels.
         outcome: One of its descendants, with levels.
-        strengths: Odds ratios of the unmeasured cause with cause and outcome, or pairs of them.
-        prevalence: The share of patients who have it.
-        name: What it is called.
-        levels: (from, to); the two levels if None.
-        level: The outcome's level; of a binary outcome the positive one if None.
-        groups: Whose rows these are: a column, one value per row, or None.
-        resamples: How many resamples of the patients there are where parameters are fixed.
-        parameters: `estimated`: intervals count the estimation error of the fit, see `effect`;
-            `fixed`: they hold the SCM as it is, and are too narrow for what is true of patients.
-        refits: How many fits, to resampled patients of the fit's table, stand in for one-step
-            replicates; 0 for these.
-        confidence: The probability that the intervals cover.
-        num_samples: How many draws per row stand in where a sum is too large.
-        seed: Of resamples and draws.
+        strengths: The odds ratios of the unmeasured cause with cause and outcome, or pairs of them.
+        prevalence: The share of patients who have the unmeasured cause.
+        name: The name of the unmeasured cause.
+        options: The options of every effect, see `EffectQuestion`.
 
     Raises:
-        GraphError: If a name is unknown, or the outcome does not descend from the cause.
-        OptionError: If the cause has not two levels, the outcome none, or an option is not usable.
-        TableError: If the table or the groups are not usable.
+        OptionError: If the cause has not two levels, the outcome none, or a strength or the
+            prevalence is not usable. Further errors are those of `EffectQuestion`.
     """
-    contrast = Contrast(
-        scm, table, cause, outcome, levels=levels, level=level, groups=groups,
-        resamples=resamples, parameters=parameters, refits=refits, confidence=confidence,
-        num_samples=num_samples, seed=seed,
-    )  # fmt: skip
-    if len(scm.graph.variables[cause].levels) != len(contrast.levels):
-        raise OptionError(f"{cause!r} has not two levels, so one odds ratio does not tell its law")
-    if contrast.level is None:
+    question = EffectQuestion(scm, table, cause, outcome, **options)
+    if len(scm.graph.variables[cause].levels) != len(question.levels):
+        raise OptionError(
+            f"{cause!r} has not two levels, so one odds ratio does not say its distribution"
+        )
+    if question.level is None:
         raise OptionError(f"{outcome!r} is continuous; the odds ratio is of an event, a level")
     if not 0 < prevalence < 1:
         raise OptionError(f"prevalence lies strictly between 0 and 1; found {prevalence}")
@@ -236,36 +217,27 @@ def sensitivity(
 
     terms = [Term()]
     for pair in [(1.0, 1.0), *pairs]:
-        terms += _arms(contrast, *pair, prevalence)
+        terms += _arms(question, *pair, prevalence)
 
     def statistics(sums: np.ndarray) -> np.ndarray:
         n, arms = sums[:, :1], sums[:, 1:].reshape(len(sums), -1, 2)
         differences = (arms[..., 1] - arms[..., 0]) / n
         return np.concatenate([differences, arms[:, 0, 1:] / arms[:, 0, :1]], axis=1)
 
-    (plain, *tilted, ratio), sums = contrast.measure(terms, statistics)
-    effect = effect_from(
-        contrast, "ATE", plain, total_claim(contrast),
-        arms=(float(sums[1] / sums[0]), float(sums[2] / sums[0])),
-    )  # fmt: skip
+    found = estimate(question, terms, statistics)
+    plain, *tilted, ratio = found.figures
+    claim = claim_of_total(question.graph, question.worlds)
     rows = [
         {"with_cause": a, "with_outcome": b, "estimate": f.value, "low": f.low, "high": f.high}
         for (a, b), f in zip(pairs, tilted, strict=True)
     ]
-
-    def left(log_strength: float) -> float:
-        strength = math.exp(log_strength)
-        arms = _arms(contrast, strength, strength ** math.copysign(1, plain.value), prevalence)
-        without, within = contrast.expect(arms)
-        return within - without
-
     is_finite = 0 < ratio.value < math.inf and not np.isinf(ratio).any()
     return Sensitivity(
         name,
         prevalence,
-        effect,
+        found.effect("ATE", plain, claim, arms=found.arms(1, 2)),
         pd.DataFrame(rows),
-        _tipping(left, plain.value),
+        _tipping(lambda odds: _left(question, odds, prevalence, plain.value), plain.value),
         _e_value(ratio.value, ratio.low, ratio.high) if is_finite else None,
     )
 
@@ -277,8 +249,24 @@ def _pair(strength: Strength) -> tuple[float, float]:
     return float(a), float(b)
 
 
+def _left(question: EffectQuestion, log_strength: float, prevalence: float, plain: float) -> float:
+    """Returns what is left of an effect if the unmeasured cause has that log odds ratio with both.
+
+    Arguments:
+        question: What is asked.
+        log_strength: The logarithm of the odds ratio with the cause; that with the outcome is its
+            inverse if the effect is negative.
+        prevalence: The share of patients who have the unmeasured cause.
+        plain: The effect without it.
+    """
+    strength = math.exp(log_strength)
+    arms = _arms(question, strength, strength ** math.copysign(1, plain), prevalence)
+    without, within = question.nested().expectations(arms)[0].mean((0, 1))
+    return within - without
+
+
 def _arms(
-    contrast: Contrast, with_cause: float, with_outcome: float, prevalence: float
+    question: EffectQuestion, with_cause: float, with_outcome: float, prevalence: float
 ) -> tuple[Term, Term]:
     """Returns the outcome in both arms, did the unmeasured cause exist."""
     if with_cause == 1 or with_outcome == 1:  # it confounds nothing
@@ -288,7 +276,7 @@ def _arms(
             _tilt(1 / with_cause, with_outcome, prevalence),
             _tilt(with_cause, with_outcome, prevalence),
         )
-    copies = (contrast.worlds.under(contrast.low), contrast.worlds.under(contrast.high))
+    copies = (question.worlds.under(question.low), question.worlds.under(question.high))
     return Term((copies[0],), None, tilts[0]), Term((copies[1],), None, tilts[1])
 
 

@@ -648,7 +648,7 @@ def test_one_patient_has_no_interval(seen, rows):
         (OptionError, "seed", ("edema", "effusion"), {"seed": 0.5}),
         (TableError, "'patient' is not a column", ("edema", "effusion"), {"groups": "patient"}),
         (TableError, "3 groups for 40 rows", ("edema", "effusion"), {"groups": np.zeros(3)}),
-        (TableError, "confidence 1.5", ("edema", "effusion"), {"confidence": 1.5}),
+        (OptionError, "between 0 and 1; found 1.5", ("edema", "effusion"), {"confidence": 1.5}),
     ],
 )
 def test_a_question_that_cannot_be_answered(seen, error, match, arguments, options):

@@ -172,7 +172,9 @@ def test_shift_of_an_unknown_value_is_masked(scm):
 def test_a_move_from_an_unknown_value_needs_clipping(scm):
     """Some draws of it would leave the bounds, so every question is refused alike, naming the rows."""
     rows = ROWS.head(3).assign(age=[40.0, np.nan, np.nan])
-    words = r"moves 'age' by Shift.* unknown in 2 row\(s\), 'radiograph-1', 'radiograph-2'.*clip=True"
+    words = (
+        r"moves 'age' by Shift.* unknown in 2 row\(s\), 'radiograph-1', 'radiograph-2'.*clip=True"
+    )
     for seed in range(3):
         with pytest.raises(InterventionError, match=words):
             scm.counterfactual(rows, {"age": shift(1)}, seed=seed)
