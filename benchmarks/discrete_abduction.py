@@ -84,7 +84,7 @@ def shipped(p: tuple[float, ...], q: tuple[float, ...]) -> dict[str, float]:
     levels = tuple(map(str, range(len(p))))
     mechanism = GumbelMechanism(Variable("x", "nominal", levels), ()).requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
-    mechanism.start_at(torch.tensor(p, dtype=torch.float64) * 1e6)
+    mechanism.start_at(mechanism.levels, torch.tensor(p, dtype=torch.float64) * 1e6)
     uniform = torch.rand((2, DRAWS, len(p)), generator=generator, dtype=torch.float64)
     x = mechanism.predict(mechanism.prior(uniform[0]), {})
     u = mechanism.abduct(x, {}, uniform[1])

@@ -86,16 +86,7 @@ class ProbitMechanism(Mechanism):
         inf = torch.full_like(edge, torch.inf)
         return torch.where(x > 0, edge, -inf), torch.where(x > 0, inf, edge)
 
-    # --- what fitting and keeping it needs
-
-    def config(self):
-        """Returns what it is built from besides variable and parents: nothing."""
-        return {}
-
-    @classmethod
-    def from_config(cls, variable, parents, config):
-        """Builds it, its weights still to be loaded."""
-        return cls(variable, parents)
+    # --- what fitting needs
 
     @classmethod
     def fit(cls, variable, parents, values, weights, seed):

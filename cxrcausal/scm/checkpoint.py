@@ -24,8 +24,10 @@ from cxrcausal.errors import (
 )
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.load import load_graph
+from cxrcausal.scm.fit.choice import check_options
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.mechanism.base import Mechanism
+from cxrcausal.scm.mechanism.registry import MECHANISMS
 from cxrcausal.scm.replicates import DRAWS, Replicates, parameter_count
 from cxrcausal.version import package_versions
 
@@ -106,8 +108,6 @@ def load_scm(
     Raises:
         CheckpointError: Naming the file and the key at fault, or that the files are of two saves.
     """
-    from cxrcausal.scm.fit.choice import check_options
-
     folder = Path(folder)
     file = folder / DESCRIPTION
     description = read_record(file, FORMAT, "FlowSCM")
@@ -195,8 +195,6 @@ def _without_ends(seen: object) -> object:
 
 def _config(mechanism: Mechanism) -> dict[str, Any]:
     """Returns what a registered mechanism is built from."""
-    from cxrcausal.scm.fit.choice import MECHANISMS
-
     name = type(mechanism).__name__
     if MECHANISMS.get(name) is not type(mechanism):
         raise CheckpointError(
@@ -231,8 +229,6 @@ def _mechanism(
     tensors: dict[str, Any],
 ) -> Mechanism:
     """Returns one mechanism with its parameters."""
-    from cxrcausal.scm.fit.choice import MECHANISMS
-
     path = f"mechanisms.{name}."
     if name not in graph.variables:
         raise CheckpointError(

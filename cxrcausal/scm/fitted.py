@@ -90,8 +90,8 @@ class Fitted:
         """
         digest = hashlib.sha256()
         for name, mechanism in sorted(self.mechanisms.items()):
-            config: dict[str, Any] = getattr(mechanism, "config", dict)()
-            what = (type(mechanism).__name__, [p.name for p in mechanism.parents], config)
+            parents = [p.name for p in mechanism.parents]
+            what = (type(mechanism).__name__, parents, mechanism.config())
             digest.update(json.dumps((name, *what), sort_keys=True).encode())
             for key, tensor in sorted(mechanism.state_dict().items()):
                 numbers = tensor.detach().cpu().contiguous()

@@ -39,7 +39,6 @@ from cxrcausal.gradients import with_gradients
 from cxrcausal.scm.fit.newton import (
     DRAWS,
     PatientWeights,
-    moved_tensors,
     parameter_count,
     patient_weights,
     steps_of,
@@ -116,12 +115,12 @@ def stepped(
             coefficients of a flow that data hardly decide move far, and beyond it.
     """
     copies = {name: copy.deepcopy(mechanisms[name]) for name in steps}
-    start = {name: [t.clone() for t in moved_tensors(m)] for name, m in copies.items()}
+    start = {name: [t.clone() for t in m.moved_tensors()] for name, m in copies.items()}
     for number in range(len(next(iter(steps.values()), ()))):
         with torch.no_grad():
             for name, mechanism in copies.items():
                 step, at = share * steps[name][number], 0
-                for tensor, fitted in zip(moved_tensors(mechanism), start[name], strict=True):
+                for tensor, fitted in zip(mechanism.moved_tensors(), start[name], strict=True):
                     part = step[at : at + tensor.numel()].reshape(tensor.shape)
                     tensor.copy_(fitted + part.to(fitted))
                     at += tensor.numel()

@@ -1,25 +1,15 @@
-r"""One mechanism fitted to its rows by maximum likelihood, starting from logistic regression.
+r"""Which mechanism a variable gets, and its fit to the rows where it and its parents are known.
 
-Rows that agree in the variable and in all its parents are counted once with their number as weight,
-so a table of binary findings shrinks a hundredfold. The linear part of the network is then fitted to
-convergence by L-BFGS with a whisper of penalty: that is the logistic regression of a statistician.
-A residual network follows, stopped at its best round on patients that were set aside, and kept only
-where it predicts these same patients better by more than one and a half standard errors; then both
-are fitted again on all rows. The round being chosen on them, that gain is somewhat optimistic: a
-kept residual can predict new patients a little worse than the regression alone.
-
-Numbers, exact ones and those on a grid, are fitted from least squares upwards, see `located`: on at
-most 100,000 distinct rows, drawn at random, and on 20,000 where the flow's shape depends on the parents.
-Everything is deterministic under the seed, and the global random state is left alone.
+The kind of a variable and the family that is asked for choose the mechanism; `maximum_likelihood`
+fits it. Numbers, exact ones and those on a grid, are fitted from least squares upwards, see
+`located`: on at most 100,000 distinct rows, drawn at random, and on 20,000 where the flow's shape
+depends on the parents. Everything is deterministic under the seed, and the global random state is
+left alone.
 """
 
-import copy
-import hashlib
 import logging
-import math
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -31,25 +21,25 @@ from cxrcausal.gradients import with_gradients
 from cxrcausal.graph.variable import Variable
 from cxrcausal.randomness import as_seed
 from cxrcausal.scm.fit.atoms import against_a_continuum
-from cxrcausal.scm.fit.located import fit_located, improve_located, is_located
+from cxrcausal.scm.fit.maximum_likelihood import ITERATIONS, fit_by_stages, generator_of, improve
 from cxrcausal.scm.fit.rows import Cells
 from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.mechanism.configuration import level_count
 from cxrcausal.scm.mechanism.continuous import FlowMechanism
 from cxrcausal.scm.mechanism.definition import LogicMechanism
-from cxrcausal.scm.mechanism.flow import ContinuousFlow, LocatedFlow, MonotoneFlow
+from cxrcausal.scm.mechanism.flow import ContinuousFlow, LocatedFlow
 from cxrcausal.scm.mechanism.interval import IntervalMechanism
 from cxrcausal.scm.mechanism.nominal import GumbelMechanism
 from cxrcausal.scm.mechanism.registry import FAMILIES, MECHANISMS, fit_own
+from cxrcausal.scm.mechanism.regression import Regression
 from cxrcausal.scm.mechanism.spline import SplineFlow
-from cxrcausal.scm.mechanism.thresholds import DirectEdges, FlowEdges
+from cxrcausal.scm.mechanism.thresholds import DirectEdges, EdgeSource, FlowEdges
 
 __all__ = [
     "MECHANISMS",
     "Coupling",
     "Family",
     "check_options",
-    "effort_of",
     "fit_mechanism",
     "improve_mechanism",
     "resolve_family",
@@ -60,13 +50,8 @@ Family = Literal["auto", "direct", "cnf", "nsf"] | str
 OURS = ("auto", "direct", "cnf", "nsf")
 Coupling = Literal["gumbel", "ordered"]
 
-_Conditioned = FlowMechanism | IntervalMechanism | GumbelMechanism
-
 _log = logging.getLogger("cxrcausal")
-_LEAST_GAIN = 1e-6  # nats per row
-_ITERATIONS = 10  # of L-BFGS between two looks at the validation patients
 _FEW_CELLS = 1000  # on which a finer flow costs no time
-_BATCH = 8192  # cells whose loss is computed at a time
 
 
 def check_options(family: object, coupling: object, hidden: object = ()) -> tuple[int, ...]:
@@ -172,16 +157,19 @@ def fit_mechanism(
     if weights is not None:
         weight = torch.as_tensor(np.asarray(weights, np.float64))
     if variable.is_definition:
-        mechanism = LogicMechanism(variable, parents)
-        mechanism.fit_rates(x, {p.name: values[p.name] for p in parents}, weight)
-        return mechanism.eval().requires_grad_(False)
+        definition = LogicMechanism(variable, parents)
+        definition.fit_in_closed_form(x, {p.name: values[p.name] for p in parents}, weight)
+        return definition.eval().requires_grad_(False)
     if family in FAMILIES:
         return fit_own(FAMILIES[family], variable, parents, values, weight, seed)
     if against := against_a_continuum(variable, x):
         _log.warning("%s", against)
     cells = Cells.gather(variable, parents, values, weight, groups, validation, seed)
-    mechanism = _build(variable, parents, family, coupling, hidden, cells, x)
-    _fit_by_stages(mechanism, cells, _generator(seed, variable.name), most_rounds)
+    mechanism = _build(variable, parents, family, coupling, hidden, few=len(cells.x) <= _FEW_CELLS)
+    # A level that no row has, those with unknown parents included, is not to be drawn; the values
+    # of a grid stand between their neighbours.
+    mechanism.start_at(cells.x, cells.total, x if variable.is_discrete else None)
+    fit_by_stages(mechanism, cells, generator_of(seed, variable.name), most_rounds)
     return mechanism.eval().requires_grad_(False)
 
 
@@ -192,7 +180,7 @@ def improve_mechanism(
     pa: Mapping[str, Tensor],
     weights: Tensor,
     possible: Tensor | None = None,
-    iterations: int = _ITERATIONS,
+    iterations: int = ITERATIONS,
 ) -> None:
     """Raises the likelihood of weighted cells from where a fitted mechanism stands, in place.
 
@@ -201,36 +189,17 @@ def improve_mechanism(
         x: Values of its variable (cells,), all known.
         pa: Values of its parents (cells,) by name.
         weights: How often each cell counts (cells,); expected counts need not be whole numbers.
-        possible: The values that the fit has seen of the variable, those of other patients
+        possible: The values that the fit observed of the variable, those of other patients
             included; no other is to be drawn. All if None.
         iterations: The most iterations of L-BFGS. A maximum that is known in closed form (rates of
             a definition, shares of a variable without parents) is taken at once.
     """
-    if isinstance(mechanism, LogicMechanism):
-        mechanism.fit_rates(x, pa, weights)
-    elif isinstance(mechanism, IntervalMechanism) and not mechanism.parents:
-        index = mechanism.index(x)
-        counts = _counts(mechanism.source.levels, index, weights)
-        may = None if possible is None else torch.isin(mechanism.grid, possible.cpu())
-        mechanism.source.start_at(counts, may)
-    elif isinstance(mechanism, GumbelMechanism) and not mechanism.parents:
-        mechanism.start_at(_counts(mechanism.noise_size, x.to(torch.int64), weights))
-    elif isinstance(mechanism, FlowMechanism | IntervalMechanism | GumbelMechanism):
-        columns = mechanism.conditioner.features(pa).expand(len(x), -1)
-        if is_located(mechanism):
-            mechanism.requires_grad_(True)
-            improve_located(mechanism, x, columns, weights, iterations)
-            mechanism.requires_grad_(False)
-            return
-        effort = replace(effort_of(mechanism), cells=_NETWORK.cells)
+    if mechanism.fit_in_closed_form(x, pa, weights, possible):
+        return
+    if isinstance(mechanism, Regression):
         mechanism.requires_grad_(True)
-        _Descent(mechanism, x, columns, weights, effort, _generator(0, "")).run(iterations)
+        improve(mechanism, x, pa, weights, iterations)
         mechanism.requires_grad_(False)
-
-
-def _counts(levels: int, index: Tensor, weights: Tensor) -> Tensor:
-    """Returns how often each level (levels,) occurs."""
-    return torch.zeros(levels, dtype=torch.float64).index_add_(0, index, weights)
 
 
 def _build(
@@ -239,25 +208,26 @@ def _build(
     family: str,
     coupling: Coupling,
     hidden: tuple[int, ...],
-    cells: Cells,
-    x: Tensor,
-) -> _Conditioned:
-    """Returns the mechanism of the variable's kind, started at the marginal of its rows.
+    *,
+    few: bool,
+) -> Regression:
+    """Returns the mechanism of the variable's kind, all of its coefficients zero.
 
-    A level that no row of the table has (`x`: rows with unknown parents included) is impossible.
+    Arguments:
+        variable: The variable that is assigned.
+        parents: The variables that the mechanism reads.
+        family: `direct`, `cnf` or `nsf`.
+        coupling: Of a nominal variable.
+        hidden: The widths of the residual network.
+        few: Whether there are few distinct rows, on which a finer flow costs no time.
     """
     if variable.kind == "nominal" and coupling == "gumbel":
-        mechanism = GumbelMechanism(variable, parents, hidden)
-        counts = cells.counts(mechanism.noise_size, cells.x.to(torch.int64))
-        elsewhere = (counts == 0) & torch.isin(mechanism.levels, x.cpu())
-        mechanism.start_at(torch.where(elsewhere, 0.5, counts))
-        return mechanism
+        return GumbelMechanism(variable, parents, hidden)
     levels = level_count(variable)
     if levels is None:
         flow = SplineFlow() if family == "nsf" else LocatedFlow()
-        mechanism = FlowMechanism(variable, parents, flow, hidden, knots=10)
-        mechanism.start_at(cells.x, cells.total)
-        return mechanism
+        return FlowMechanism(variable, parents, flow, hidden, knots=10)
+    source: EdgeSource
     if family == "direct":
         source = DirectEdges(parents, levels, hidden)
     elif family == "nsf":
@@ -266,181 +236,6 @@ def _build(
         source = FlowEdges(parents, levels, ContinuousFlow(bumps=min(2 * levels - 2, 8)), hidden)
     else:
         # Ages of few kinds of patients are few cells, and have spikes to be learnt.
-        flow = LocatedFlow(24, 8.0) if len(cells.x) <= _FEW_CELLS else LocatedFlow()
+        flow = LocatedFlow(24, 8.0) if few else LocatedFlow()
         source = FlowEdges(parents, levels, flow, hidden, knots=10)
-    mechanism = IntervalMechanism(variable, parents, source)
-    possible = None
-    if variable.is_discrete:  # a grid's values stand between their neighbours, seen or not
-        possible = torch.isin(mechanism.grid, x.cpu())
-    source.start_at(cells.counts(levels, mechanism.index(cells.x)), possible)
-    return mechanism
-
-
-@dataclass(frozen=True)
-class _Effort:
-    """How much work a mechanism is worth: a flow is dear to evaluate, and more flexible.
-
-    Arguments:
-        penalty: Of half the squared weights of the network, against the summed loss.
-        linear: The most iterations of the linear part.
-        cells: The most cells that it is fitted on.
-        patience: How many rounds without a better validation loss end the residual's training.
-    """
-
-    penalty: float = 0.5
-    linear: int = 300
-    cells: int = 10_000_000
-    patience: int = 4
-
-
-_NETWORK = _Effort()
-_FLOW = _Effort(penalty=10.0, linear=60, cells=20_000, patience=1)
-_LEVEL_FLOW = replace(_FLOW, penalty=50.0)  # few edges have many coefficients to share
-
-
-def _fit_by_stages(
-    mechanism: _Conditioned, cells: Cells, generator: torch.Generator, most_rounds: int
-) -> None:
-    """Fits the linear part, tries the residual on validation patients, fits what is kept on all."""
-    if mechanism.support is not None and not mechanism.parents:
-        mechanism.conditioner.features.calibrate(cells.pa, cells.total)
-        return  # it starts at its marginal, which is the maximum
-    if is_located(mechanism):
-        fit_located(mechanism, cells, generator, most_rounds)
-        return
-    conditioner = mechanism.conditioner
-    conditioner.features.calibrate(cells.pa, cells.total)
-    columns = conditioner.features(cells.pa).expand(len(cells.x), -1)
-    network = conditioner.network
-    effort = effort_of(mechanism)
-    most = effort.linear
-    if len(cells.x) > effort.cells:
-        _log.info(
-            "%s: its flow is fitted on %d of %d distinct rows, drawn at random",
-            mechanism.variable.name, effort.cells, len(cells.x),
-        )  # fmt: skip
-    if not conditioner.hidden or not cells.held.any():
-        network.residual = torch.nn.ModuleList()
-        _Descent(mechanism, cells.x, columns, cells.total, effort, generator).run(most)
-        return
-    residual, network.residual = network.residual, torch.nn.ModuleList()
-    _Descent(mechanism, cells.x, columns, cells.train, effort, generator).run(most)
-    before = _losses(mechanism, cells.x, columns)
-    start = copy.deepcopy(mechanism.state_dict())
-
-    network.residual = residual
-    network.initialise(generator)
-    first = copy.deepcopy(residual.state_dict())
-    rounds = _train_watched(mechanism, cells, columns, effort, generator, most_rounds)
-    gain, error = cells.gain(before, _losses(mechanism, cells.x, columns))
-    kept = gain > 1.5 * error and gain > _LEAST_GAIN
-    _log.debug(
-        "%s: residual %s after %d rounds, validation gain %.5f nats (standard error %.5f)",
-        mechanism.variable.name, "kept" if kept else "dropped", rounds, gain, error,
-    )  # fmt: skip
-    network.residual = torch.nn.ModuleList()
-    mechanism.load_state_dict(start)
-    _Descent(mechanism, cells.x, columns, cells.total, effort, generator).run(most)
-    if kept:
-        residual.load_state_dict(first)
-        network.residual = residual
-        descent = _Descent(mechanism, cells.x, columns, cells.total, effort, generator)
-        descent.run(rounds * _ITERATIONS)
-
-
-def effort_of(mechanism: _Conditioned) -> _Effort:
-    """Returns how much work a mechanism is worth."""
-    if not any(isinstance(module, MonotoneFlow) for module in mechanism.modules()):
-        return _NETWORK
-    return _FLOW if mechanism.variable.kind == "continuous" else _LEVEL_FLOW
-
-
-@torch.no_grad()
-def _losses(mechanism: _Conditioned, x: Tensor, columns: Tensor) -> Tensor:
-    """Returns the loss of every cell (cells,) in nats."""
-    parts = zip(x.split(_BATCH), columns.split(_BATCH), strict=True)
-    network = mechanism.conditioner.network
-    return torch.cat([-mechanism.log_prob_given(a, network(b)) for a, b in parts])
-
-
-def _train_watched(
-    mechanism: _Conditioned,
-    cells: Cells,
-    columns: Tensor,
-    effort: _Effort,
-    generator: torch.Generator,
-    most_rounds: int,
-) -> int:
-    """Trains on the training patients, returns to the best round on the others, and its number."""
-    held = torch.nonzero(cells.held > 0).squeeze(-1)
-    descent = _Descent(mechanism, cells.x, columns, cells.train, effort, generator)
-    best, best_round, best_state = math.inf, 0, copy.deepcopy(mechanism.state_dict())
-    for number in range(most_rounds + 1):
-        if number:
-            descent.run(_ITERATIONS)
-        loss = float(_losses(mechanism, cells.x[held], columns[held]) @ cells.held[held])
-        if loss < best:
-            best, best_round = loss, number
-            best_state = copy.deepcopy(mechanism.state_dict())
-        elif number - best_round >= effort.patience:
-            break
-    mechanism.load_state_dict(best_state)
-    return best_round
-
-
-class _Descent:
-    """Minimises the penalised loss of weighted cells by L-BFGS, all cells at a time.
-
-    Adam on batches of cells whose weights differ a thousandfold is noisier than most effects here
-    are large; the exact gradient of all cells costs milliseconds.
-    """
-
-    def __init__(
-        self,
-        mechanism: _Conditioned,
-        x: Tensor,
-        columns: Tensor,
-        weight: Tensor,
-        effort: _Effort,
-        generator: torch.Generator,
-    ) -> None:
-        used = torch.nonzero(weight > 0).squeeze(-1)
-        if len(used) > effort.cells:
-            used = used[torch.randperm(len(used), generator=generator)[: effort.cells]]
-        self.mechanism, self.x, self.columns = mechanism, x[used], columns[used]
-        self.share = weight[used] / weight[used].sum()
-        self.penalty = effort.penalty / weight[used].sum()
-        self.optimiser = torch.optim.LBFGS(
-            [p for p in mechanism.parameters() if p.numel()],
-            history_size=20,
-            line_search_fn="strong_wolfe",
-            tolerance_grad=1e-8,
-            tolerance_change=1e-11,
-        )
-
-    def run(self, iterations: int) -> None:
-        """Goes on for so many iterations, or until it has converged."""
-        self.optimiser.param_groups[0].update(max_iter=iterations, max_eval=2 * iterations)
-        if iterations:
-            self.optimiser.step(self._loss)
-
-    @torch.enable_grad()
-    def _loss(self) -> Tensor:
-        self.optimiser.zero_grad()
-        theta = self.mechanism.conditioner.network(self.columns)
-        nats = -self.mechanism.log_prob_given(self.x, theta) @ self.share
-        loss = nats + self.penalty * _half_square(self.mechanism)
-        loss.backward()
-        return loss.detach()
-
-
-def _half_square(mechanism: _Conditioned) -> Tensor:
-    """Returns half the sum of the network's squared weights: a whisper of penalty."""
-    weights = mechanism.conditioner.network.parameters()
-    return 0.5 * sum((w.square().sum() for w in weights), torch.zeros((), dtype=torch.float64))
-
-
-def _generator(seed: int, name: str) -> torch.Generator:
-    """Returns a generator for one variable, independent of the others' and of the global one."""
-    word = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(word, "little") >> 1)
+    return IntervalMechanism(variable, parents, source)

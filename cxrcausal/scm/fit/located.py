@@ -22,19 +22,16 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeGuard, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from cxrcausal.scm.fit.rows import Cells
-from cxrcausal.scm.mechanism.base import Mechanism
-from cxrcausal.scm.mechanism.continuous import FlowMechanism
-from cxrcausal.scm.mechanism.flow import Solution
-from cxrcausal.scm.mechanism.interval import IntervalMechanism
-from cxrcausal.scm.mechanism.thresholds import FlowEdges
+from cxrcausal.scm.mechanism.flow import MonotoneFlow, Solution
+from cxrcausal.scm.mechanism.regression import Regression
 
-__all__ = ["Freedom", "Located", "fit_located", "improve_located", "is_located", "limits_of"]
+__all__ = ["Freedom", "fit_located", "improve_located", "limits_of"]
 
 _log = logging.getLogger("cxrcausal")
 
@@ -53,10 +50,6 @@ _FEW_CELLS = 1000  # for which a table has more nodes than rows
 _MANY = 10_000  # rows that can show a shape that differs by parents and is normal on average
 _PATIENCE = 4  # rounds of the residual without a better validation loss
 _BATCH = 8192  # cells whose loss is computed at a time
-
-
-Located = FlowMechanism | IntervalMechanism
-"""A mechanism whose numbers come from a flow with a location and a scale, see `is_located`."""
 
 
 @final
@@ -85,7 +78,7 @@ class Freedom:
 
 
 def fit_located(
-    mechanism: Located, cells: Cells, generator: torch.Generator, most_rounds: int
+    mechanism: Regression, cells: Cells, generator: torch.Generator, most_rounds: int
 ) -> Freedom:
     """Fits a located mechanism to its cells, in place, and returns what was set free.
 
@@ -111,7 +104,7 @@ def fit_located(
 
 
 def improve_located(
-    mechanism: Located, x: Tensor, columns: Tensor, weights: Tensor, iterations: int
+    mechanism: Regression, x: Tensor, columns: Tensor, weights: Tensor, iterations: int
 ) -> None:
     """Raises the likelihood of weighted cells from where a located mechanism stands, in place.
 
@@ -128,7 +121,7 @@ def improve_located(
     _Descent(mechanism, x, columns, weights, free, _draws(0)).run(iterations)
 
 
-def freedom_of(mechanism: Located) -> Freedom:
+def freedom_of(mechanism: Regression) -> Freedom:
     """Returns what a fitted mechanism has free, read from its weights."""
     network = mechanism.conditioner.network
     weight, bias = network.linear.weight.detach(), network.linear.bias.detach()
@@ -143,7 +136,7 @@ def freedom_of(mechanism: Located) -> Freedom:
     )
 
 
-def limits_of(mechanism: Located) -> tuple[Freedom, list[float], int]:
+def limits_of(mechanism: Regression) -> tuple[Freedom, list[float], int]:
     """Returns what bounds a fit: what is free, each output's penalty, and the most cells."""
     free = freedom_of(mechanism)
     shape = mechanism.conditioner.outputs - 2
@@ -151,20 +144,11 @@ def limits_of(mechanism: Located) -> tuple[Freedom, list[float], int]:
     return free, penalties, _ROW_CELLS if free.reshaped else MOST_CELLS
 
 
-def is_located(mechanism: Mechanism) -> TypeGuard[Located]:
-    """Whether a mechanism's numbers come from a flow with a location and a scale."""
-    if isinstance(mechanism, IntervalMechanism):
-        if mechanism.variable.is_discrete or not isinstance(mechanism.source, FlowEdges):
-            return False
-        return mechanism.source.flow.is_located
-    return isinstance(mechanism, FlowMechanism) and mechanism.flow.is_located
-
-
 class _Ladder:
     """The steps of one fit, from least squares to what the validation patients bear out."""
 
     def __init__(
-        self, mechanism: Located, cells: Cells, columns: Tensor, generator: torch.Generator
+        self, mechanism: Regression, cells: Cells, columns: Tensor, generator: torch.Generator
     ) -> None:
         self.mechanism, self.cells, self.columns = mechanism, cells, columns
         self.generator = generator
@@ -293,7 +277,7 @@ class _Ladder:
 
 
 @torch.no_grad()
-def _least_squares(mechanism: Located, x: Tensor, columns: Tensor, weight: Tensor) -> None:
+def _least_squares(mechanism: Regression, x: Tensor, columns: Tensor, weight: Tensor) -> None:
     """Puts the location at least squares, a straight line in every number, and the scale at its error."""
     linear = mechanism.conditioner.network.linear
     y, share = mechanism.score(x), weight / weight.sum()
@@ -312,7 +296,7 @@ class _Descent:
 
     def __init__(
         self,
-        mechanism: Located,
+        mechanism: Regression,
         x: Tensor,
         columns: Tensor,
         weight: Tensor,
@@ -323,7 +307,7 @@ class _Descent:
         most = _ROW_CELLS if free.reshaped else MOST_CELLS
         if len(used) > most:
             used = used[torch.randperm(len(used), generator=generator)[:most]]
-        self.mechanism, self.free = mechanism, free
+        self.mechanism, self.free, self.flow = mechanism, free, _flow(mechanism)
         self.x, self.columns = x[used], columns[used]
         self.share = weight[used] / weight[used].sum()
         self.rows = weight[used].sum()
@@ -331,7 +315,7 @@ class _Descent:
         self.network = mechanism.conditioner.network
         parameters = list(self.network.parameters())
         if free.shaped:
-            parameters += list(mechanism.map.parameters())
+            parameters += list(self.flow.parameters())
         self.optimiser = torch.optim.LBFGS(
             [p for p in parameters if p.numel()],
             history_size=20,
@@ -346,7 +330,7 @@ class _Descent:
         how = self.free.solution
         if how == "table" and len(self.x) <= _FEW_CELLS:
             how = "rows"  # which are fewer than the table's nodes
-        with self.mechanism.map.solved(how):
+        with self.flow.solved(how):
             self.optimiser.step(self._loss)
 
     @torch.enable_grad()
@@ -391,6 +375,12 @@ class _Descent:
                 assert w is not None
                 w[1:2] *= free.spreads
                 w[2:] *= free.reshaped
+
+
+def _flow(mechanism: Regression) -> MonotoneFlow:
+    """Returns the flow with a location and a scale that a mechanism has."""
+    assert mechanism.map is not None
+    return mechanism.map
 
 
 def _draws(seed: int) -> torch.Generator:

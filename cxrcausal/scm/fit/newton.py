@@ -22,19 +22,16 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from cxrcausal.randomness import label_words, uniform
+from cxrcausal.scm.fit.located import limits_of
+from cxrcausal.scm.fit.maximum_likelihood import effort_of
 from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.mechanism.conditioner import Conditioner
-from cxrcausal.scm.mechanism.continuous import FlowMechanism
-from cxrcausal.scm.mechanism.definition import LogicMechanism
-from cxrcausal.scm.mechanism.flow import MonotoneFlow
-from cxrcausal.scm.mechanism.interval import IntervalMechanism
-from cxrcausal.scm.mechanism.nominal import GumbelMechanism
+from cxrcausal.scm.mechanism.regression import Regression
 
 __all__ = [
     "DRAWS",
     "PatientWeights",
     "WeighedCells",
-    "moved_tensors",
     "parameter_count",
     "patient_weights",
     "steps_of",
@@ -47,7 +44,6 @@ DRAWS = 100
 _NEGLIGIBLE = 1e-9
 _MOST_LEVELS = 8  # the information of more levels is the outer product of scores
 _MOST_NUMBERS = 2**22  # held at a time, 32 MB
-_Conditioned = FlowMechanism | IntervalMechanism | GumbelMechanism
 
 
 def words_of_patients(
@@ -172,32 +168,34 @@ def steps_of(
         weights: Of the patients.
     """
     known = {v.name: values[v.name].cpu() for v in (mechanism.variable, *mechanism.parents)}
-    if isinstance(mechanism, LogicMechanism):
-        return _counted(mechanism, WeighedCells(known, codes, weights, unknown=True))
-    if isinstance(mechanism, _Conditioned) and _is_regression(mechanism):
-        return _newton(mechanism, WeighedCells(known, codes, weights))
+    if isinstance(mechanism, Regression):
+        # A flow without parents stays at the distribution of its variable: nothing was fitted.
+        was_fitted = bool(mechanism.parents) or mechanism.map is None
+        return _newton(mechanism, WeighedCells(known, codes, weights)) if was_fitted else None
+    if mechanism.moved_tensors():
+        unknown = mechanism.variable.is_definition  # whose parents may be unknown
+        return _counted(mechanism, WeighedCells(known, codes, weights, unknown=unknown))
     return None
 
 
-def _is_regression(mechanism: _Conditioned) -> bool:
-    """Whether coefficients were fitted: a flow without parents stays at its marginal."""
-    has_flow = any(isinstance(module, MonotoneFlow) for module in mechanism.modules())
-    return bool(mechanism.parents) or not has_flow
-
-
-def _counted(mechanism: LogicMechanism, cells: WeighedCells) -> Tensor:
-    """Returns the steps (draws, rates) of a definition, its rates counted in every replicate."""
+def _counted(mechanism: Mechanism, cells: WeighedCells) -> Tensor:
+    """Returns the steps (draws, parameters) of a maximum in closed form, taken in every replicate."""
     name, *parents = cells.values
     x, pa = cells.values[name], {p: cells.values[p] for p in parents}
     other, steps = copy.deepcopy(mechanism).cpu(), []
-    fitted = other.rates.clone()
+    fitted = _flat(other)
     for more in cells.more(np.arange(len(cells.count))).T:
-        other.fit_rates(x, pa, torch.from_numpy((cells.count + more).clip(min=1e-9)))
-        steps.append((other.rates - fitted).flatten())
+        other.fit_in_closed_form(x, pa, torch.from_numpy((cells.count + more).clip(min=1e-9)))
+        steps.append(_flat(other) - fitted)
     return torch.stack(steps)
 
 
-def _newton(mechanism: _Conditioned, cells: WeighedCells) -> Tensor:
+def _flat(mechanism: Mechanism) -> Tensor:
+    """Returns a copy of the numbers (parameters,) that a step moves."""
+    return torch.cat([tensor.detach().flatten() for tensor in mechanism.moved_tensors()])
+
+
+def _newton(mechanism: Regression, cells: WeighedCells) -> Tensor:
     """Returns the steps (draws, parameters) of a regression, all at once."""
     other = copy.deepcopy(mechanism).cpu()
     basis, penalty, most = _free(other)
@@ -220,7 +218,7 @@ def _newton(mechanism: _Conditioned, cells: WeighedCells) -> Tensor:
     )
 
 
-def _free(mechanism: _Conditioned) -> tuple[Tensor, Tensor, int]:
+def _free(mechanism: Regression) -> tuple[Tensor, Tensor, int]:
     """Returns what a fit was free to move of the last layers, its penalty, and its most cells.
 
     Returns:
@@ -228,14 +226,11 @@ def _free(mechanism: _Conditioned) -> tuple[Tensor, Tensor, int]:
         following those of the one before; the penalty of half their squares (parameters,); and
         the most distinct rows that the fit looks at.
     """
-    from cxrcausal.scm.fit.choice import effort_of
-    from cxrcausal.scm.fit.located import is_located, limits_of
-
     conditioner = mechanism.conditioner
     width, network = conditioner.features.width, conditioner.network
     columns = width + 1 + (network.layers[-1].weight.shape[1] if network.layers else 0)
     size = conditioner.outputs * columns
-    if not is_located(mechanism):
+    if not mechanism.is_located:
         effort = effort_of(mechanism)
         penalty = torch.full((size,), effort.penalty, dtype=torch.float64)
         return torch.eye(size, dtype=torch.float64), penalty, effort.cells
@@ -272,18 +267,7 @@ def _design(conditioner: Conditioner, pa: Mapping[str, Tensor]) -> tuple[Tensor,
 
 def parameter_count(mechanism: Mechanism) -> int:
     """Returns how many numbers a replicate adds to a mechanism; 0 if it cannot be stepped."""
-    is_known = isinstance(mechanism, LogicMechanism | _Conditioned)
-    return sum(tensor.numel() for tensor in moved_tensors(mechanism)) if is_known else 0
-
-
-def moved_tensors(mechanism: Mechanism) -> list[Tensor]:
-    """Returns the tensors of a mechanism that a step moves, in the step's order."""
-    if isinstance(mechanism, LogicMechanism):
-        return [mechanism.rates]
-    assert isinstance(mechanism, _Conditioned)
-    network = mechanism.conditioner.network
-    last = [layer.weight for layer in network.layers[-1:]]
-    return [network.linear.weight, network.linear.bias, *last]
+    return sum(tensor.numel() for tensor in mechanism.moved_tensors())
 
 
 def _as_parameters(step: Tensor, outputs: int, conditioner: Conditioner) -> Tensor:
@@ -294,7 +278,7 @@ def _as_parameters(step: Tensor, outputs: int, conditioner: Conditioner) -> Tens
     return torch.cat([part.flatten(1) for part in parts], 1)
 
 
-def _score(mechanism: _Conditioned, x: Tensor, theta: Tensor) -> Tensor:
+def _score(mechanism: Regression, x: Tensor, theta: Tensor) -> Tensor:
     """Returns each cell's gradient of the log-probability by coefficients (cells, outputs)."""
     theta = theta.detach().requires_grad_(True)
     (score,) = torch.autograd.grad(mechanism.log_prob_given(x, theta).sum(), theta)
@@ -302,7 +286,7 @@ def _score(mechanism: _Conditioned, x: Tensor, theta: Tensor) -> Tensor:
 
 
 def _information(
-    mechanism: _Conditioned,
+    mechanism: Regression,
     x: Tensor,
     score: Tensor,
     theta: Tensor,
@@ -340,17 +324,15 @@ def _information(
     return total
 
 
-def _matters(mechanism: _Conditioned) -> Tensor:
+def _matters(mechanism: Regression) -> Tensor:
     """Returns which coefficients (outputs,) a fit has moved from zero; all, if it could."""
-    network = mechanism.conditioner.network
-    tensors = [network.linear.weight, network.linear.bias[:, None]]
-    tensors += [layer.weight for layer in network.layers[-1:]]
+    tensors = [tensor.reshape(len(tensor), -1) for tensor in mechanism.moved_tensors()]
     moved = torch.cat(tensors, 1).detach().abs().sum(1) > 0
     moved[:2] = True  # a location and a scale
     return moved
 
 
-def _curvature(mechanism: _Conditioned, x: Tensor, theta: Tensor, moved: Tensor) -> Tensor:
+def _curvature(mechanism: Regression, x: Tensor, theta: Tensor, moved: Tensor) -> Tensor:
     """Returns minus each cell's second derivative (cells, outputs, outputs)."""
     theta = theta.detach().requires_grad_(True)
     inner = torch.zeros(*theta.shape, theta.shape[1], dtype=torch.float64)

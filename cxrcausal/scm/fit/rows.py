@@ -95,10 +95,6 @@ class Cells:
         """How often each cell occurs (cells,)."""
         return self.train + self.held
 
-    def counts(self, levels: int, index: Tensor) -> Tensor:
-        """Returns how often each level (levels,) occurs, given each cell's level (cells,)."""
-        return torch.zeros(levels, dtype=torch.float64).index_add_(0, index, self.total)
-
     def gain(self, before: Tensor, after: Tensor) -> tuple[float, float]:
         """Returns the mean gain on validation rows, in nats, and its standard error by patient.
 

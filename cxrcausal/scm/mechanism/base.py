@@ -8,6 +8,7 @@ broadcast against each other, so a mechanism can be asked about one row or about
 
 import abc
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ a mechanism says that it accepts unknown parents (`LogicMechanism`)."""
 
 class Mechanism(nn.Module, abc.ABC):
     r"""One structural assignment :math:`x := f(u, \mathrm{pa})` with :math:`u \sim p(u)`.
+
+    What it is follows from the abstract members. A checkpoint keeps `config` and the weights; a
+    mechanism whose constructor takes nothing but the variables has nothing to add there.
 
     Arguments:
         variable: The variable that is assigned.
@@ -81,12 +85,40 @@ class Mechanism(nn.Module, abc.ABC):
     def transition(self, x: Tensor, pa: Parents, pa_star: Parents) -> Tensor:
         r"""Returns :math:`P(x^* = j \mid x, \mathrm{pa}, \mathrm{pa}^*)`, (*batch, levels), in closed form.
 
-        The law of the counterfactual value under parents `pa_star`, given that `x` was observed
+        The distribution of the counterfactual value under parents `pa_star`, given that `x` was observed
         under `pa`, the exogenous noise integrated out.
 
         Raises:
             TypeError: If the variable is a continuum (`support` is None).
         """
+
+    def config(self) -> dict[str, Any]:
+        """Returns what its constructor takes besides the variables, as JSON."""
+        return {}
+
+    @classmethod
+    def from_config(
+        cls, variable: Variable, parents: tuple[Variable, ...], config: Mapping[str, Any]
+    ) -> "Mechanism":
+        """Builds the mechanism that `config` describes, its weights still to be loaded."""
+        return cls(variable, parents, **config)
+
+    def fit_in_closed_form(
+        self, x: Tensor, pa: Parents, weights: Tensor, possible: Tensor | None = None
+    ) -> bool:
+        """Takes the maximum of the likelihood at once, and returns whether it is known.
+
+        Arguments:
+            x: Values (cells,) of the variable.
+            pa: Values (cells,) of its parents.
+            weights: How often each cell counts (cells,).
+            possible: The values that were observed at all; no other is to be drawn. All if None.
+        """
+        return False
+
+    def moved_tensors(self) -> list[Tensor]:
+        """The tensors that a replicate of a fit moves, in its order; none if it has no replicates."""
+        return []
 
     def forward(self, x: Tensor, pa: Parents) -> Tensor:
         """Returns the training loss per row, the negative `log_prob`."""

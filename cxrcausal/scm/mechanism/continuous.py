@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.mechanism.base import Mechanism, Parents
+from cxrcausal.scm.mechanism.base import Parents
 from cxrcausal.scm.mechanism.conditioner import Conditioner
 from cxrcausal.scm.mechanism.configuration import Configurations, TableCache
 from cxrcausal.scm.mechanism.flow import MonotoneFlow
 from cxrcausal.scm.mechanism.normal import normal_noise
+from cxrcausal.scm.mechanism.regression import Regression
 from cxrcausal.scm.mechanism.spline import flow_from_config
 
 __all__ = ["FlowMechanism"]
@@ -31,7 +32,7 @@ _INSIDE = 1e-9  # a value on a bound is read as this share of the range inside i
 
 
 @final
-class FlowMechanism(Mechanism):
+class FlowMechanism(Regression):
     r"""A continuum: :math:`x = g(T(\varepsilon; \mathrm{pa}))` with a fixed increasing :math:`g`.
 
     Arguments:
@@ -42,7 +43,6 @@ class FlowMechanism(Mechanism):
         knots: The number of knots of the splines of continuous parents, see `features`.
     """
 
-    conditioner: Conditioner
     location: Tensor
     scale: Tensor
 
@@ -74,8 +74,8 @@ class FlowMechanism(Mechanism):
         flow = flow_from_config(config["flow"])
         return cls(variable, parents, flow, tuple(config["hidden"]), config.get("knots", 6))
 
-    def start_at(self, x: Tensor, weights: Tensor) -> None:
-        """Sets the standardisation from values (rows,) and how often each occurs (rows,)."""
+    def start_at(self, x: Tensor, weights: Tensor, possible: Tensor | None = None) -> None:
+        """Sets the standardisation from values (cells,) and how often each occurs (cells,)."""
         share = weights / weights.sum()
         free, _ = self._free(x)
         self.location.copy_(share @ free)

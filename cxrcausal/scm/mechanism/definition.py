@@ -11,8 +11,8 @@ References:
     | (Irvin et al., 2019), https://arxiv.org/abs/1901.07031
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, final
+from collections.abc import Sequence
+from typing import final
 
 import torch
 from torch import Tensor
@@ -68,24 +68,15 @@ class LogicMechanism(Mechanism):
         self.register_buffer("rates", torch.full((contexts, 2), 0.5, dtype=torch.float64))
         self.register_buffer("levels", torch.arange(2, dtype=torch.float64), False)
 
-    def config(self) -> dict[str, Any]:
-        """Returns what `from_config` needs beyond the variables: nothing."""
-        return {}
-
-    @classmethod
-    def from_config(
-        cls, variable: Variable, parents: tuple[Variable, ...], config: Mapping[str, Any]
-    ) -> "LogicMechanism":
-        """Builds the mechanism, its rates still to be loaded."""
-        return cls(variable, parents)
-
     @torch.no_grad()
-    def fit_rates(self, x: Tensor, pa: Parents, weights: Tensor) -> None:
-        """Sets the rates from rows (rows,) counted `weights` times; rows that say nothing drop out.
+    def fit_in_closed_form(
+        self, x: Tensor, pa: Parents, weights: Tensor, possible: Tensor | None = None
+    ) -> bool:
+        """Sets the rates from cells (cells,) that count `weights` times.
 
-        Jeffreys' half row of each kind over all contexts; each context is then smoothed by one row
-        at the overall rate, so that a context without rows takes that rate. A level that no row has is
-        impossible.
+        A cell whose unknown parents leave the rate open says nothing. Jeffreys' half row of each
+        level over all contexts; each context is then smoothed by one row at the overall rate, so
+        that a context without rows takes that rate. A level that no row has is impossible.
         """
         anything, context = self._state(pa, x)
         usable = ~(x.isnan() | anything.isnan() | context.isnan())
@@ -98,9 +89,14 @@ class LogicMechanism(Mechanism):
         overall = (ones.sum(0) + 0.5) / (rows.sum(0) + 1.0)
         smoothed = (ones + overall) / (rows + 1.0)
         self.rates.copy_(smoothed if self.context else overall[None])
-        seen = x[~x.isnan() & (weights > 0)].unique()
-        if len(seen) == 1:
-            self.rates.fill_(seen.item())
+        observed = x[~x.isnan() & (weights > 0)].unique()
+        if len(observed) == 1:
+            self.rates.fill_(observed.item())
+        return True
+
+    def moved_tensors(self) -> list[Tensor]:
+        """The rates."""
+        return [self.rates]
 
     @property
     def noise_size(self) -> int:
@@ -142,8 +138,8 @@ class LogicMechanism(Mechanism):
         a, b = self._interval(x, pa)
         edge = self._edge(pa_star, a)
         infinite = torch.full_like(edge, torch.inf)
-        law = overlap(a, b, torch.stack((-infinite, edge, infinite), -1))
-        return torch.where((a.isnan() | b.isnan() | edge.isnan())[..., None], torch.nan, law)
+        share = overlap(a, b, torch.stack((-infinite, edge, infinite), -1))
+        return torch.where((a.isnan() | b.isnan() | edge.isnan())[..., None], torch.nan, share)
 
     def _interval(self, x: Tensor, pa: Parents) -> tuple[Tensor, Tensor]:
         """Returns the ends (*batch) of the noise that gives `x`."""

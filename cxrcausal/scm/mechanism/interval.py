@@ -27,12 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.mechanism.base import Mechanism, Parents
+from cxrcausal.scm.mechanism.base import Parents
 from cxrcausal.scm.mechanism.conditioner import Conditioner
 from cxrcausal.scm.mechanism.configuration import Configurations, TableCache, level_count
 from cxrcausal.scm.mechanism.flow import MonotoneFlow
 from cxrcausal.scm.mechanism.normal import draw_inside, log_interval, normal_noise, overlap
-from cxrcausal.scm.mechanism.thresholds import EdgeSource, FlowEdges, edges_from_config
+from cxrcausal.scm.mechanism.regression import Regression
+from cxrcausal.scm.mechanism.thresholds import EdgeSource, edges_from_config
 
 __all__ = ["IntervalMechanism"]
 
@@ -40,7 +41,7 @@ _EDGES_PER_ROW = 4  # a row needs two ends, and a guess when it is predicted
 
 
 @final
-class IntervalMechanism(Mechanism):
+class IntervalMechanism(Regression):
     r"""An ordered variable with levels: :math:`x = k` where :math:`e_k < \varepsilon \le e_{k+1}`.
 
     Arguments:
@@ -92,8 +93,16 @@ class IntervalMechanism(Mechanism):
             edges_from_config(parents, len(variable.grid or variable.levels), config),
         )
 
+    def start_at(self, x: Tensor, weights: Tensor, possible: Tensor | None = None) -> None:
+        """Makes all-zero coefficients mean the shares of levels, see `EdgeSource.start_at`."""
+        counts = torch.zeros_like(self.grid).index_add_(0, self.index(x), weights)
+        observed = (
+            None if possible is None else torch.isin(self.grid, possible.to(self.grid.device))
+        )
+        self.source.start_at(counts, observed)
+
     @property
-    def conditioner(self) -> Conditioner:
+    def conditioner(self) -> Conditioner:  # type: ignore[override]
         """What reads the parents."""
         return self.source.conditioner
 
@@ -108,17 +117,14 @@ class IntervalMechanism(Mechanism):
         return self.grid
 
     @property
-    def map(self) -> MonotoneFlow:
-        """The flow behind the edges.
-
-        Raises:
-            TypeError: If the edges come from no flow.
-        """
-        return self._flow_edges().flow
+    def map(self) -> MonotoneFlow | None:
+        """The flow behind the edges; None if they come from none."""
+        return self.source.map
 
     def score(self, x: Tensor) -> Tensor:
         """Returns normal scores (rows,) of values, on which a regression may start."""
-        cuts = nn.functional.pad(self._flow_edges().cuts, (1, 1))
+        nothing = torch.zeros(1, self.conditioner.outputs, dtype=torch.float64)
+        cuts = nn.functional.pad(self.source.edges(nothing.to(x.device))[0], (1, 1))
         cuts[0], cuts[-1] = cuts[1] - 1, cuts[-2] + 1
         level = self.index(x)
         return (cuts[level] + cuts[level + 1]) / 2
@@ -177,12 +183,6 @@ class IntervalMechanism(Mechanism):
         if self.variable.bounds is None or self.variable.resolution is None:
             return x.to(torch.int64)
         return ((x - self.variable.bounds[0]) / self.variable.resolution).round().to(torch.int64)
-
-    def _flow_edges(self) -> FlowEdges:
-        """Returns the edges, where they come from a flow."""
-        if not isinstance(self.source, FlowEdges):
-            raise TypeError(f"the edges of {self.variable.name!r} come from no flow")
-        return self.source
 
     def _configurations(self, pa: Parents) -> Configurations:
         """Returns the parents' distinct configurations and each row's place among them."""

@@ -30,9 +30,10 @@ import torch
 from torch import Tensor
 
 from cxrcausal.graph.variable import Variable
-from cxrcausal.scm.mechanism.base import Mechanism, Parents
+from cxrcausal.scm.mechanism.base import Parents
 from cxrcausal.scm.mechanism.conditioner import Conditioner
 from cxrcausal.scm.mechanism.configuration import Configurations, TableCache
+from cxrcausal.scm.mechanism.regression import Regression
 
 __all__ = ["GumbelMechanism", "gumbel_transition"]
 
@@ -72,7 +73,7 @@ def gumbel_transition(i: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 @final
-class GumbelMechanism(Mechanism):
+class GumbelMechanism(Regression):
     r"""A nominal variable: :math:`x = \arg\max_k (l_k(\mathrm{pa}) + u_k)` with Gumbel noise.
 
     Arguments:
@@ -81,7 +82,6 @@ class GumbelMechanism(Mechanism):
         hidden: The widths of the residual network's hidden layers.
     """
 
-    conditioner: Conditioner
     offset: Tensor
     levels: Tensor
 
@@ -106,8 +106,15 @@ class GumbelMechanism(Mechanism):
         """Builds the mechanism that `config` describes, its weights still to be loaded."""
         return cls(variable, parents, tuple(config["hidden"]))
 
-    def start_at(self, counts: Tensor) -> None:
-        """Makes all-zero coefficients mean the marginal (levels,); unseen levels get e^-60."""
+    def start_at(self, x: Tensor, weights: Tensor, possible: Tensor | None = None) -> None:
+        """Makes all-zero coefficients mean the shares of levels; those without a row get e^-60.
+
+        A level that other rows have, in `possible` and not in `x`, counts half a row.
+        """
+        counts = torch.zeros_like(self.offset).index_add_(0, x.to(torch.int64), weights)
+        if possible is not None:
+            elsewhere = (counts == 0) & torch.isin(self.levels, possible.to(self.levels.device))
+            counts = torch.where(elsewhere, 0.5, counts)
         share = counts.log() - counts.sum().log()
         self.offset.copy_(share.clamp(min=2 * _LEAST_LOGIT))
 

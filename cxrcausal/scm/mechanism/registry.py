@@ -61,8 +61,9 @@ def register_mechanism(
 
     The class derives from `Mechanism`, and has besides its abstract methods
 
-    - ``config(self) -> dict``: what it is built from, as JSON; weights are kept for it;
-    - ``from_config(cls, variable, parents, config)``, a class method: builds it again;
+    - ``config(self) -> dict``, if its constructor takes more than the variables: what that is, as
+      JSON; weights are kept for it. ``from_config(cls, variable, parents, config)``, a class
+      method, builds it again where handing that on to the constructor is not enough;
     - with a family, ``fit(cls, variable, parents, values, weights, seed)``, a class method: returns
       it fitted to values (rows,) by name, all known, that count `weights` (rows,) times each. See
       `maximise_likelihood`.
@@ -76,7 +77,7 @@ def register_mechanism(
 
     Raises:
         OptionError: If the name of the class or of the family is one of the package's own, or the
-            class lacks a method.
+            class is not a mechanism or, with a family, has no `fit`.
 
     Example:
         >>> @register_mechanism(family="probit", serves=lambda v: v.kind == "binary")
@@ -91,10 +92,8 @@ def register_mechanism(
             raise OptionError(f"{name!r} is a mechanism of the package; give yours another name")
         if family in RESERVED:
             raise OptionError(f"{family!r} is a family of the package; give yours another name")
-        methods = ["config", "from_config"] + (["fit"] if family is not None else [])
-        lacking = [method for method in methods if not callable(getattr(cls, method, None))]
-        if lacking:
-            raise OptionError(f"{name} has no method {', '.join(lacking)}, see register_mechanism")
+        if family is not None and not any("fit" in vars(base) for base in cls.__mro__):
+            raise OptionError(f"{name} has no method fit, see register_mechanism")
         MECHANISMS[name] = cls
         for other in [word for word, own in FAMILIES.items() if own.mechanism.__name__ == name]:
             del FAMILIES[other]

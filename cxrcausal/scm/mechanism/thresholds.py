@@ -36,6 +36,11 @@ class EdgeSource(nn.Module, abc.ABC):
     is_pointwise: bool = False
     """Whether it can tell a row's own ends (`ends`, `locate`) without all of the row's edges."""
 
+    @property
+    def map(self) -> MonotoneFlow | None:
+        """The flow behind the edges; None if they come from none."""
+        return None
+
     @abc.abstractmethod
     def edges(self, theta: Tensor) -> Tensor:
         """Returns edges (rows, levels − 1), strictly ascending, of coefficients (rows, outputs)."""
@@ -47,7 +52,7 @@ class EdgeSource(nn.Module, abc.ABC):
         Arguments:
             counts: How often each level (levels,) occurs; half a row is added to those that may.
             possible: Which levels (levels,) may occur at all; every one if None. What the fit never
-                saw is not to be drawn.
+                observed is not to be drawn.
         """
 
     @abc.abstractmethod
@@ -177,8 +182,13 @@ class FlowEdges(EdgeSource):
         network = {"hidden": list(self.conditioner.hidden), "knots": self.conditioner.knots}
         return {"source": "flow", **network, "flow": self.flow.config()}
 
+    @property
+    def map(self) -> MonotoneFlow:
+        """The flow."""
+        return self.flow
+
     def start_at(self, counts: Tensor, possible: Tensor | None = None) -> None:
-        """Puts the cuts at the marginal (levels,), half a row added to each level, 1e-10 if impossible."""
+        """Puts the cuts at the marginal (levels,), half a row added to each; 1e-10 if impossible."""
         share = counts + 0.5
         share = share / share.sum()
         if possible is not None:

@@ -24,7 +24,7 @@ def columns(**values):
 def fitted(parents, rows):
     x, pa = rows.pop("x"), rows
     mechanism = LogicMechanism(CLEAR, parents)
-    mechanism.fit_rates(x, pa, torch.ones_like(x))
+    mechanism.fit_in_closed_form(x, pa, torch.ones_like(x))
     return mechanism
 
 
@@ -80,8 +80,8 @@ def test_weights_count_as_repeated_rows():
     """A row of weight three is three rows."""
     x, pa = columns(x=[1, 0])["x"], columns(edema=[0, 0])
     weighted, repeated = LogicMechanism(CLEAR, (EDEMA,)), LogicMechanism(CLEAR, (EDEMA,))
-    weighted.fit_rates(x, pa, numbers([3.0, 1.0]))
-    repeated.fit_rates(
+    weighted.fit_in_closed_form(x, pa, numbers([3.0, 1.0]))
+    repeated.fit_in_closed_form(
         columns(x=[1, 1, 1, 0])["x"], columns(edema=[0] * 4), torch.ones(4).double()
     )
     assert torch.equal(weighted.rates, repeated.rates)

@@ -117,10 +117,10 @@ def test_composition_at_any_probability(rare):
     assert float(one.sum()) == pytest.approx(1, abs=1e-12)
 
 
-def test_a_level_that_was_never_seen_is_never_drawn():
+def test_a_level_that_was_never_observed_is_never_drawn():
     """It keeps a probability of e^-60, so that evidence on it breaks nothing."""
     mechanism = GumbelMechanism(VIEW, ()).requires_grad_(False)
-    mechanism.start_at(numbers(70.0, 30.0, 0.0, 0.0))
+    mechanism.start_at(numbers(0, 1), numbers(70.0, 30.0))
     p = mechanism.log_probs({}).exp()
     torch.testing.assert_close(p[:2], numbers(0.7, 0.3), rtol=1e-12, atol=0)
     assert float(p[2:].max()) == pytest.approx(math.exp(-60))

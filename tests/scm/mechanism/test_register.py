@@ -48,13 +48,6 @@ def regression():
         def log_prob(self, x, pa):
             return torch.distributions.Normal(self.mean(pa), self.scale).log_prob(x)
 
-        def config(self):
-            return {}
-
-        @classmethod
-        def from_config(cls, variable, parents, config):
-            return cls(variable, parents)
-
         @classmethod
         def fit(cls, variable, parents, values, weights, seed):
             assert not any(x.isnan().any() for x in values.values())
@@ -112,18 +105,19 @@ def test_a_class_is_registered_again_when_a_cell_is_run_twice():
 def test_without_a_family_it_is_for_given_mechanisms(tmp_path):
     @register_mechanism()
     class Fixed(LinearMechanism):
-        def config(self):
-            return {}
+        def __init__(self, variable, parents, slope=1.0):
+            super().__init__(variable, parents)
+            self.slope = slope
 
-        @classmethod
-        def from_config(cls, variable, parents, config):
-            return cls(variable, parents)
+        def config(self):
+            return {"slope": self.slope}
 
     dose = cx.Variable("dose", "continuous")
     graph = cx.CausalGraph([dose], [])
-    cx.FlowSCM.from_mechanisms(graph, {"dose": Fixed(dose, ())}).save(tmp_path / "scm")
+    cx.FlowSCM.from_mechanisms(graph, {"dose": Fixed(dose, (), 2.0)}).save(tmp_path / "scm")
     again = cx.FlowSCM.load(tmp_path / "scm")
     assert type(again.mechanisms["dose"]) is Fixed
+    assert again.mechanisms["dose"].slope == 2.0
     assert again.observed["dose"] == (-np.inf, np.inf)  # which JSON has no word for
     assert not FAMILIES
 
@@ -139,8 +133,8 @@ class TestRefusals:
             register_mechanism(family="cnf")(LinearMechanism)
 
     def test_a_class_that_lacks_a_method(self):
-        with pytest.raises(OptionError, match="LinearMechanism has no method config, from_config"):
-            register_mechanism()(LinearMechanism)
+        with pytest.raises(OptionError, match="LinearMechanism has no method fit"):
+            register_mechanism(family="line")(LinearMechanism)
         with pytest.raises(OptionError, match="no class that derives from Mechanism"):
             register_mechanism()(dict)
 
