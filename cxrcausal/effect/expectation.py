@@ -21,30 +21,28 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from cxrcausal.effect.worlds import Copy, Worlds
-from cxrcausal.errors import TableError, summarise
 from cxrcausal.randomness import label_words
 from cxrcausal.scm.draws import Draws
+from cxrcausal.scm.evidence import Evidence
 from cxrcausal.scm.mechanism.base import Mechanism
-from cxrcausal.scm.unknown.factor import Grid, cheapest, eliminate, joint_axes
-from cxrcausal.scm.unknown.network import Mechanisms, Network, Supports, Values, at, predict_along
-from cxrcausal.scm.unknown.posterior import (
+from cxrcausal.scm.unknown.elimination import (
     BUDGET,
-    Absence,
-    absences,
-    distinct_rows,
-    families,
-    fill_unknown,
+    MOST_ENTRIES,
+    Elimination,
+    largest_table,
+    refuse_impossible,
+    summed,
 )
+from cxrcausal.scm.unknown.factor import Grid, joint_axes
+from cxrcausal.scm.unknown.network import Network, Values, at, predict_along
+from cxrcausal.scm.unknown.pattern import Absence, absences
+from cxrcausal.scm.unknown.posterior import fill_unknown, only
 
 __all__ = ["Nested", "Term", "Tilt"]
-
-MOST_ENTRIES = 2**18
-"""The most table entries per row of an exact sum; beyond it a mean over draws stands in."""
 
 NODES = 128
 """At how many points a continuum below the cause is looked at."""
@@ -80,30 +78,24 @@ class Nested:
     """Questions about one outcome and one cause, for rows.
 
     Arguments:
-        mechanisms: The fitted mechanisms, causes before effects.
-        supports: The values that unknown cells may have.
+        known: What is known of the rows.
         worlds: The copies that are asked about.
         level: The outcome's level; None for its value.
-        values: Known values (rows,), NaN where unknown.
         draws: How many draws stand in for a sum that is too large.
         seed: Of these draws.
     """
 
     def __init__(
         self,
-        mechanisms: Mechanisms,
-        supports: Supports,
+        known: Evidence,
         worlds: Worlds,
         level: int | None,
-        values: Values,
         draws: int,
         seed: int,
     ) -> None:
-        self.mechanisms, self.supports, self.worlds = mechanisms, supports, worlds
-        self.level, self.values = level, values
-        self.index = pd.RangeIndex(len(values[worlds.cause]))
+        self.known, self.worlds, self.level = known, worlds, level
         self.draws, self.seed = BATCHES * math.ceil(draws / BATCHES), seed
-        self.told: dict[tuple[object, ...], Tensor] = {}  # what terms have in common
+        self.log_evidence: dict[tuple[object, ...], Tensor] = {}  # what terms have in common
 
     def expectations(self, terms: Sequence[Term]) -> tuple[np.ndarray, bool]:
         """Returns the terms (parts, rows, terms), and whether they are free of sampling.
@@ -111,25 +103,25 @@ class Nested:
         Without draws there is one part; with draws the parts are `BATCHES` independent answers.
         """
         answers: dict[Term, tuple[Tensor, bool]] = {}
-        groups = absences(self.mechanisms, self.values)
+        groups = absences(self.known.mechanisms, self.known.values)
         for term in dict.fromkeys(terms):
-            parts = torch.zeros(BATCHES, len(self.index), dtype=torch.float64)
+            parts = torch.zeros(BATCHES, len(self.known.index), dtype=torch.float64)
             exact = True
             for question in self._questions(term, groups):
-                kinds, place = distinct_rows(self.values, question.known, question.rows)
-                largest = question.size(kinds[:1])
+                unique, inverse = question.sum.distinct(question.rows)
+                largest = question.size(unique[:1])
                 by_table = largest is not None and largest <= MOST_ENTRIES
                 exact &= by_table
                 share = largest if by_table and largest else self.draws * len(self.worlds.moved)
                 step = max(1, BUDGET // (4 * share))
                 found = [
-                    question.exact(some)[None].expand(BATCHES, -1)
+                    question.exact(subset)[None].expand(BATCHES, -1)
                     if by_table
-                    else question.by_draws(some)
-                    for some in kinds.split(step)
+                    else question.by_draws(subset)
+                    for subset in unique.split(step)
                 ]
                 rows = torch.from_numpy(question.rows)
-                parts[:, rows] = torch.cat([f.cpu() for f in found], 1)[:, place]
+                parts[:, rows] = torch.cat([f.cpu() for f in found], 1)[:, inverse]
             answers[term] = parts, exact
         exact = all(e for _, e in answers.values())
         stacked = torch.stack([answers[term][0] for term in terms], -1).numpy()
@@ -138,8 +130,8 @@ class Nested:
     def _questions(self, term: Term, groups: Sequence[Absence]) -> "list[_Question]":
         """Returns a term's questions: one to all rows that lack nothing of what it reads."""
         questions = [_Question(self, term, absence) for absence in groups]
-        whole = [question.rows for question in questions if not question.cells]
-        lacking = [question for question in questions if question.cells]
+        whole = [question.rows for question in questions if not question.sum.cells]
+        lacking = [question for question in questions if question.sum.cells]
         if not whole:
             return lacking
         rows = np.sort(np.concatenate(whole))
@@ -151,7 +143,7 @@ class _Question:
 
     def __init__(self, nested: Nested, term: Term, absence: Absence) -> None:
         self.nested, self.term, self.rows = nested, term, absence.rows
-        self.mechanisms, self.worlds = nested.mechanisms, nested.worlds
+        self.mechanisms, self.worlds = nested.known.mechanisms, nested.worlds
         self.copies = nested.worlds.needed(term.outcome)
         cause = self.worlds.cause
         inside = {cause, *self.worlds.moved}
@@ -160,19 +152,8 @@ class _Question:
         }
         if term.given is not None or term.tilt is not None:
             facts.update(self.worlds.parents[cause])
-        asked = set(absence.unknown) & facts
-        for name in reversed(absence.barren):
-            if name in asked:
-                asked |= set(absence.unknown) & {p.name for p in self.mechanisms[name].parents}
-        self.asked = asked
-        self.cells = asked & set(absence.barren)
-        for component in absence.components:
-            if asked.intersection(component):
-                self.cells.update(component)
-        read, self.told = families(self.mechanisms, self.cells, absence.unknown)
-        self.known = [
-            v for v in self.mechanisms if v in {*read, *facts} and v not in absence.unknown
-        ]
+        self.facts = facts
+        self.sum = Elimination.of(nested.known, absence, facts)
 
     def size(self, rows: Tensor) -> int | None:
         """Returns the entries per row of the largest table; None if no table answers."""
@@ -180,49 +161,30 @@ class _Question:
             (len(c) for v, c in self.copies.items() if v != self.worlds.cause), default=1
         )
         wide = any(
-            self.nested.mechanisms[v].support is None and self.mechanisms[v].noise_size > 1
+            self.mechanisms[v].support is None and self.mechanisms[v].noise_size > 1
             for v in self.copies
             if v != self.worlds.cause
         )
         if several > 2 or wide:
             return None
         network, kept = self._network(rows)
-        others = [axis for axis in network.axes if axis not in kept.axes]
-        _, largest = cheapest(network.factors, network.axes, others)
         of = self.mechanisms[self.worlds.outcome]
         spread = NODES if of.support is None and self.term.outcome else 1
-        return max(largest, spread * math.prod(network.axes[axis] for axis in kept.axes))
+        kept_entries = math.prod(network.axes[axis] for axis in kept.axes)
+        return max(largest_table(network, kept), spread * kept_entries)
 
     def exact(self, rows: Tensor) -> Tensor:
         """Returns the term (rows,) of some rows by elimination."""
-        network, kept = self._network(rows)
-        others = [axis for axis in network.axes if axis not in kept.axes]
-        order, _ = cheapest(network.factors, network.axes, others)
-        _, left = eliminate(network.factors, network.axes, order)
-        axes = joint_axes((kept, *left), network.axes)
-        shape = (len(rows), *(network.axes[axis] for axis in axes))
-        weight = torch.zeros(shape, dtype=torch.float64, device=self._device)
-        for grid in left:
-            weight = weight + grid.along(axes)
-        weight = weight.reshape(len(rows), -1)
-        value = kept.along(axes).expand(shape).reshape(len(rows), -1)
-        evidence = self._evidence(rows)
-        return ((weight - evidence[:, None]).exp() * value).sum(1)
+        value, weight = summed(*self._network(rows), len(rows))
+        return ((weight - self._log_evidence(rows)[:, None]).exp() * value).sum(1)
 
     def by_draws(self, rows: Tensor) -> Tensor:
         """Returns the term (batches, rows) of some rows as means over draws with common noise."""
         nested = self.nested
-        labels = label_words(nested.index)[rows.numpy()]
+        here = nested.known.take(rows)
+        labels = label_words(nested.known.index)[rows.numpy()]
         draws = Draws(nested.seed, labels, nested.draws)
-        here = {name: value[rows] for name, value in nested.values.items()}
-        facts = fill_unknown(
-            self.mechanisms,
-            nested.supports,
-            here,
-            draws,
-            nested.index[rows.numpy()],
-            lambda unknown: self.asked,
-        )
+        facts = fill_unknown(here, draws, only(self.facts))
         noise: dict[str, Tensor] = {}
         world: dict[Copy, Tensor] = {}
         for name, copies in self.copies.items():
@@ -231,9 +193,8 @@ class _Question:
                 continue
             for copy in copies:
                 if copy.value is not None:
-                    world[copy] = torch.full_like(here[name], copy.value).repeat_interleave(
-                        nested.draws
-                    )
+                    alike = torch.full_like(here.values[name], copy.value)
+                    world[copy] = alike.repeat_interleave(nested.draws)
                     continue
                 if name not in noise:
                     u = draws.uniform(f"{name} in another world", size=mechanism.noise_size)
@@ -251,15 +212,15 @@ class _Question:
             pas = [self._parents(copy, facts, world) for copy in self.term.outcome]
             chance = self._chance(pas)
             if self.term.tilt is not None:
-                heard = world[_cause_of(self.term.outcome[0], cause)]
-                own = self.mechanisms[cause].log_prob(heard, above).exp()
+                x = world[_cause_of(self.term.outcome[0], cause)]
+                own = self.mechanisms[cause].log_prob(x, above).exp()
                 chance = self.term.tilt(chance, own)
             value = value * chance
         return value.reshape(len(rows), BATCHES, -1).mean(-1).T
 
     @property
     def _device(self) -> torch.device:
-        return self.nested.values[self.worlds.cause].device
+        return self.nested.known.device
 
     def _parents(
         self, copy: Copy, facts: Values, world: Mapping[Copy, Tensor]
@@ -270,40 +231,22 @@ class _Question:
             for p in self.worlds.parents[copy.name]
         }
 
-    def _facts(self, rows: Tensor) -> Network:
-        """Returns the factual world of some rows, what is known of them being told."""
-        here = {name: self.nested.values[name][rows] for name in self.known}
-        network = Network(self.mechanisms, self.nested.supports, here, self.cells)
-        for name in self.told:
-            network.add_evidence(name)
-        return network
-
-    def _evidence(self, rows: Tensor) -> Tensor:
-        """Returns the log-probability (rows,) of what is told, unknown cells summed out."""
-        total = torch.zeros(len(rows), dtype=torch.float64, device=self._device)
-        if not self.cells:
-            return total
-        key = (frozenset(self.cells), rows.numpy().tobytes())
-        if key in self.nested.told:
-            return self.nested.told[key]
-        network = self._facts(rows)
-        order, _ = cheapest(network.factors, network.axes, network.axes)
-        _, left = eliminate(network.factors, network.axes, order)
-        for grid in left:
-            total = total + grid.table
-        impossible = ~torch.isfinite(total)
-        if bool(impossible.any()):
-            row = int(rows[impossible.cpu()][0])
-            raise TableError(
-                f"row number {row} of those asked about is impossible under the fitted model: no "
-                f"values of {summarise(self.cells, 20)} agree with what is known"
-            )
-        self.nested.told[key] = total
-        return total
+    def _log_evidence(self, rows: Tensor) -> Tensor:
+        """Returns the log-probability (rows,) of the evidence, unknown cells summed out."""
+        cells, kept = self.sum.cells, self.nested.log_evidence
+        if not cells:
+            return torch.zeros(len(rows), dtype=torch.float64, device=self._device)
+        key = (cells, rows.numpy().tobytes())
+        if key not in kept:
+            one = Grid.of((), torch.ones(1, dtype=torch.float64, device=self._device))
+            _, weight = summed(self.sum.network(rows), one, len(rows))
+            refuse_impossible(weight[:, 0], rows, self.nested.known.index, cells)
+            kept[key] = weight[:, 0]
+        return kept[key]
 
     def _network(self, rows: Tensor) -> tuple[Network, Grid]:
         """Returns the network of some rows, and the value whose mean under it is the answer."""
-        network = self._facts(rows)
+        network = self.sum.network(rows)
         world: dict[Copy, Grid] = {}
         for name, copies in self.copies.items():
             if name == self.worlds.cause:
@@ -314,14 +257,18 @@ class _Question:
                 self._add(network, world, name, copies)
         if self.term.given is not None:
             x = torch.full((len(rows),), self.term.given, dtype=torch.float64)
-            network.factors.append(self._cause(network, Grid.of((), x.to(self._device))))
+            network.factors[f"{self.worlds.cause}*"] = self._cause(
+                network, Grid.of((), x.to(self._device))
+            )
         one = Grid.of((), torch.ones(1, dtype=torch.float64, device=self._device))
         if not self.term.outcome:
             return network, one
         outcome = self._outcome(network, world)
         if self.nested.level is None:  # may be negative, so it is no weight
             return network, outcome
-        network.factors.append(Grid(outcome.axes, lambda: outcome.table.log()))
+        network.factors[f"{self.worlds.outcome}*"] = Grid(
+            outcome.axes, lambda: outcome.table.log()
+        )
         return network, one
 
     def _cause(self, network: Network, x: Grid) -> Grid:
@@ -347,18 +294,18 @@ class _Question:
             axis, (noise, log_weight) = f"{name} noise", _nodes(mechanism)
             before = [joint_axes(pa.values(), network.axes) for pa in pas]
             network.add_axis(axis, noise)
-            network.factors.append(Grid.of((axis,), log_weight[None]))
+            network.factors[axis] = Grid.of((axis,), log_weight[None])
             for copy, pa, inner in zip(copies, pas, before, strict=True):
                 world[copy] = _moved(mechanism, noise, pa, (*inner, axis))
             return
         first = network.add_axis(name + "′", mechanism.support)
-        network.factors.append(_prior(mechanism, pas[0], network, name + "′"))
+        network.factors[name + "′"] = _prior(mechanism, pas[0], network, name + "′")
         world[copies[0]] = first
         if len(copies) > 1:
             world[copies[1]] = network.add_axis(name + "″", mechanism.support)
             axes = joint_axes((first, *pas[0].values(), *pas[1].values()), network.axes)
-            network.factors.append(
-                Grid((*axes, name + "″"), lambda: _transition(mechanism, first, pas, axes).log())
+            network.factors[name + "″"] = Grid(
+                (*axes, name + "″"), lambda: _transition(mechanism, first, pas, axes).log()
             )
 
     def _outcome(self, network: Network, world: Mapping[Copy, Grid]) -> Grid:
@@ -419,16 +366,16 @@ def _prior(mechanism: Mechanism, pa: Mapping[str, Grid], network: Network, name:
 def _transition(
     mechanism: Mechanism, x: Grid, pas: Sequence[Mapping[str, Grid]], axes: Sequence[str]
 ) -> Tensor:
-    """Returns the law (rows or 1, *sizes, levels) of a variable in a second world."""
+    """Returns the distribution (rows or 1, *sizes, levels) of a variable in a second world."""
     value, now, then = x.along(axes), at(pas[0], axes), at(pas[1], axes)
     shapes = [t.shape for t in (*now.values(), *then.values())]
     batch = torch.broadcast_shapes(value.shape, *shapes)
-    law = mechanism.transition(
+    found = mechanism.transition(
         value.expand(batch),
         {name: t.expand(batch) for name, t in now.items()},
         {name: t.expand(batch) for name, t in then.items()},
     )
-    return law.nan_to_num(0.0)  # from a level that is impossible there
+    return found.nan_to_num(0.0)  # from a level that is impossible there
 
 
 def _moved(

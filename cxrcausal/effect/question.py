@@ -28,6 +28,7 @@ from cxrcausal.errors import GraphError, OptionError, TableError, UnobservedErro
 from cxrcausal.patients import Groups, patient_labels
 from cxrcausal.randomness import as_count, as_seed
 from cxrcausal.scm.action import resolve
+from cxrcausal.scm.evidence import Evidence
 from cxrcausal.scm.fit.nodewise import data_fingerprint
 from cxrcausal.scm.model import FlowSCM
 from cxrcausal.scm.replicates import words_of_patients
@@ -192,15 +193,13 @@ class EffectQuestion:
             rows: The positions of the rows that are asked about; all that are kept if None.
         """
         rows = self.kept if rows is None else rows
-        return Nested(
+        known = Evidence.of(
             self.scm.mechanisms if mechanisms is None else mechanisms,
             self.supports,
-            self.worlds,
-            self.level,
             {name: x[rows] for name, x in self.values.items()},
-            self.num_samples,
-            self.seed,
+            pd.RangeIndex(len(rows)),
         )
+        return Nested(known, self.worlds, self.level, self.num_samples, self.seed)
 
     def _among(self, given: Mapping[str, object]) -> tuple[np.ndarray, str]:
         """Returns the positions of the rows of some patients, and in words who they are."""

@@ -38,8 +38,8 @@ def abduct_rows(
     names = tuple(fitted.mechanisms)
     parts = []
     for chunk in chunks(len(known.table), batch_size // draws.num_samples, "abduct", progress):
-        some, (part, index) = draws.part(*chunk), known.part(chunk)
-        filled = fill_unknown(known.mechanisms, known.supports, part, some, index)
+        some = draws.part(*chunk)
+        filled = fill_unknown(known.part(chunk), some)
         parts.append((filled, abduct_noise(fitted.mechanisms, filled, some, names)))
     return Exogenous(
         graph.fingerprint,

@@ -1,9 +1,11 @@
 """What is known of some rows, read once and then worked on in chunks of rows."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, final
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from cxrcausal.errors import UnobservedError
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.table import complete_table, encode
-from cxrcausal.scm.unknown.network import Mechanisms, Supports
+from cxrcausal.scm.unknown.network import Mechanisms, Supports, Values
 from cxrcausal.scm.unknown.virtual_evidence import Likelihood, read_likelihood
 
 __all__ = ["BATCH", "Chunk", "Evidence", "absent_words", "chunks", "read_evidence"]
@@ -41,24 +43,42 @@ class Chunk(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of some rows.
+    """What is known of some rows, and the mechanisms under which it says something of the rest.
 
     Arguments:
-        table: The rows in canonical form.
+        mechanisms: The fitted mechanisms, causes before effects, and children that soft evidence
+            speaks through.
+        supports: The values (levels,) that each of their variables may have; None: a continuum.
         values: Values (rows,) of the observed variables and of soft evidence, NaN where unknown.
-        mechanisms: The fitted mechanisms, and children that soft evidence speaks through.
-        supports: The values that each of their variables may have.
-        unseen: How many rows hold evidence that the fit never observed, by `variable` or
+        table: The rows in canonical form; their labels alone where nothing else is asked of them.
+        unobserved: How many rows hold evidence that the fit never observed, by `variable` or
             `variable=level`; it reads as unknown.
         absent: The variables of the fit for which the rows had no column; unknown throughout.
     """
 
-    table: pd.DataFrame
-    values: dict[str, Tensor] = field(repr=False)
     mechanisms: Mechanisms = field(repr=False)
     supports: Supports = field(repr=False)
-    unseen: dict[str, int] = field(default_factory=dict)
+    values: Values = field(repr=False)
+    table: pd.DataFrame
+    unobserved: dict[str, int] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, mechanisms: Mechanisms, supports: Supports, values: Values, index: pd.Index
+    ) -> "Evidence":
+        """Returns what values (rows,) say of rows that have these labels."""
+        return cls(mechanisms, supports, values, pd.DataFrame(index=index))
+
+    @property
+    def index(self) -> pd.Index:
+        """The labels of the rows."""
+        return self.table.index
+
+    @property
+    def device(self) -> torch.device:
+        """Where the values are."""
+        return next(iter(self.values.values())).device
 
     def remarks(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yields what a reader should know once of the evidence on some variables: topic and words.
@@ -66,9 +86,9 @@ class Evidence:
         Arguments:
             names: The variables with a mechanism.
         """
-        if self.unseen:
-            told = f"evidence that the fit never observed is ignored: {self._ignored}"
-            yield f"unseen {sorted(self.unseen)}", told
+        if self.unobserved:
+            words = f"evidence that the fit never observed is ignored: {self._ignored}"
+            yield f"unobserved {sorted(self.unobserved)}", words
         if self.absent:
             yield f"absent {self.absent}", absent_words(self.absent)
         if any(bool(self.values[name].isnan().any()) for name in names):
@@ -80,11 +100,22 @@ class Evidence:
 
     @property
     def _ignored(self) -> str:
-        return ", ".join(f"{word} ({count} rows)" for word, count in self.unseen.items())
+        return ", ".join(f"{word} ({count} rows)" for word, count in self.unobserved.items())
 
-    def part(self, chunk: Chunk) -> tuple[dict[str, Tensor], pd.Index]:
-        """Returns the values and the labels of some rows."""
-        return {v: x[chunk.rows] for v, x in self.values.items()}, self.table.index[chunk.rows]
+    def part(self, chunk: Chunk) -> "Evidence":
+        """Returns what is known of some consecutive rows."""
+        values = {name: x[chunk.rows] for name, x in self.values.items()}
+        return dataclasses.replace(self, values=values, table=self.table.iloc[chunk.rows])
+
+    def take(self, rows: Tensor) -> "Evidence":
+        """Returns what is known of the rows at some positions, their labels alone of the table."""
+        values, index = self.values_at(rows.numpy()), self.index[rows.numpy()]
+        return Evidence.of(self.mechanisms, self.supports, values, index)
+
+    def values_at(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """Returns the values of the rows at some positions."""
+        at = torch.from_numpy(rows).to(self.device)
+        return {name: x[at] for name, x in self.values.items()}
 
 
 def read_evidence(
@@ -101,39 +132,40 @@ def read_evidence(
         graph: The graph.
         fitted: The fit; what it never observed (a variable, or a level of one) reads as unknown.
         likelihood: Soft evidence, see `Likelihood`.
-        unobserved: Whether evidence that the fit never saw is ignored or an error.
+        unobserved: Whether evidence that the fit never observed is ignored or an error.
 
     Raises:
-        UnobservedError: On evidence that the fit never saw, if that is asked for.
+        UnobservedError: On evidence that the fit never observed, if that is asked for.
         TableError: If a column seems to be a variable under another name, none is a variable at all, a
             value is not allowed, or soft evidence is malformed.
     """
     table, absent = complete_table(rows, graph, columns=fitted.mechanisms)
     attrs, table.attrs = table.attrs, {}  # pandas copies them with every column that is looked at
-    unseen = {
+    ignored = {
         name: int(table[name].notna().sum())
         for name in graph.variables
         if name not in fitted.mechanisms and name in table.columns
     }
-    values, supports, device = {}, dict(fitted.supports), fitted.device
+    values: dict[str, Tensor] = {}
+    supports, device = dict(fitted.supports), fitted.device
     for name, x in encode(table, graph, fitted.mechanisms).items():
         x, variable = x.to(device), graph.variables[name]
         support = supports[name]
         if support is not None and len(support) < len(variable.levels):
             foreign = ~torch.isin(x, support) & ~x.isnan()
             for level in x[foreign].unique():
-                unseen[f"{name}={variable.levels[int(level)]}"] = int((x == level).sum())
+                ignored[f"{name}={variable.levels[int(level)]}"] = int((x == level).sum())
             x = torch.where(foreign, torch.nan, x)
         values[name] = x
     table.attrs = attrs
     children, said = read_likelihood(likelihood, table.index, graph.variables, fitted.observed)
     values |= {name: x.to(device) for name, x in said.items()}
     mechanisms = {**fitted.mechanisms, **children}
-    unseen = {word: count for word, count in unseen.items() if count}
+    ignored = {word: count for word, count in ignored.items() if count}
     evidence = Evidence(
-        table, values, mechanisms, supports | dict.fromkeys(children), unseen, absent
+        mechanisms, supports | dict.fromkeys(children), values, table, ignored, absent
     )
-    if unseen and unobserved == "error":
+    if ignored and unobserved == "error":
         raise UnobservedError(f"the fit never observed {evidence._ignored}")
     return evidence
 

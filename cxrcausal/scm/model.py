@@ -32,7 +32,7 @@ from cxrcausal.graph.load import load_graph
 from cxrcausal.randomness import as_count, as_seed, fresh_seed
 from cxrcausal.scm.abduction import abduct_rows
 from cxrcausal.scm.action import Do
-from cxrcausal.scm.distribution import cell_scores, law_of_rows
+from cxrcausal.scm.distribution import cell_scores, distribution_of_rows
 from cxrcausal.scm.draws import draws_of
 from cxrcausal.scm.evidence import BATCH, Evidence, chunks, read_evidence
 from cxrcausal.scm.exogenous import Exogenous
@@ -40,7 +40,7 @@ from cxrcausal.scm.fit.nodewise import Missing, learn
 from cxrcausal.scm.fitted import Fitted, HasFit
 from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.prediction import counterfactual_rows, new_patients, predict_rows
-from cxrcausal.scm.unknown.completion import log_known
+from cxrcausal.scm.unknown.posterior import log_evidence
 from cxrcausal.scm.unknown.virtual_evidence import Likelihood
 
 if TYPE_CHECKING:
@@ -201,11 +201,11 @@ class FlowSCM(HasFit):
         """
         known = self._read(rows, unobserved, likelihood)
         parts = [
-            log_known(known.mechanisms, known.supports, *known.part(chunk))
+            log_evidence(known.part(chunk))
             for chunk in chunks(len(known.table), batch_size, "log_prob", progress)
         ]
-        told = torch.cat(parts).cpu().numpy()
-        return pd.Series(told, index=known.table.index, name="log_prob")
+        found = torch.cat(parts).cpu().numpy()
+        return pd.Series(found, index=known.index, name="log_prob")
 
     @torch.no_grad()
     def score(
@@ -231,7 +231,7 @@ class FlowSCM(HasFit):
             name: score.cpu().numpy()
             for name, score in cell_scores(self.mechanisms, known.values).items()
         }
-        frame = pd.DataFrame(scores, index=known.table.index)
+        frame = pd.DataFrame(scores, index=known.index)
         return frame if per_variable else frame.sum(axis=1, skipna=False).rename("score")
 
     def check(
@@ -313,7 +313,7 @@ class FlowSCM(HasFit):
             TableError: If rows are not usable, or unknown cells too many for their joint posterior.
         """
         known = self._read(rows, unobserved, likelihood)
-        draws = draws_of(known.table.index, seed, num_samples)
+        draws = draws_of(known.index, seed, num_samples)
         return abduct_rows(
             self.graph, self._state, known, draws, batch_size=batch_size, progress=progress
         )
@@ -387,7 +387,7 @@ class FlowSCM(HasFit):
             progress: Whether to show a progress bar; on a terminal only if None.
         """
         known = self._read(rows, unobserved, likelihood)
-        draws = draws_of(known.table.index, seed, num_samples)
+        draws = draws_of(known.index, seed, num_samples)
         return counterfactual_rows(
             self, known, do, draws,
             impute=impute, clip=clip, batch_size=batch_size, progress=progress,
@@ -438,8 +438,8 @@ class FlowSCM(HasFit):
                 f"{', '.join(self.mechanisms)}"
             )
         known = self._read(rows, unobserved, likelihood)
-        draws = draws_of(known.table.index, seed, num_samples)
-        return law_of_rows(self.graph, self._state, known, do, of, draws, clip=clip)
+        draws = draws_of(known.index, seed, num_samples)
+        return distribution_of_rows(self.graph, self._state, known, do, of, draws, clip=clip)
 
     # --- keeping -------------------------------------------------------------------------------
 

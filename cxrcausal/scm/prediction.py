@@ -174,10 +174,10 @@ def counterfactual_rows(
     needed = None if impute else needed_for(mechanisms, settings)
 
     def abducted(chunk: Chunk) -> Completed:
-        own, (values, index) = draws.part(*chunk), known.part(chunk)
-        filled = fill_unknown(known.mechanisms, known.supports, values, own, index, needed)
+        own, part = draws.part(*chunk), known.part(chunk)
+        filled = fill_unknown(part, own, needed)
         noise = abduct_noise(mechanisms, filled, own, affected)
-        return Completed(filled, noise, {name: ~x.isnan() for name, x in values.items()})
+        return Completed(filled, noise, {name: ~x.isnan() for name, x in part.values.items()})
 
     parts = chunks(len(rows), batch_size // samples, "counterfactual", progress)
     return _world(graph, fitted, rows, settings, samples, abducted, parts, impute=impute)

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Collection, Mapping
 
+import torch
+from torch import Tensor
+
 from cxrcausal.scm.setting import Setting, world_of
 from cxrcausal.scm.unknown.network import Mechanisms
 
@@ -39,8 +42,10 @@ def affected_by(mechanisms: Mechanisms, settings: Mapping[str, Setting]) -> tupl
 
 def needed_for(
     mechanisms: Mechanisms, settings: Mapping[str, Setting]
-) -> Callable[[tuple[str, ...]], set[str]]:
-    """Returns which unknown cells a row needs for the new values of its known affected cells.
+) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
+    """Returns which unknown cells rows need for the new values of their known affected cells.
+
+    That is a function from which cells are unknown (rows,) to which of them are needed (rows,).
 
     These are the unknown parents of the cells whose noise is needed: the known affected ones, and
     the unknown ones through which the intervention reaches them. What a mechanism of the world
@@ -52,14 +57,17 @@ def needed_for(
         for name in moved
     }
 
-    def needed(unknown: tuple[str, ...]) -> set[str]:
-        lacking, cells = set(unknown), set[str]()
-        todo = [name for name in moved if name not in lacking]
+    def needed(lacks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        cells = {name: torch.zeros_like(lack) for name, lack in lacks.items()}
+        todo = [name for name in reversed(list(world)) if name in moved]
         while todo:
-            for parent in read[todo.pop()]:
-                if parent in lacking and parent not in cells:
-                    cells.add(parent)
-                    if parent in moved:
+            name = todo.pop(0)
+            reads = ~lacks[name] | cells[name]
+            for parent in read[name]:
+                more = reads & lacks[parent] & ~cells[parent]
+                if bool(more.any()):
+                    cells[parent] |= more
+                    if parent in moved and parent not in todo:
                         todo.append(parent)
         return cells
 

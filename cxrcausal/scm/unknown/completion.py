@@ -30,16 +30,13 @@ from torch import Tensor
 
 from cxrcausal.randomness import label_words, uniform
 from cxrcausal.scm.draws import Draws
+from cxrcausal.scm.evidence import Evidence
 from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.unknown.network import Mechanisms, Supports, Values
-from cxrcausal.scm.unknown.posterior import (
-    distinct_rows,
-    fill_unknown,
-    informed_cells,
-    log_evidence,
-)
+from cxrcausal.scm.unknown.pattern import distinct_rows, informed_cells, lacking_cells
+from cxrcausal.scm.unknown.posterior import fill_unknown, log_evidence
 
-__all__ = ["Expectation", "ExpectationStep", "FamilyCells", "Patterns", "log_known"]
+__all__ = ["Expectation", "ExpectationStep", "FamilyCells", "Patterns"]
 
 MOST_KEPT = 128
 """The most completions of one row that are listed and weighted exactly; beyond it, draws."""
@@ -49,9 +46,6 @@ MOST_LISTED = 2**14
 
 CHUNK = 2**19
 """How many completions are listed at once where they are only drawn from."""
-
-MANY_PATTERNS = 64
-"""From how many patterns of absence on listing completions is quicker than elimination."""
 
 
 @final
@@ -174,7 +168,7 @@ class ExpectationStep:
     ) -> None:
         self.supports, self.patterns = supports, patterns
         self.seed, self.num_samples = seed, num_samples
-        self.informed = informed_cells(mechanisms, patterns.values)
+        self.informed = informed_cells(mechanisms, lacking_cells(mechanisms, patterns.values))
         number = _completions_per_row(supports, self.informed, len(patterns.count))
         self.few = (number <= MOST_KEPT).nonzero().squeeze(1)
         self.some = ((number > MOST_KEPT) & (number <= MOST_LISTED)).nonzero().squeeze(1)
@@ -207,8 +201,7 @@ class ExpectationStep:
             place, _, total = self._listed(mechanisms, rows)
             told[rows] = _log_sum(total, place, len(rows))
         if len(self.many):
-            part = self.patterns.take(self.many)
-            told[self.many] = log_evidence(mechanisms, self.supports, part.values, part.index)
+            told[self.many] = log_evidence(self._many(mechanisms))
         return told
 
     def _log_weights(self, mechanisms: Mechanisms) -> Tensor:
@@ -236,18 +229,15 @@ class ExpectationStep:
         for rows in _portions(self.some, self.number[self.some]):
             yield rows, self._draw_listed(mechanisms, rows)
         if len(self.many):
-            part = self.patterns.take(self.many)
-            draws = Draws(self.seed, label_words(part.index), self.num_samples)
+            known = self._many(mechanisms)
+            draws = Draws(self.seed, label_words(known.index), self.num_samples)
+            informed = {name: cells[self.many] for name, cells in self.informed.items()}
+            yield self.many, fill_unknown(known, draws, lambda lacks: informed)
 
-            def needed(unknown: tuple[str, ...]) -> set[str]:
-                nothing = torch.tensor([torch.nan], dtype=torch.float64)
-                row = {n: nothing if n in unknown else nothing.new_zeros(1) for n in mechanisms}
-                return {n for n, told in informed_cells(mechanisms, row).items() if told.any()}
-
-            yield (
-                self.many,
-                fill_unknown(mechanisms, self.supports, part.values, draws, part.index, needed),
-            )
+    def _many(self, mechanisms: Mechanisms) -> Evidence:
+        """Returns what is known of the rows whose completions are too many to be listed."""
+        part = self.patterns.take(self.many)
+        return Evidence.of(mechanisms, self.supports, part.values, part.index)
 
     def _draw_listed(self, mechanisms: Mechanisms, rows: Tensor) -> dict[str, Tensor]:
         """Returns draws (rows * num_samples,) from the listed completions of some rows."""
@@ -264,27 +254,6 @@ class ExpectationStep:
         wanted = starts[:, None] + u * (ends - starts)[:, None]
         chosen = torch.searchsorted(reached, wanted).minimum(last[:, None]).flatten()
         return {name: x[chosen] for name, x in values.items()}
-
-
-def log_known(
-    mechanisms: Mechanisms, supports: Supports, values: Values, index: pd.Index
-) -> Tensor:
-    """Returns the log-probability (rows,) of each row's known cells, by whichever sum is quicker.
-
-    Elimination works on all rows that lack the same cells; where rows lack all kinds of cells, it
-    is quicker to list the completions of all rows at once. Both are exact.
-
-    Raises:
-        TableError: If an exact sum would be too large.
-    """
-    lacks = torch.stack([values[name].isnan() for name in mechanisms])
-    if lacks.device.type != "cpu" or torch.unique(lacks, dim=1).shape[1] < MANY_PATTERNS:
-        return log_evidence(mechanisms, supports, values, index)
-    kinds, place = distinct_rows(values, mechanisms, np.arange(len(index)))
-    told = {name: values[name][kinds] for name in mechanisms}
-    once = torch.ones(len(kinds), dtype=torch.float64)
-    step = ExpectationStep(mechanisms, supports, Patterns(told, once, index[kinds.numpy()]), 0)
-    return step.log_evidence(mechanisms)[place]
 
 
 def _completions_per_row(supports: Supports, informed: dict[str, Tensor], rows: int) -> Tensor:

@@ -2,8 +2,7 @@
 
 A `Grid` is a tensor with one axis for the rows and one for each unknown cell that it depends on.
 The logarithm of a joint probability is a sum of grids; `eliminate` sums out its axes one at a
-time, the cheapest first, and keeps what `draw` needs to sample the axes backwards from their exact
-joint law. `cheapest` says beforehand how large the largest table will be.
+time, in the order that `cheapest` finds beforehand, with how large the largest table will be.
 
 References:
     | Probabilistic Graphical Models, chapter 9 (variable elimination)
@@ -12,12 +11,12 @@ References:
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor
 
-__all__ = ["Axes", "Bucket", "Grid", "cheapest", "draw", "eliminate", "joint_axes"]
+__all__ = ["Axes", "Grid", "cheapest", "eliminate", "joint_axes"]
 
 Axes = Mapping[str, int]
 """Every axis of a network with its size, in the order that all grids keep."""
@@ -58,96 +57,66 @@ class Grid:
         return self.table.reshape(-1, *(sizes.get(name, 1) for name in axes))
 
 
-class Bucket(NamedTuple):
-    """One eliminated axis, and the log-weights of all that it stood in."""
-
-    name: str
-    grid: Grid
-
-
 def joint_axes(grids: Iterable[Grid], axes: Axes) -> tuple[str, ...]:
     """Returns the axes on which any of the grids varies, in the order of the network."""
     present = {name for grid in grids for name in grid.axes}
     return tuple(name for name in axes if name in present)
 
 
-def cheapest(grids: Sequence[Grid], axes: Axes, names: Iterable[str]) -> tuple[list[str], int]:
+def cheapest(
+    scopes: Iterable[Iterable[str]], axes: Axes, names: Iterable[str]
+) -> tuple[list[str], int]:
     """Returns an order in which to sum out `names`, and the entries per row of the largest table.
 
     Greedy: next is the axis whose sum needs the smallest table; ties go by the network's order.
+
+    Arguments:
+        scopes: The axes of each factor.
+        axes: Every axis with its size.
+        names: The axes to sum out.
     """
-    scopes = [set(grid.axes) for grid in grids]
-    left = [name for name in axes if name in set(names)]
-    largest = max((_size(scope, axes) for scope in scopes), default=1)
+    names = set(names)
+    left = [name for name in axes if name in names]
+    near: dict[str, set[str]] = {name: {name} for name in axes}  # what shares a factor with it
+    largest = 1
+    for scope in map(set, scopes):
+        largest = max(largest, _size(scope, axes))
+        for name in scope:
+            near[name] |= scope
+    sizes = {name: _size(near[name], axes) for name in left}
     order: list[str] = []
     while left:
-        cliques = {name: set().union(*(s for s in scopes if name in s)) for name in left}
-        name = min(left, key=lambda n: _size(cliques[n], axes))
-        largest = max(largest, _size(cliques[name], axes))
-        scopes = [s for s in scopes if name not in s] + [cliques[name] - {name}]
+        name = min(left, key=sizes.__getitem__)
+        largest = max(largest, sizes[name])
+        for other in near[name] - {name}:
+            near[other] |= near[name]
+            near[other].discard(name)
+            if other in sizes:
+                sizes[other] = _size(near[other], axes)
         left.remove(name)
         order.append(name)
     return order, largest
 
 
-def eliminate(
-    grids: Sequence[Grid], axes: Axes, order: Sequence[str]
-) -> tuple[list[Bucket], list[Grid]]:
-    """Sums out the axes in the given order.
+def eliminate(grids: Iterable[Grid], axes: Axes, order: Sequence[str]) -> list[Grid]:
+    """Returns the log-weights of what is left once axes are summed out in the given order.
 
     Arguments:
         grids: Log-weights whose sum is the logarithm of the joint weight.
         axes: The axes of the network.
         order: Which to sum out, first to last.
-
-    Returns:
-        One bucket per axis, for `draw`, and the log-weights of what is left.
     """
-    left, buckets = list(grids), []
+    left = list(grids)
     for name in order:
         inside = [grid for grid in left if name in grid.axes]
         left = [grid for grid in left if name not in grid.axes]
         if not inside:  # nothing depends on it: all of its values weigh alike
             inside = [Grid.of((name,), torch.zeros(1, axes[name], dtype=torch.float64))]
         product = _sum(inside, axes)
-        buckets.append(Bucket(name, product))
         place = product.axes.index(name)
         rest = (*product.axes[:place], *product.axes[place + 1 :])
-        total = product.table.logsumexp(place + 1)
-        left.append(Grid.of(rest, total))
-    return buckets, left
-
-
-def draw(
-    buckets: Sequence[Bucket], place: Tensor, uniform: Callable[[str], Tensor]
-) -> dict[str, Tensor]:
-    """Samples the eliminated axes from their joint law, last eliminated first.
-
-    Arguments:
-        buckets: What `eliminate` returned, with no axis left over.
-        place: For each row (rows,), which row of the tables it reads.
-        uniform: Returns for an axis the uniforms (rows, samples) that decide it.
-
-    Returns:
-        For each axis the positions (rows, samples) along it, as int64.
-    """
-    drawn: dict[str, Tensor] = {}
-    for name, grid in reversed(buckets):
-        table = grid.table.movedim(grid.axes.index(name) + 1, -1)
-        given = [other for other in grid.axes if other != name]
-        u, place = uniform(name).to(table.device), place.to(table.device)
-        at = torch.zeros_like(u, dtype=torch.int64)
-        for other, size in zip(given, table.shape[1:-1], strict=True):
-            at = at * size + drawn[other]
-        rows = place if len(table) > 1 else torch.zeros_like(place)
-        weights = table.reshape(len(table), -1, table.shape[-1])[rows[:, None], at].softmax(
-            -1
-        )  # (rows, samples, size)
-        below = (weights.cumsum(-1) <= u[..., None]).sum(-1)
-        # rounding can leave the last sum below one: never go past the last value of any weight
-        last = weights.shape[-1] - 1 - (weights > 0).flip(-1).to(torch.int8).argmax(-1)
-        drawn[name] = torch.minimum(below, last)
-    return drawn
+        left.append(Grid.of(rest, product.table.logsumexp(place + 1)))
+    return left
 
 
 def _sum(grids: Sequence[Grid], axes: Axes) -> Grid:
@@ -156,9 +125,7 @@ def _sum(grids: Sequence[Grid], axes: Axes) -> Grid:
     total = grids[0].along(joint)
     for grid in grids[1:]:
         total = total + grid.along(joint)
-    full = (total.shape[0], *(axes[name] for name in joint))
-    total = total.expand(full)
-    return Grid.of(joint, total)
+    return Grid.of(joint, total.expand(total.shape[0], *(axes[name] for name in joint)))
 
 
 def _size(names: Iterable[str], axes: Axes) -> int:

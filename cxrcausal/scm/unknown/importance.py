@@ -127,16 +127,16 @@ def importance_posterior(
         TableError: If rows are not usable, or no draw of a row agrees with what is known.
     """
     known = scm._read(rows, "ignore", likelihood)
-    draws = draws_of(known.table.index, seed, num_samples)
+    draws = draws_of(known.index, seed, num_samples)
     values, weights = _forward(known.mechanisms, known.values, draws)
     lost = (weights == -torch.inf).all(1)
     if bool(lost.any()):
-        label = known.table.index[int(lost.to(torch.int8).argmax())]
+        label = known.index[int(lost.to(torch.int8).argmax())]
         raise TableError(
             f"row {plain(label)!r}: none of {num_samples} draws agrees with what is known; give "
             f"more draws, or use abduct, which is exact"
         )
-    return WeightedDraws(known.table.index, {v: values[v] for v in scm.mechanisms}, weights)
+    return WeightedDraws(known.index, {v: values[v] for v in scm.mechanisms}, weights)
 
 
 def _forward(

@@ -10,7 +10,7 @@ positive, which a chain of running bits hands on at the cost of two parents.
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from cxrcausal.scm.unknown.factor import Grid, joint_axes
 
 __all__ = [
     "QUANTILES",
+    "Bit",
     "Mechanisms",
     "Network",
     "Supports",
@@ -46,9 +47,26 @@ World = Callable[[str], Grid]
 """The value of each cell in one world, factual or counterfactual."""
 
 
+class Bit(NamedTuple):
+    """Whether any finding under a definition is positive, so far.
+
+    Arguments:
+        definition: The variable that is defined.
+        before: The axis of the bit that runs on; None for the first, which takes in all that is known.
+        finding: The axis of the unknown finding that is added.
+    """
+
+    definition: str
+    before: str | None
+    finding: str
+
+
 @final
 class Network:
     """The cells of some rows with the same pattern of absence, and what ties them together.
+
+    It has one factor for each family (by its variable) and running bit (by its axis) that an unknown
+    cell is in. Tables are made when they are looked at, so without values it is a mere skeleton.
 
     Arguments:
         mechanisms: The fitted mechanisms, causes before effects.
@@ -68,7 +86,8 @@ class Network:
         self.supports = supports
         self.values = values
         self.axes: dict[str, int] = {}
-        self.factors: list[Grid] = []
+        self.factors: dict[str, Grid] = {}
+        self.bits: dict[str, Bit] = {}
         self._cells: dict[str, Grid] = {}
         self._chains: dict[tuple[Grid, ...], Grid] = {}
         unknown = set(unknown)
@@ -79,14 +98,14 @@ class Network:
     def cell(self, name: str) -> Grid:
         """Returns the factual value of a cell."""
         if name not in self._cells:
-            self._cells[name] = Grid.of((), self.values[name])
+            self._cells[name] = Grid((), lambda: self.values[name])
         return self._cells[name]
 
     def add_evidence(self, name: str) -> None:
         """Adds what the known value of a variable says about its unknown parents."""
         mechanism, x, pa = self.mechanisms[name], self.cell(name), self.parents(name, self.cell)
         axes = joint_axes(pa.values(), self.axes)
-        self.factors.append(Grid(axes, lambda: mechanism.log_prob(x.along(axes), at(pa, axes))))
+        self.factors[name] = Grid(axes, lambda: mechanism.log_prob(x.along(axes), at(pa, axes)))
 
     def add_axis(self, name: str, values: Tensor) -> Grid:
         """Adds an axis over the given values (levels,), and returns the cell that has them."""
@@ -119,13 +138,12 @@ class Network:
         pa = self.parents(name, self.cell)
         inner = joint_axes(pa.values(), self.axes)
         cell = self.add_axis(name, support)
-        keep = torch.searchsorted(mechanism.support, support)
-        self.factors.append(
-            Grid(
-                (*inner, name),
-                lambda: _with_rows(mechanism.log_probs(at(pa, inner))[..., keep], len(inner) + 2),
-            )
-        )
+
+        def table() -> Tensor:
+            keep = torch.searchsorted(mechanism.support, support)
+            return _with_rows(mechanism.log_probs(at(pa, inner))[..., keep], len(inner) + 2)
+
+        self.factors[name] = Grid((*inner, name), table)
         return cell
 
     def _continuum(self, name: str) -> Grid:
@@ -136,7 +154,7 @@ class Network:
         noise = quantile_noise(mechanism)
         self.axes[name] = QUANTILES
         prior = torch.full_like(noise[None, :, 0], -math.log(QUANTILES))
-        self.factors.append(Grid.of((name,), prior))
+        self.factors[name] = Grid.of((name,), prior)
         return Grid(axes, lambda: predict_along(mechanism, noise, pa, axes))
 
     def _any_positive(self, name: str, findings: tuple[Grid, ...]) -> Grid:
@@ -148,20 +166,22 @@ class Network:
                 (), lambda: functools.reduce(torch.maximum, (k.table for k in known), levels[:1])
             )
             for finding in (grid for grid in findings if grid.axes):
-                bit = self._either(f"{name}: any of {len(self.axes)}", bit, finding, levels)
+                bit = self._either(name, bit, finding, levels)
             self._chains[findings] = bit
         return self._chains[findings]
 
-    def _either(self, name: str, a: Grid, b: Grid, levels: Tensor) -> Grid:
-        """Returns a new bit that is positive where `a` or `b` is."""
+    def _either(self, definition: str, a: Grid, b: Grid, levels: Tensor) -> Grid:
+        """Returns a new bit that is positive where the bit before it, or a finding, is."""
+        name = f"{definition}: any of {len(self.axes)}"
         bit = self.add_axis(name, levels)
         axes = joint_axes((a, b, bit), self.axes)
+        self.bits[name] = Bit(definition, a.axes[-1] if a.axes else None, b.axes[-1])
 
         def agreement() -> Tensor:
             same = torch.maximum(a.along(axes), b.along(axes)) == bit.along(axes)
             return torch.where(same, 0.0, -math.inf).to(levels.dtype)
 
-        self.factors.append(Grid(axes, agreement))
+        self.factors[name] = Grid(axes, agreement)
         return bit
 
 

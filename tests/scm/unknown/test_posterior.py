@@ -21,7 +21,7 @@ from closed_form import (
 from cxrcausal.errors import TableError
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.scm import FlowSCM, LogicMechanism
-from cxrcausal.scm.unknown import posterior
+from cxrcausal.scm.unknown import elimination, posterior
 
 SCM = clinic()
 NAMES = list(SCM.mechanisms)
@@ -126,7 +126,8 @@ def test_unknown_continuum():
 
 def test_too_large_a_sum_is_refused(monkeypatch):
     """The message names the row and the pattern instead of running for hours."""
-    monkeypatch.setattr(posterior, "MOST_ENTRIES", 8)
+    for module in (posterior, elimination):
+        monkeypatch.setattr(module, "MOST_ENTRIES", 8)
     rows = table_of(SCM, {"effusion": 1.0}).set_axis(["patient 7"])
     with pytest.raises(TableError, match=r"row 'patient 7' .*lack 'sex'.*above the limit of 8"):
         SCM.log_prob(rows)
