@@ -156,3 +156,31 @@ def test_grid_values_are_drawn():
     """An unknown age is a whole value of its grid."""
     drawn = SCM.abduct(table_of(SCM, {"edema": 1.0}), num_samples=50, seed=0).values["age"]
     assert set(drawn.tolist()) <= set(grid_of(SCM.graph.variables["age"]).tolist())
+
+
+@pytest.mark.parametrize("unknown", ["ab", "abc"])
+def test_draws_under_a_known_definition(unknown):
+    """Findings that a definition counts are drawn jointly, whether or not any of them is positive."""
+    n, chances = 20_000, dict(zip("abc", (0.3, 0.4, 0.2), strict=True))
+    findings = [binary(name) for name in "abc"]
+    nothing = Variable("nothing", "binary", ("negative", "positive"), mechanism="nor")
+    graph = CausalGraph([*findings, nothing], [(f.name, "nothing") for f in findings])
+    mechanisms = {
+        f.name: TableMechanism(f, (), [1 - chances[f.name], chances[f.name]]) for f in findings
+    }
+    definition = LogicMechanism(nothing, tuple(findings))
+    definition.rates.copy_(torch.tensor([[0.5, 0.1]], dtype=torch.float64))
+    scm = FlowSCM.from_mechanisms(graph, {**mechanisms, "nothing": definition})
+    known = {"nothing": 0.0} | {f.name: 0.0 for f in findings if f.name not in unknown}
+    drawn = scm.abduct(table_of(scm, known), num_samples=n, seed=0).values
+    drawn = torch.stack([drawn[name] for name in unknown], 1)
+    weight = {}
+    for world in itertools.product((0.0, 1.0), repeat=len(unknown)):
+        p = [
+            chances[name] if x else 1 - chances[name]
+            for name, x in zip(unknown, world, strict=True)
+        ]
+        weight[world] = np.prod(p) * (0.9 if any(world) else 0.5)
+    for world, p in weight.items():
+        share = (drawn == torch.tensor(world)).all(1).double().mean().item()
+        assert share == pytest.approx(p / sum(weight.values()), abs=5 * np.sqrt(0.25 / n))
