@@ -116,6 +116,29 @@ class LinearMechanism(Mechanism):
         raise TypeError
 
 
+class SquareMechanism(LinearMechanism):
+    """A continuum: M² + weight·X·M + X + normal."""
+
+    def mean(self, pa):
+        x, m = pa["x"], pa["m"]
+        return m**2 + self.weights * x * m + x
+
+
+def continuous_scm(outcome, **arguments):
+    """M = .3 + .7 X + 1.2 u between continua X and Y, whose mechanism is given."""
+    variables = [Variable(name, "continuous") for name in ("x", "m", "y")]
+    graph = CausalGraph(variables, [("x", "m"), ("x", "y"), ("m", "y")], name="continuous")
+    x, m, y = (graph.variables[name] for name in ("x", "m", "y"))
+    return FlowSCM.from_mechanisms(
+        graph,
+        {
+            "x": LinearMechanism(x, ()),
+            "m": LinearMechanism(m, (x,), (0.7,), intercept=0.3, scale=1.2),
+            "y": outcome(y, (x, m), **arguments),
+        },
+    )
+
+
 def grid_of(variable):
     return torch.tensor(list(variable.grid or range(len(variable.levels))), dtype=torch.float64)
 

@@ -9,6 +9,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 from closed_form import chance
 
 
@@ -53,3 +54,30 @@ def expect(scm, facts, cause, outcome, function, *hears):
         weight * function(*(value(scm, facts, noise, cause, outcome, h) for h in hears))
         for noise, weight in noises(scm, moved)
     )
+
+
+def averaged(clinic_rows, cause, function, *hears):
+    """The mean of `expect` over the patients of the clinic, of its effusion."""
+    scm, _, patients = clinic_rows
+    unmoved = ("sex", "age") if cause == "edema" else ("age",)
+    counts = pd.Series([tuple(p[v] for v in unmoved) for p in patients]).value_counts()
+    return sum(
+        count
+        * expect(scm, dict(zip(unmoved, facts, strict=True)), cause, "effusion", function, *hears)
+        for facts, count in counts.items()
+    ) / len(patients)
+
+
+def always(x):
+    """Every path hears of `x`."""
+    return lambda path: x
+
+
+def along(*paths):
+    """These paths hear of one, all others of zero."""
+    return lambda path: float(path in paths)
+
+
+def plain(y):
+    """The outcome itself."""
+    return y

@@ -1,4 +1,4 @@
-"""What is asked: patients and question as a user gives them, made usable or refused before any work."""
+"""Arguments as a user gives them: made usable, or refused before any work."""
 
 import dataclasses
 import json
@@ -60,7 +60,7 @@ def guidance_record(guidance: "Guidance | None") -> dict[str, Any]:
 
 
 def plain_value(value: object, index: pd.Index) -> Any:  # noqa: ANN401
-    """Returns an intervention's value as JSON can hold it; one value per row is a list in rows' order."""
+    """Returns an intervention's value as JSON holds it; one per row is a list in rows' order."""
     if isinstance(value, pd.Series) and value.index.is_unique:
         value = value.reindex(index)
     if isinstance(value, Tensor):

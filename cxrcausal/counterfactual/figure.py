@@ -1,7 +1,7 @@
-"""Figures of counterfactual radiographs: what was seen, what would have been, and where they differ.
+"""Figures of counterfactual radiographs: what is, what would have been, and where they differ.
 
-Differences are taken from the reconstruction, not from the original, so that the flow's own round-trip
-error is not mistaken for an effect.
+Differences are taken from the reconstruction, not from the original, so that the flow's own
+round-trip error is not mistaken for an effect.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ def draw_counterfactuals(
     labels: Sequence[str],
     captions: Sequence[Sequence[str]],
 ) -> "Figure":
-    """Draws one patient a row: original, reconstruction, counterfactual, difference, and what changed.
+    """Draws original, reconstruction, counterfactual, difference and changes, one patient a row.
 
     Arguments:
-        originals: (batch, channel, height, width) in [0, 1].
-        reconstructions: Of the same shape.
-        counterfactuals: Of the same shape.
-        labels: A name for each row.
-        captions: For each row the cells that changed, one sentence each.
+        originals: The factual radiographs, (batch, channel, height, width) in [0, 1].
+        reconstructions: The same, abducted and predicted again, of the same shape.
+        counterfactuals: The counterfactual radiographs, of the same shape.
+        labels: The name of each row.
+        captions: The cells that changed in each row, one sentence each.
     """
     figure, axes = _grid(len(originals), 4, extra_width=2.6)
     titles = ("original", "reconstruction", "counterfactual", "counterfactual − reconstruction")
@@ -64,8 +64,9 @@ def draw_questions(
     Arguments:
         original: The radiograph (channel, height, width) in [0, 1].
         reconstruction: The same, abducted and predicted again.
-        answers: For each question its title, its counterfactual radiograph, and what else changed.
-        heading: Who the patient is, and whether the radiograph is real or synthetic.
+        answers: The title, the counterfactual radiograph and what else changed, by question.
+        heading: The words above: who the patient is, and whether the radiograph is real or
+            synthetic.
     """
     figure, axes = _grid(2, 2 + len(answers), extra_height=0.4)
     _radiograph(axes[0][0], original, "original")

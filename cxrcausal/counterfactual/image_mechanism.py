@@ -21,8 +21,8 @@ __all__ = ["ImageMechanism"]
 class ImageMechanism(Protocol):
     """The structural assignment of the image: from its parents and its own noise.
 
-    Images are floats (batch, channel, height, width) in [0, 1]; noise has the shape that the mechanism
-    likes, patients first; parents are what `encode` gives, (batch, attributes).
+    Images are floats (batch, channel, height, width) in [0, 1]; noise has the shape that the
+    mechanism likes, patients first; parents are what `encode` gives, (batch, attributes).
     """
 
     graph: CausalGraph
@@ -69,9 +69,14 @@ class ImageMechanism(Protocol):
         batch_size: int | None = None,
         progress: bool | None = False,
     ) -> Tensor:
-        """Returns the noise of these images; `solver` may be a number of steps, None is the own way.
+        """Returns the noise of these images.
 
-        With a `batch_size` so many are worked on at once.
+        Arguments:
+            images: The images, (batch, channel, height, width).
+            parents: Their parents, (batch, attributes).
+            solver: How to integrate, or in how many steps; the mechanism's own way if None.
+            batch_size: The number of images that are worked on at once; all if None.
+            progress: Whether to show a progress bar.
         """
         ...
 
@@ -86,7 +91,17 @@ class ImageMechanism(Protocol):
         batch_size: int | None = None,
         progress: bool | None = False,
     ) -> Tensor:
-        """Returns the images of this noise under these parents; `groups` are (batch, attributes) masks."""
+        """Returns the images of this noise under these parents.
+
+        Arguments:
+            noise: The noise, patients first.
+            parents: The parents, (batch, attributes).
+            guidance: How strongly changed parents are imposed; not at all if None.
+            groups: Which parents were set, followed and stayed: masks (batch, attributes).
+            solver: How to integrate, or in how many steps; the mechanism's own way if None.
+            batch_size: The number of images that are worked on at once; all if None.
+            progress: Whether to show a progress bar.
+        """
         ...
 
     def prior(self, labels: np.ndarray, seed: int, draws: np.ndarray | int = 0) -> Tensor:
@@ -94,7 +109,7 @@ class ImageMechanism(Protocol):
         ...
 
     def describe(self, solver: "Solver | int | None" = None) -> Mapping[str, Any]:
-        """Returns what provenance is to say of an answer computed with that solver, as JSON holds it."""
+        """Returns what provenance says of an answer with that solver, as JSON holds it."""
         ...
 
     def save(self, folder: str | Path, **options: Any) -> Path:  # noqa: ANN401

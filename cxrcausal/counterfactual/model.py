@@ -1,12 +1,14 @@
-"""Abduction, action, prediction on one model: metadata by the SCM, the radiograph by its mechanism.
+"""Abduction, action and prediction on one model of metadata and radiograph.
 
 The radiograph is one more variable of the causal graph. Its noise is abducted under the factual
-parents, unguided; the SCM answers for the parents; the radiograph is then predicted from the same noise
-under the counterfactual parents, guided where a parent changed.
+parents, unguided; the SCM answers for the parents; the radiograph is then predicted from the same
+noise under the counterfactual parents, guided where a parent changed.
 """
 
 import logging
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -30,6 +32,7 @@ from cxrcausal.graph import CausalGraph
 from cxrcausal.randomness import fresh_seed, label_words
 from cxrcausal.scm import FlowSCM
 from cxrcausal.scm.evidence import absent_words
+from cxrcausal.scm.exogenous import Exogenous
 from cxrcausal.scm.prediction import World, predict_rows
 from cxrcausal.scm.table import complete_table
 from cxrcausal.version import __version__
@@ -49,7 +52,7 @@ class CounterfactualModel:
     Arguments:
         scm: The fitted SCM of the metadata.
         image: The mechanism of the radiograph, or None for a model of metadata alone.
-        name: What to call it in provenance.
+        name: The name of the model in provenance.
 
     Raises:
         CheckpointError: If the two belong to different causal graphs.
@@ -60,8 +63,8 @@ class CounterfactualModel:
     ) -> None:
         if image is not None and image.graph.fingerprint != scm.graph.fingerprint:
             raise CheckpointError(
-                f"the SCM belongs to graph {scm.graph.name!r} ({scm.graph.fingerprint}), the image "
-                f"mechanism to {image.graph.name!r} ({image.graph.fingerprint})"
+                f"the SCM belongs to graph {scm.graph.name!r} ({scm.graph.fingerprint}), "
+                f"the image mechanism to {image.graph.name!r} ({image.graph.fingerprint})"
             )
         self.scm = scm
         self.image = image
@@ -105,100 +108,61 @@ class CounterfactualModel:
         batch_size: int = 64,
         progress: bool = False,
     ) -> Counterfactual:
-        """Returns what would have been seen of these patients under the intervention.
+        """Returns what would have been observed of these patients under the intervention.
 
         Arguments:
-            images: Their radiographs in [0, 1], (batch, channel, height, width), lungs dark, as a tensor
-                or an array of floats; may be None with `metadata_only`.
+            images: Their radiographs in [0, 1], (batch, channel, height, width), lungs dark, as a
+                tensor or an array of floats; may be None with `metadata_only`.
             rows: Their metadata; unknown cells are NaN, absent columns unknown throughout. Further
                 columns are left alone, but one that seems to be an absent variable, mistyped.
-            do: The intervention, as `FlowSCM.counterfactual` takes it; None is the null intervention.
+            do: The intervention, as `FlowSCM.counterfactual` takes it; None is the null
+                intervention.
             guidance: How strongly changed parents are imposed on the image; as the model's recipe
                 recommends if left out, not at all if None.
-            num_steps: Steps of the flow in each direction; the recipe's if left out.
-            num_samples: Counterfactuals per patient (of what the data leave undecided).
-            seed: Makes the answer a function of (seed, row label).
-            impute: Whether unknown cells are given in the answer's table, as drawn. The radiograph is
-                painted with them unknown all the same: what was drawn was not seen in it.
-            clip: Whether to stop at a variable's bounds instead of refusing to leave them; the table's
-                ``attrs["clipped"]`` counts the rows by variable.
-            unobserved: Whether metadata that the fit never saw are ignored or an error.
+            num_steps: The number of steps of the flow in each direction; the recipe's if None.
+            num_samples: The number of counterfactuals per patient, who differ in what the data
+                leave undecided.
+            seed: The seed that makes the answer a function of (seed, row label); drawn if None.
+            impute: Whether unknown cells are given in the answer's table, as drawn. The radiograph
+                is painted with them unknown all the same: what is drawn is not observed in it.
+            clip: Whether to stop at a variable's bounds instead of refusing to leave them; the
+                table's ``attrs["clipped"]`` counts the rows by variable.
+            unobserved: Whether metadata that the fit never observed are ignored or an error.
             metadata_only: Whether to leave the radiographs out.
-            batch_size: Radiographs at a time.
+            batch_size: The number of radiographs that are worked on at a time.
             progress: Whether to show a progress bar.
 
         Raises:
-            ImageError: If images are absent, of the wrong shape or range, or as many as rows are not, or
-                `batch_size` is no positive whole number.
+            ImageError: If images are absent, of the wrong shape or range, or as many as rows are
+                not, or `batch_size` is no positive whole number.
             TableError: If rows hold a value that is not allowed, or a mistyped column.
             InterventionError: If `do` or the guidance is malformed.
             RecipeError: If `num_steps` is no positive whole number.
-            UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
+            UnobservedError: If `do` sets what the fit, or the image mechanism, never observed.
         """
         check_count(batch_size, "batch_size")
         if isinstance(guidance, str) and guidance == "recommended":
             guidance = None if metadata_only or self.image is None else self.image.guidance
-        guided = guidance_record(guidance)
         do = {} if do is None else do
         rows = self._complete(rows)
-        solved: dict[str, Any] = {}
+        provenance = self._provenance(do, rows.index, guidance, clip=clip)
         if not metadata_only:
             images = as_images(images)
-            mechanism = self._check_images(images, rows)
-            solved["image"] = mechanism.describe(num_steps)
+            provenance["image"] = self._check_images(images, rows).describe(num_steps)
         exogenous = self.scm.abduct(
             rows, num_samples=num_samples, seed=seed, unobserved=unobserved
         )
+        provenance["seed"] = exogenous.seed
         # Painted from this world: what is unknown on both sides may change nothing in the image.
         world = predict_rows(self.scm, exogenous, do, clip=clip)
-        shown = self.scm.predict(exogenous, do, impute=True, clip=clip) if impute else world.table
-        variables = list(self.graph.variables)
-        intervened = world.intervened().reindex(columns=variables, fill_value=False)
-        descendants = world.descendants().reindex(columns=variables, fill_value=False)
-        changed = intervened | descendants
+        table = self.scm.predict(exogenous, do, impute=True, clip=clip) if impute else world.table
         # An imputed table follows every path; the radiograph, painted without it, does not.
-        blocked = self._blocked(world, changed & (not (impute and metadata_only)))
-        provenance = {
-            "synthetic": True,
-            "do": {name: plain_value(value, rows.index) for name, value in do.items()},
-            "clip": clip,
-            "guidance": guided,
-            "seed": exogenous.seed,
-            "model": self.name,
-            "graph": self.graph.name,
-            "graph_fingerprint": self.graph.fingerprint,
-            "cxrcausal": __version__,
-            **solved,
-        }
-        pictures: tuple[Tensor | None, ...] = (None, None, None)
-        foreign: dict[str, tuple] = {}
-        error, lost = np.full(len(rows), np.nan), np.zeros(len(rows), bool)
-        if not metadata_only:
-            advice = "Ask with metadata_only=True for the metadata alone"
-            foreign = self._unobserved(rows, world.table, do, advice)
-            pictures = self._paint(
-                images, rows, world.table, intervened, descendants,
-                guidance, num_steps, batch_size, progress=progress,
-            )  # fmt: skip
-            error = round_trip_error(images, pictures[1])
-            lost = self._warn_if_lost(rows, error, num_steps)
-        return Counterfactual(
-            factual=rows,
-            table=shown,
-            images=pictures[2],
-            factual_images=None if metadata_only else images,
-            reconstruction=pictures[1],
-            noise=pictures[0],
-            reconstruction_error=pd.Series(error, rows.index, name="reconstruction_error"),
-            not_reconstructed=pd.Series(lost, rows.index, name="not_reconstructed"),
-            exogenous=exogenous,
-            intervened=intervened,
-            descendants=descendants,
-            invariant=~changed,
-            unobserved=foreign,
-            blocked=blocked,
-            provenance=provenance,
-        )
+        blocks = not (impute and metadata_only)
+        answer = self._of_metadata(rows, table, exogenous, world, provenance, blocks=blocks)
+        if metadata_only:
+            return answer
+        how = {"solver": num_steps, "batch_size": batch_size, "progress": progress}
+        return self._painted(answer, images, world, guidance, how)
 
     def sample(
         self, n: int, do: Mapping[str, Any] | None = None, *, seed: int | None = None,
@@ -207,18 +171,19 @@ class CounterfactualModel:
         """Returns `n` synthetic patients: radiographs (n, channel, height, width) and metadata.
 
         Arguments:
-            n: How many.
-            do: An intervention under which they are drawn.
-            seed: Makes them a function of (seed, 0 … n-1).
-            num_steps: Steps of the flow; the recipe's if left out.
+            n: The number of patients.
+            do: The intervention under which they are drawn.
+            seed: The seed that makes them a function of (seed, 0 … n-1); drawn if None.
+            num_steps: The number of steps of the flow; the recipe's if None.
             clip: Whether to stop at a variable's bounds instead of refusing to leave them.
-            batch_size: Radiographs at a time.
+            batch_size: The number of radiographs that are painted at a time.
 
         Raises:
-            ImageError: If the model has no image mechanism, or `batch_size` is no positive whole number.
+            ImageError: If the model has no image mechanism, or `batch_size` is no positive whole
+                number.
             InterventionError: If `do` is malformed.
             RecipeError: If `num_steps` is no positive whole number.
-            UnobservedError: If `do` sets what the fit, or the image mechanism, never saw.
+            UnobservedError: If `do` sets what the fit, or the image mechanism, never observed.
         """
         if self.image is None:
             raise ImageError(f"model {self.name!r} is of metadata alone; use model.scm.sample")
@@ -243,11 +208,12 @@ class CounterfactualModel:
     def save(self, folder: str | Path, **image_options: Any) -> Path:  # noqa: ANN401
         """Writes both parts into one folder, and returns it; `load_pretrained(folder)` reads them.
 
-        What an earlier save left there is replaced; its image mechanism goes if this model has none.
+        What an earlier save left there is replaced; its image mechanism goes if this model has
+        none.
 
         Arguments:
-            folder: Made if absent.
-            image_options: What the image mechanism's `save` takes.
+            folder: The folder, made if absent.
+            image_options: The options of the image mechanism's `save`.
         """
         folder = Path(folder)
         self.scm.save(folder)
@@ -264,7 +230,7 @@ class CounterfactualModel:
         return f"CounterfactualModel({self.name!r}, graph={self.graph.name!r}, {image})"
 
     def _complete(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Returns the rows with every variable's column, saying once which are unknown throughout."""
+        """Returns the rows with every variable's column, and says once which were absent."""
         rows, absent = complete_table(rows, self.graph)
         lost = tuple(name for name in absent if name in self.scm.observed)
         if lost and lost not in self._said:
@@ -273,10 +239,11 @@ class CounterfactualModel:
         return rows
 
     def _check_images(self, images: Tensor | None, rows: pd.DataFrame) -> ImageMechanism:
-        """Returns the mechanism that paints; refuses images that are not its own or not the rows'."""
+        """Returns the image mechanism; refuses images that are not its own or not the rows'."""
         if self.image is None:
             raise ImageError(
-                f"model {self.name!r} is of metadata alone; ask with metadata_only=True, images=None"
+                f"model {self.name!r} is of metadata alone; ask with metadata_only=True, "
+                f"images=None"
             )
         if images is None:
             raise ImageError("images is None; give radiographs, or ask with metadata_only=True")
@@ -285,8 +252,71 @@ class CounterfactualModel:
             raise ImageError(f"{len(images)} images stand beside {len(rows)} rows of metadata")
         return self.image
 
+    def _provenance(
+        self,
+        do: Mapping[str, Any],
+        index: pd.Index,
+        guidance: "Guidance | None",
+        *,
+        clip: bool,
+    ) -> dict[str, Any]:
+        """Returns what was asked and of which model, as JSON holds it; the seed comes later."""
+        return {
+            "synthetic": True,
+            "do": {name: plain_value(value, index) for name, value in do.items()},
+            "clip": clip,
+            "guidance": guidance_record(guidance),
+            "seed": None,
+            "model": self.name,
+            "graph": self.graph.name,
+            "graph_fingerprint": self.graph.fingerprint,
+            "cxrcausal": __version__,
+        }
+
+    def _of_metadata(
+        self,
+        rows: pd.DataFrame,
+        table: pd.DataFrame,
+        exogenous: Exogenous,
+        world: World,
+        provenance: dict[str, Any],
+        *,
+        blocks: bool,
+    ) -> Counterfactual:
+        """Returns the answer without its radiographs.
+
+        Arguments:
+            rows: The factual metadata.
+            table: The counterfactual metadata as they are shown, imputed or not.
+            exogenous: The abducted noise of the metadata.
+            world: The counterfactual metadata, unknown where the factual ones are.
+            provenance: What was asked, and of which model.
+            blocks: Whether an unknown cell ends a path.
+        """
+        variables = list(self.graph.variables)
+        intervened = world.intervened().reindex(columns=variables, fill_value=False)
+        descendants = world.descendants().reindex(columns=variables, fill_value=False)
+        changed = intervened | descendants
+        return Counterfactual(
+            factual=rows,
+            table=table,
+            images=None,
+            factual_images=None,
+            reconstruction=None,
+            noise=None,
+            reconstruction_error=pd.Series(math.nan, rows.index, name="reconstruction_error"),
+            not_reconstructed=pd.Series(False, rows.index, name="not_reconstructed"),
+            exogenous=exogenous,
+            intervened=intervened,
+            descendants=descendants,
+            invariant=~changed,
+            unobserved={},
+            blocked=self._blocked(world, changed & blocks),
+            provenance=provenance,
+        )
+
     def _blocked(self, world: World, changed: pd.DataFrame) -> pd.DataFrame:
-        """Returns the changes that end in an unknown cell, one line each, in the order of the rows."""
+        """Returns the changes that end in an unknown cell, one line each, in the rows' order."""
         unknown = world.unknown(self.graph.variables)
         positions, paths = [np.empty(0, np.int64)], []
         for cause in self.graph.variables:
@@ -312,8 +342,8 @@ class CounterfactualModel:
         lost = error > self._round_trip.most(error, num_steps)
         if lost.any():
             logger.warning(
-                "%d radiograph(s) do not come back from their own noise, rows %s (mean error up to "
-                "%.3f, the model's own images %.3f): negatives, other views or parts? Their "
+                "%d radiograph(s) do not come back from their own noise, rows %s (mean error up "
+                "to %.3f, the model's own images %.3f): negatives, other views or parts? Their "
                 "counterfactuals differ from them by that error more than by the intervention",
                 lost.sum(), summarise(rows.index[lost]), error[lost].max(),
                 self._round_trip.own(num_steps),
@@ -323,7 +353,13 @@ class CounterfactualModel:
     def _unobserved(
         self, rows: pd.DataFrame, table: pd.DataFrame, do: Mapping[str, Any], advice: str
     ) -> dict[str, tuple]:
-        """Returns levels that the image mechanism never observed; refuses to set one, and adds `advice`.
+        """Returns levels that the image mechanism never observed; refuses to set one.
+
+        Arguments:
+            rows: The factual metadata.
+            table: The counterfactual metadata.
+            do: The intervention.
+            advice: The sentence that ends the refusal.
 
         Raises:
             UnobservedError: If the intervention sets such a level.
@@ -332,10 +368,10 @@ class CounterfactualModel:
         unobserved = self.image.encode(rows)[1]
         for name, levels in self.image.encode(table)[1].items():
             if name in do:
+                known = summarise(self.image.observed.get(name, ()))
                 raise UnobservedError(
                     f"do sets {name!r} to {summarise(levels)}, which the image mechanism of "
-                    f"{self.name!r} never observed; observed: {summarise(self.image.observed.get(name, ()))}. "
-                    f"{advice}"
+                    f"{self.name!r} never observed; observed: {known}. {advice}"
                 )
             unobserved[name] = tuple(dict.fromkeys((*unobserved.get(name, ()), *levels)))
         self._warn_outside(table, do)
@@ -356,36 +392,53 @@ class CounterfactualModel:
                     variable.name, span[0], span[1], outside,
                 )  # fmt: skip
 
-    def _paint(
+    def _painted(
         self,
+        answer: Counterfactual,
         images: Tensor,
-        rows: pd.DataFrame,
-        table: pd.DataFrame,
-        intervened: pd.DataFrame,
-        descendants: pd.DataFrame,
+        world: World,
         guidance: "Guidance | None",
-        num_steps: int | None,
-        batch_size: int,
-        *,
-        progress: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns noise and reconstruction of each radiograph, and the counterfactual ones."""
+        how: Mapping[str, Any],
+    ) -> Counterfactual:
+        """Returns an answer of metadata with its radiographs.
+
+        Arguments:
+            answer: What is known of the metadata.
+            images: The factual radiographs, (batch, channel, height, width) in [0, 1].
+            world: The counterfactual metadata that they are painted from.
+            guidance: How strongly changed parents are imposed.
+            how: The options of abduction and prediction, `solver` among them.
+        """
         assert self.image is not None
-        if rows.empty:
-            return images, images, images  # none of each
-        image = self.image
-        read = [variable.name for variable in image.attributes]
-        was_set = torch.tensor(intervened[read].to_numpy(), device=image.device)
-        followed = torch.tensor(descendants[read].to_numpy(), device=image.device)
-        before, after = image.encode(rows)[0], image.encode(table)[0]
-        how: dict[str, Any] = {"solver": num_steps, "batch_size": batch_size, "progress": progress}
-        noise = image.abduct(images, before, **how)
-        reconstruction = image.predict(noise, before, **how)
-        painted = image.predict(
-            noise.repeat_interleave(len(table) // len(rows), dim=0),
-            after,
-            guidance=guidance,
-            groups=(was_set, followed, ~(was_set | followed)),
-            **how,
+        rows = answer.factual
+        advice = "Ask with metadata_only=True for the metadata alone"
+        unobserved = self._unobserved(rows, world.table, world.settings, advice)
+        noise = reconstruction = painted = images  # none of each, if there are no rows
+        if len(rows):
+            image = self.image
+            read = [variable.name for variable in image.attributes]
+            was_set = torch.tensor(answer.intervened[read].to_numpy(), device=image.device)
+            followed = torch.tensor(answer.descendants[read].to_numpy(), device=image.device)
+            before, after = image.encode(rows)[0], image.encode(world.table)[0]
+            noise = image.abduct(images, before, **how)
+            reconstruction = image.predict(noise, before, **how)
+            painted = image.predict(
+                noise.repeat_interleave(len(world.table) // len(rows), dim=0),
+                after,
+                guidance=guidance,
+                groups=(was_set, followed, ~(was_set | followed)),
+                **how,
+            )
+        noise, reconstruction, painted = noise.cpu(), reconstruction.cpu(), painted.cpu()
+        error = round_trip_error(images, reconstruction)
+        lost = self._warn_if_lost(rows, error, how["solver"])
+        return replace(
+            answer,
+            images=painted,
+            factual_images=images,
+            reconstruction=reconstruction,
+            noise=noise,
+            reconstruction_error=pd.Series(error, rows.index, name="reconstruction_error"),
+            not_reconstructed=pd.Series(lost, rows.index, name="not_reconstructed"),
+            unobserved=unobserved,
         )
-        return noise.cpu(), reconstruction.cpu(), painted.cpu()

@@ -1,4 +1,4 @@
-"""The answer: what would have been seen of the same patients, had the intervention been made."""
+"""The answer: what would have been observed of the same patients under the intervention."""
 
 import json
 import logging
@@ -37,28 +37,30 @@ class Counterfactual:
     `noise` has one entry per (row, sample).
 
     Attributes:
-        factual: The metadata that were seen, one row per patient.
-        table: The metadata that would have been seen; unknown cells stay unknown unless imputed.
-        images: The radiographs that would have been seen, (batch, channel, height, width) in [0, 1];
-            None where only metadata were asked for.
-        factual_images: The radiographs that were seen.
+        factual: The metadata that were observed, one row per patient.
+        table: The metadata that would have been observed; unknown cells stay so unless imputed.
+        images: The radiographs that would have been observed, (batch, channel, height, width) in
+            [0, 1]; None where only metadata were asked for.
+        factual_images: The radiographs that were observed.
         reconstruction: The factual radiographs, abducted and predicted again: what of a difference
             is the flow's own error.
         noise: The abducted noise of each radiograph.
         exogenous: The abducted noise of the metadata.
-        intervened: Which cells (rows × variables) were set to another value than was seen.
+        intervened: Which cells (rows × variables) were set to another value than the factual one.
         descendants: Which cells changed because they descend from those.
-        invariant: Which cells stayed as they were. A cell that was unknown counts as one, also where
-            `impute` gives a value drawn for it: nobody saw it change.
-        unobserved: Levels that the image mechanism never observed, by variable; they entered as unknown.
-        reconstruction_error: Of each radiograph the mean absolute error of its reconstruction, in
+        invariant: Which cells stayed as they were. A cell that was unknown counts as one, also
+            where `impute` gives a value drawn for it: no change of it was observed.
+        unobserved: Levels that the image mechanism never observed, by variable; they entered as
+            unknown.
+        reconstruction_error: The mean absolute error of each radiograph's reconstruction, in
             shares of the grey scale; NaN of metadata alone.
         not_reconstructed: Whether that is far above the error of images that the model painted
-            itself: such a counterfactual differs from its radiograph by the flow's error most of all.
-        blocked: Changes that end in an unknown cell, one line each: the row's label, the cause that
-            changed, and the unknown variable that it may have changed. What
-            this path would have done to the image is not in it, and so it is with `impute`, which gives
-            the cell in the table alone. Of metadata alone, imputed, nothing is blocked.
+            itself: such a counterfactual differs from its radiograph by the flow's error most of
+            all.
+        blocked: Changes that end in an unknown cell, one line each: the row's label, the cause
+            that changed, and the unknown variable that it may have changed. What this path would
+            have done to the image is not in it, and so it is with `impute`, which gives the cell
+            in the table alone. Of metadata alone, imputed, nothing is blocked.
         provenance: Intervention, guidance, solver, seed, model and graph, as JSON would hold them.
     """
 
@@ -79,7 +81,7 @@ class Counterfactual:
     provenance: Mapping[str, Any] = field(repr=False)
 
     def changes(self) -> pd.DataFrame:
-        """Returns one line per cell that changed: row, variable, why, factual and counterfactual value."""
+        """Returns one line per cell that changed: row, variable, why, and its two values."""
         return self._changes().drop(columns="position")
 
     def _changes(self) -> pd.DataFrame:
@@ -89,9 +91,9 @@ class Counterfactual:
             for position, column in np.argwhere(mask.to_numpy()):
                 name = mask.columns[column]
                 label = mask.index[position]
-                seen = self.factual[name].to_numpy()[position // self._samples]
+                before = self.factual[name].to_numpy()[position // self._samples]
                 after = self.table[name].to_numpy()[position]
-                lines.append((position, label, name, why, seen, after))
+                lines.append((position, label, name, why, before, after))
         names = ["position", "row", "variable", "why", "factual", "counterfactual"]
         return pd.DataFrame(lines, columns=names)
 
@@ -113,16 +115,16 @@ class Counterfactual:
         """Draws original, reconstruction, counterfactual and difference of the first rows.
 
         Arguments:
-            path: Where to write the figure, if anywhere: PNG, PDF or SVG by its ending. The file says
-                that the figure is synthetic.
+            path: Where to write the figure, if anywhere: PNG, PDF or SVG by its ending. The file
+                says that the figure is synthetic.
             most: The largest number of rows to draw.
 
         Returns:
             The matplotlib Figure.
 
         Raises:
-            ImageError: If there are no images (`metadata_only`), no rows, or none asked for, or the
-                file's ending is of another format.
+            ImageError: If there are no images (`metadata_only`), no rows, or none asked for, or
+                the file's ending is of another format.
         """
         check_count(most, "most")
         if self.images is None or self.factual_images is None or self.reconstruction is None:
@@ -157,16 +159,17 @@ class Counterfactual:
     def save(self, folder: str | Path) -> Path:
         """Writes the answer into a folder: tables, provenance, and one PNG a row.
 
-        The tables are `factual.csv`, `counterfactual.csv`, `changes.csv` and `blocked.csv`. Every PNG
-        says in its metadata that it is synthetic, from which model, and what was asked of its own
-        patient. Each file is complete or absent; what a larger answer left in the folder goes.
-        `provenance.json` is taken away first and written last, so where it stands the rest is its own.
+        The tables are `factual.csv`, `counterfactual.csv`, `changes.csv` and `blocked.csv`. Every
+        PNG says in its metadata that it is synthetic, from which model, and what was asked of its
+        own patient. Each file is complete or absent; what a larger answer left in the folder goes.
+        `provenance.json` is taken away first and written last, so where it stands the rest is its
+        own.
 
         Returns:
             The folder.
 
         Raises:
-            CxrCausalError: If there is a file in the folder's place.
+            CxrCausalError: If there is a file of the folder's name.
         """
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
@@ -196,7 +199,7 @@ class Counterfactual:
         return folder
 
     def _provenance_of(self, position: int) -> dict[str, Any]:
-        """Returns the provenance of one image: of one value per row its own, no other patient's."""
+        """Returns the provenance of one image: of values by row its own, no other patient's."""
         row = position // self._samples
         do = self.provenance["do"]
         own = {k: v[row] if isinstance(v, list) else v for k, v in do.items()}
@@ -209,7 +212,7 @@ class Counterfactual:
 
 
 def save_synthetic(image: Tensor, path: Path, provenance: Mapping[str, Any]) -> None:
-    """Writes one generated radiograph (channel, height, width) as an 8-bit PNG that says it is synthetic."""
+    """Writes a generated radiograph (channel, height, width) as a PNG that says that it is."""
     pixels = (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
     pixels = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
     info = PngInfo()

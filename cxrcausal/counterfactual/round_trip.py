@@ -1,9 +1,9 @@
-"""Does a radiograph come back from its own noise? Where it does not, its counterfactual says little.
+"""Whether a radiograph comes back from its own noise; else its counterfactual says little.
 
-Abduction and prediction under the same parents should return the radiograph. A negative, another body part
-or one on its side does not: what was abducted from it stands for another image, and the
-counterfactual differs from the radiograph by the flow's own error more than by the intervention. How
-much error is the solver's own is measured on images that the model painted itself.
+Abduction and prediction under the same parents should return the radiograph. A negative, another
+body part or one on its side does not: what was abducted from it stands for another image, and the
+counterfactual differs from the radiograph by the flow's own error more than by the intervention.
+How much error is the solver's own is measured on images that the model painted itself.
 """
 
 import math
@@ -22,7 +22,7 @@ __all__ = ["RoundTrip", "round_trip_error"]
 FLOOR = 0.01
 """An error below this share of the grey scale is never far worse than the model's own."""
 TIMES = 4.0
-"""So many times the model's own error is far worse: on radiographs that it inverts 2 % reach it."""
+"""So many times the model's own error is far worse; 2 % of radiographs that it inverts are."""
 SAMPLES = 8
 
 
@@ -36,8 +36,8 @@ class RoundTrip:
     """A model's own round-trip error, measured once for each solver, when it is first needed.
 
     Arguments:
-        image: The mechanism of the image.
-        graph: Its causal graph.
+        image: The image mechanism.
+        graph: The causal graph of the mechanism.
     """
 
     def __init__(self, image: ImageMechanism, graph: CausalGraph) -> None:
@@ -65,7 +65,7 @@ class RoundTrip:
 
         Arguments:
             error: The errors (batch,); where all are small the model's own need not be measured.
-            num_steps: The solver's steps; the recipe's if None.
+            num_steps: The number of the solver's steps; the recipe's if None.
         """
         if not (error > FLOOR).any():
             return FLOOR

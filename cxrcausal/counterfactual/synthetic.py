@@ -16,12 +16,12 @@ __all__ = ["SyntheticFigure"]
 
 _SAYS = "shows generated images, which are no patient's radiographs; not for diagnosis"
 _KEYS = {"png": "Synthetic", "pdf": "Subject", "svg": "Description"}
-"""Where each format can say it: PNG in a text chunk of any name, the others in fields of their own."""
+"""Where each format can say it: PNG in a text chunk of any name, others in their own fields."""
 
 
 @final
 class SyntheticFigure(Figure):
-    """A figure of generated radiographs: what `savefig` writes says so, and is complete or absent."""
+    """A figure of generated radiographs; what `savefig` writes says so."""
 
     def savefig(
         self,
@@ -34,8 +34,8 @@ class SyntheticFigure(Figure):
 
         Arguments:
             fname: The file, whose ending says the format (PNG if it has none), or a binary stream.
-            transparent: As matplotlib's.
-            options: As matplotlib's: `dpi`, `format`, `metadata`, …
+            transparent: Whether the background is transparent, as matplotlib's.
+            options: The options of matplotlib's `savefig`: `dpi`, `format`, `metadata`, …
 
         Raises:
             ImageError: If the format is another one, which could not say that this is synthetic.

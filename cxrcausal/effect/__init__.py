@@ -1,4 +1,4 @@
-"""What a cause does on average: in total, along its paths, to a group, and if something is hidden."""
+"""What a cause does on average: in total, along its paths, to groups, and under hidden causes."""
 
 from cxrcausal.effect.basis import Claim
 from cxrcausal.effect.causes_of_effect import Causation, causation

@@ -1,18 +1,18 @@
 r"""Whether the SCM's sums are the figures that they are meant for, by the graph.
 
-An SCM that is fitted as well as can be to the patients at hand has :math:`p_S(v \mid pa_v)` in each of
-its mechanisms, :math:`S` being the selection that let these patients in, and averages over what the
-cause does not reach as it is among them. With :math:`Z` what its mechanisms below the cause read of
-that, its figure of an outcome under :math:`do(x)` is
+An SCM that is fitted as well as can be to the patients at hand has :math:`p_S(v \mid pa_v)` in
+each of its mechanisms, :math:`S` being the selection that let these patients in, and averages over
+what the cause does not reach as it is among them. With :math:`Z` what its mechanisms below the
+cause read of that, its figure of an outcome under :math:`do(x)` is
 
 .. math:: \sum_z p_S(z) \prod_v p_S(v \mid pa_v).
 
-It is the effect among all if every mechanism is (nothing hidden ties :math:`v` to anything else that
-matters, and selection does not depend on it given its parents), and if :math:`p_S(z) = p(z)`; among those
-alike in :math:`w`, if :math:`p_S(z \mid w) = p(z \mid w)`. Of an average it is enough that the product is
-the outcome's distribution given :math:`x` and :math:`z`, and that these adjust. All of that is read from the
-graph with its hidden causes and its selection, never from the fitted parents alone. Each method returns the
-first reason for doubt, or "".
+It is the effect among all if every mechanism is (nothing hidden ties :math:`v` to anything else
+that matters, and selection does not depend on it given its parents), and if :math:`p_S(z) = p(z)`;
+among those alike in :math:`w`, if :math:`p_S(z \mid w) = p(z \mid w)`. Of an average it is enough
+that the product is the outcome's distribution given :math:`x` and :math:`z`, and that these
+adjust. All of that is read from the graph with its hidden causes and its selection, never from the
+fitted parents alone. Each method returns the first reason for doubt, or "".
 
 References:
     | A General Identification Condition for Causal Effects
@@ -45,9 +45,10 @@ class Agreement:
 
     Arguments:
         graph: The graph over what the fit observed; what nobody recorded is a hidden cause there.
-        worlds: What lies between cause and outcome in the SCM.
-        given: What patients are alike in.
-        pooled: Whether they are alike only in that it lies in a range, or is one of several levels.
+        worlds: The copies of what lies between cause and outcome in the SCM.
+        given: The variables that patients are alike in.
+        pooled: Whether they are alike only in that these lie in a range, or are one of several
+            levels.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Agreement:
         self.read = {p for v in worlds.moved for p in worlds.parents[v]} - inside
 
     def relevant(self) -> MixedGraph:
-        """Returns the mixed graph over outcome and what patients are alike in, with their ancestors."""
+        """Returns the mixed graph over outcome and `given`, with their ancestors."""
         whole = MixedGraph.over(self.parents, self.graph.topological_order)
         return whole.within(whole.ancestors([self.worlds.outcome, *self.given]))
 
@@ -103,7 +104,7 @@ class Agreement:
         """Whether the SCM's average under an intervention is that among all.
 
         Arguments:
-            nested: Whether variables hear of different values of the cause.
+            nested: Whether variables read different values of the cause.
         """
         doubt = self.of_mechanisms()
         if doubt and (nested or not self._adjusts({*self.read, *self.given})):
@@ -116,10 +117,10 @@ class Agreement:
         return words if biased else ""
 
     def of_treated(self, *, nested: bool = False) -> str:
-        """Whether the SCM's average among those with one value of the cause is that among all of them.
+        """Whether the SCM's average among those with a value of the cause is theirs among all.
 
         Arguments:
-            nested: Whether variables hear of different values of the cause.
+            nested: Whether variables read different values of the cause.
         """
         cause = self.worlds.cause
         doubt = self.of_mechanisms()
@@ -130,7 +131,7 @@ class Agreement:
         return self._of_cause(self.read)
 
     def of_shares(self) -> str:
-        """Whether those with each value of the cause are as many among the selected as among all."""
+        """Whether each value of the cause is as frequent among the selected as among all."""
         cause = self.worlds.cause
         return f"selection reaches {cause}" if self._reach([cause], ()) else ""
 
@@ -150,7 +151,7 @@ class Agreement:
         return self._of_outcome(before)
 
     def is_confounded(self) -> bool:
-        """Whether the cause tells of the outcome's value under an intervention on it.
+        """Whether the cause is informative of the outcome under an intervention on it.
 
         Among all, or among the selected: in the graph of the two worlds side by side, which share
         what the cause does not reach and every variable's noise.
@@ -160,17 +161,16 @@ class Agreement:
         twin: dict[str, tuple[str, ...]] = {f"noise:{v}": () for v in reached}
         twin |= {v: tuple(pa) for v, pa in self.parents.items()}
         for v in reached:
-            heard = [f"{p}*" if p in reached else p for p in self.parents[v] if p != cause]
-            twin[f"{v}*"] = (*heard, f"noise:{v}")
+            read = [f"{p}*" if p in reached else p for p in self.parents[v] if p != cause]
+            twin[f"{v}*"] = (*read, f"noise:{v}")
             twin[v] = (*twin[v], f"noise:{v}")
-        return any(f"{outcome}*" in connected(twin, [cause], held) for held in ((), self.selected))
+        return any(f"{outcome}*" in connected(twin, [cause], s) for s in ((), self.selected))
 
     def _adjusts(self, known: Collection[str]) -> bool:
-        """Whether the SCM has the outcome given the cause and `known`, and these adjust for the rest."""
+        """Whether the SCM has the outcome given the cause and `known`, and these adjust."""
         cause, outcome = self.worlds.cause, self.worlds.outcome
-        changed = ancestors_of(
-            children_of(self.parents), [cause]
-        )  # also where the SCM is blind to it
+        # Also what changes with the cause where the SCM has no path to it.
+        changed = ancestors_of(children_of(self.parents), [cause])
         if not changed.isdisjoint(known) or self._of_outcome(known):
             return False
         cut = without_tails(self.parents, [cause])
@@ -182,7 +182,7 @@ class Agreement:
         return moved.isdisjoint(self.selected)
 
     def _of_outcome(self, known: Collection[str]) -> str:
-        """Whether the SCM has the distribution of what lies below the cause, given it and `known`."""
+        """Whether the SCM has the distribution of the cause's descendants given it and `known`."""
         before = {*known, self.worlds.cause}
         for v in self.worlds.moved:
             own = self.worlds.parents[v]
@@ -216,7 +216,8 @@ class Agreement:
 def is_spurious(worlds: Worlds) -> bool:
     """Whether anything but the causal paths ties the cause to the outcome in the fitted model.
 
-    That is how the SCM weights patients, and no statement about data: see `Agreement.is_confounded`.
+    That is how the SCM weights patients, and no statement about data: see
+    `Agreement.is_confounded`.
     """
     cut = without_tails(worlds.parents, [worlds.cause])
     return worlds.outcome in connected(cut, [worlds.cause], ())

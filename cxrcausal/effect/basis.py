@@ -1,17 +1,18 @@
 """What an effect rests on: the data and the graph, the coupling of worlds, or nothing at all.
 
-An average effect may follow from data once the graph is granted (`CausalGraph.identifiable`), and is
-then this figure if the SCM's sums are the ones that tell it (`Agreement`). Among patients alike in
-something it is identified apart: a hidden cause may tie the outcome to what they are alike in. A
-nested effect follows if no *district*, a group of variables tied by hidden causes, is asked to hear
-of two values of the cause at once (Shpitser), and each district's factor follows from data. What
-asks of two worlds of one patient never does: it rests on how the mechanisms couple their levels.
-What the graph says cannot be is zero by construction, and no figure. An effect that data tell by
-another formula is named with it, and stays a claim of the model: that formula is not computed here.
+An average effect may follow from data once the graph is granted (`CausalGraph.identifiable`), and
+is then this figure if the SCM's sums are those that identify it (`Agreement`). Among patients
+alike in something it is identified apart: a hidden cause may tie the outcome to what they are
+alike in. A nested effect follows if no *district*, a group of variables tied by hidden causes, is
+asked to read two values of the cause at once (Shpitser), and each district's factor follows from
+data. What asks of two worlds of one patient never does: it rests on how the mechanisms couple
+their levels. What the graph says cannot be is zero by construction, and no figure. An effect that
+data identify by another formula is named with it, and stays a claim of the model: that formula is
+not computed here.
 
 References:
-    | Counterfactual Graphical Models for Longitudinal Mediation Analysis with Unobserved Confounding
-    | (Shpitser, 2013), https://doi.org/10.1111/cogs.12058
+    | Counterfactual Graphical Models for Longitudinal Mediation Analysis with Unobserved
+    | Confounding (Shpitser, 2013), https://doi.org/10.1111/cogs.12058
     | Effects of Treatment on the Treated: Identification and Generalization
     | (Shpitser and Pearl, 2009), https://arxiv.org/abs/1205.2615
     | Identification of Conditional Interventional Distributions
@@ -58,9 +59,9 @@ class Claim:
         basis: `data` (identified, the graph granted, and by the sums that are taken here), `model`
             (not identified, or by another formula), `coupling` (no data could identify it) or
             `construction` (the graph leaves no such path).
-        why: The reason.
-        estimand: Of a claim of the model that data could tell: the formula that identifies the
-            outcome under the intervention. It is not computed here.
+        why: The reason for that.
+        estimand: The formula that identifies the outcome under the intervention, where data could
+            identify a claim of the model; it is not computed here.
     """
 
     basis: Basis
@@ -93,9 +94,10 @@ def claim_of_total(
 
     Arguments:
         graph: The graph over what is recorded.
-        worlds: Between which variables.
-        given: Among patients alike in what; that has an identification of its own.
-        pooled: Whether they are alike only in that it lies in a range or is one of several levels.
+        worlds: The copies of what lies between cause and outcome.
+        given: The variables that patients are alike in; that has an identification of its own.
+        pooled: Whether they are alike only in that these lie in a range, or are one of several
+            levels.
     """
     alike = tuple(given)
     lost = [v for v in alike if v not in graph.variables]
@@ -147,7 +149,7 @@ def _among_treated(
 
 
 def claim_of_groups(graph: CausalGraph, worlds: Worlds) -> Claim:
-    """Returns what the SCM's difference between those with one value of the cause and another rests on."""
+    """Returns what the SCM's difference between groups, by their value of the cause, rests on."""
     doubt = Agreement(graph, worlds).of_groups()
     if doubt:
         return Claim("model", f"{doubt}; the observed difference stands beside it")
@@ -159,8 +161,8 @@ def claim_of_zero(graph: CausalGraph, worlds: Worlds, why: str) -> Claim:
 
     Arguments:
         graph: The graph over what is recorded.
-        worlds: Between which variables.
-        why: Why the SCM has none.
+        worlds: The copies of what lies between cause and outcome.
+        why: The reason why the SCM has none.
     """
     lost = Agreement(graph, worlds).lost()
     if lost:
@@ -175,32 +177,32 @@ def claim_of_nested(
 
     Arguments:
         graph: The graph over what is recorded.
-        worlds: Between which variables.
-        outcomes: The outcome's copies that are asked for.
-        treated: Whether among those with one value of the cause.
+        worlds: The copies of what lies between cause and outcome.
+        outcomes: The copies of the outcome that are asked for.
+        treated: Whether the effect is among those with one value of the cause.
     """
     agreement = Agreement(graph, worlds)
     relevant = agreement.relevant()
     left = relevant.within([v for v in relevant.order if v != worlds.cause])
     for outcome in outcomes:
-        heard: dict[str, set[float]] = {}
+        read: dict[str, set[float]] = {}
         for name, copies in worlds.needed([outcome]).items():
-            values = {copy.heard(worlds.cause) for copy in copies}
-            heard[name] = {v for v in values if v is not None}
+            values = {copy.value_read(worlds.cause) for copy in copies}
+            read[name] = {v for v in values if v is not None}
         for district in left.districts():
-            tied = [v for v in district if heard.get(v)]
-            twice = [v for v in tied if len(heard[v]) > 1]
+            tied = [v for v in district if read.get(v)]
+            twice = [v for v in tied if len(read[v]) > 1]
             if twice:
-                why = f"{twice[0]} would have to hear of both values of {worlds.cause}"
+                why = f"{twice[0]} would have to read both values of {worlds.cause}"
                 return Claim("coupling", why)
-            if len(set().union(*(heard[v] for v in tied))) > 1:
-                both = f"{', '.join(tied)} hear of different values of {worlds.cause}"
+            if len(set().union(*(read[v] for v in tied))) > 1:
+                both = f"{', '.join(tied)} read different values of {worlds.cause}"
                 return Claim("model", f"{both}, and hidden causes tie them")
     several = len(worlds.moved) > 1
-    judge = agreement.of_treated if treated else agreement.of_average
-    doubt = judge(nested=several)
+    of_effect = agreement.of_treated if treated else agreement.of_average
+    doubt = of_effect(nested=several)
     if not doubt:
-        return Claim("data", "no variable has to hear of both values")
+        return Claim("data", "no variable has to read both values")
     if treated or agreement.lost():
         return Claim("model", doubt)
     factors = []
@@ -212,4 +214,4 @@ def claim_of_nested(
         factors.append(f"[{found.estimand}]")
     summed = ", ".join(v for v in left.order if v != worlds.outcome)
     formula = (f"Σ_{{{summed}}} " if summed else "") + " ".join(factors)
-    return Claim("model", doubt, f"{formula} with {worlds.cause} in each factor as it hears it")
+    return Claim("model", doubt, f"{formula} with {worlds.cause} in each factor as it reads it")

@@ -1,4 +1,4 @@
-r"""Was it the cause: probabilities of necessity, of sufficiency, and of both, with what data allow.
+r"""Was it the cause: probabilities of necessity, of sufficiency, and of both, within bounds.
 
 With an event :math:`y` and a change of the cause from :math:`x'` to :math:`x`,
 
@@ -6,15 +6,16 @@ With an event :math:`y` and a change of the cause from :math:`x'` to :math:`x`,
     \mathrm{PN} = P(y'_{x'} \mid x, y), \quad \mathrm{PS} = P(y_x \mid x', y'), \quad
     \mathrm{PNS} = P(y_x, y'_{x'}).
 
-The SCM's point value comes from the coupling of its mechanisms, in closed form. No data decide it: beside
-it stand the tightest bounds that experiments and observations together allow (Tian and Pearl),
+The SCM's point value comes from the coupling of its mechanisms, in closed form. No data decide it:
+beside it stand the tightest bounds that experiments and observations together allow (Tian and
+Pearl),
 
 .. math::
     \max\{0, P(y_x) - P(y_{x'}), P(y) - P(y_{x'}), P(y_x) - P(y)\} \le \mathrm{PNS} \le
     \min\{P(y_x), P(y'_{x'}), P(x, y) + P(x', y'), P(y_x) - P(y_{x'}) + P(x, y') + P(x', y)\}
 
-and those of PN and PS. The patients are those whose cause has one of the two values, in the proportion in
-which the SCM expects them.
+and those of PN and PS. The patients are those whose cause has one of the two values, in the
+proportion in which the SCM expects them.
 
 References:
     | Probabilities of Causation: Bounds and Identification
@@ -96,7 +97,7 @@ def causation(
 
 
 def _bounds_rest_on(question: EffectQuestion) -> str:
-    """Returns in words what the bounds rest on: outcomes of both groups, and how many these are."""
+    """Returns in words what the bounds rest on: outcomes and shares of both groups."""
     treated = claim_of_treated(question.graph, question.worlds)
     agreement = Agreement(question.graph, question.worlds)
     shares = agreement.of_shares() if agreement.is_confounded() else ""
@@ -106,7 +107,7 @@ def _bounds_rest_on(question: EffectQuestion) -> str:
 
 
 def _statistics(sums: np.ndarray) -> np.ndarray:
-    """Returns PN, PS and PNS, each with its bounds, from sums over those without and with the cause.
+    """Returns PN, PS and PNS, each with its bounds, from sums by the value of the cause.
 
     Of each: how many, with the outcome if without the cause, if with it, and by the cause alone.
     """

@@ -1,19 +1,20 @@
-r"""Why an outcome differs between groups: directly, by what the group changes, or by what goes with it.
+r"""Why an outcome differs between groups: directly, by mediators, or by what goes with the group.
 
-The difference that is seen, :math:`\mathrm{TV}_{x_0, x_1} = P(y \mid x_1) - P(y \mid x_0)`, is a sum of three
-counterfactual effects with :math:`W` all that lies between,
+The difference that is observed, :math:`\mathrm{TV}_{x_0, x_1} = P(y \mid x_1) - P(y \mid x_0)`, is
+a sum of three counterfactual effects with :math:`W` all that lies between,
 
 .. math::
     \mathrm{TV}_{x_0,x_1}(y) &= \mathrm{Ctf\text{-}SE}_{x_0,x_1}(y)
-        + \mathrm{Ctf\text{-}IE}_{x_0,x_1}(y \mid x_1) - \mathrm{Ctf\text{-}DE}_{x_1,x_0}(y \mid x_1) \\
+        + \mathrm{Ctf\text{-}IE}_{x_0,x_1}(y \mid x_1)
+        - \mathrm{Ctf\text{-}DE}_{x_1,x_0}(y \mid x_1) \\
     \mathrm{Ctf\text{-}SE} &= P(y_{x_0} \mid x_1) - P(y \mid x_0), \\
     \mathrm{Ctf\text{-}IE} &= P(y_{x_0, W_{x_1}} \mid x_1) - P(y_{x_0} \mid x_1), \\
     \mathrm{Ctf\text{-}DE}_{x_1,x_0} &= P(y_{x_0, W_{x_1}} \mid x_1) - P(y_{x_1} \mid x_1).
 
-Where the graph, hidden causes and selection counted, lets nothing but causal paths tie group and outcome (in
-`cxr19` sex, age and race are roots), the spurious part is zero by construction: that is an assumption read
-from the graph, not a finding. Two roots that one selection depends on are tied among the selected.
-`observed` is the difference in the table itself, for comparison.
+Where the graph, hidden causes and selection counted, lets nothing but causal paths tie group and
+outcome (in `cxr19` sex, age and race are roots), the spurious part is zero by construction: that
+is an assumption read from the graph, not a finding. Two roots that one selection depends on are
+tied among the selected. `observed` is the difference in the table itself, for comparison.
 
 References:
     | Fairness in Decision-Making: The Causal Explanation Formula
@@ -57,8 +58,8 @@ class CtfEffects:
         direct: Ctf-DE of the way back, among the second group.
         indirect: Ctf-IE, among the second group.
         spurious: Ctf-SE.
-        observed: The difference in the table itself, where cause and outcome are known; what it has
-            more than `variation` is what the SCM, or its graph, does not have.
+        observed: The difference in the table itself, where cause and outcome are known; what it
+            has more than `variation` is what the SCM, or its graph, does not have.
     """
 
     variation: Effect

@@ -3,10 +3,10 @@ r"""Expectations over nested worlds, for every patient, exactly wherever tables 
 What the cause does not reach is taken from each patient's row, cells that the row lacks from their
 joint posterior. Given that, everything below the cause has fresh noise: a variable in one world
 adds its table :math:`P(v \mid \mathrm{pa})`, a second world of it the coupling's transition
-:math:`P(v^* \mid v, \mathrm{pa}, \mathrm{pa}^*)`, and elimination sums them out. A continuum is a sum over
-`NODES` points of its normal score, where the trapezoidal rule is exact to rounding for smooth
-integrands. Where a table would be too large, or a question needs three worlds of one variable, a
-mean over draws with common noise stands in, in `BATCHES` parts that tell its error.
+:math:`P(v^* \mid v, \mathrm{pa}, \mathrm{pa}^*)`, and elimination sums them out. A continuum is a
+sum over `NODES` points of its normal score, where the trapezoidal rule is exact to rounding for
+smooth integrands. Where a table would be too large, or a question needs three worlds of one
+variable, a mean over draws with common noise stands in, in `BATCHES` parts that tell its error.
 
 References:
     | Complete Identification Methods for the Causal Hierarchy, on twin and parallel worlds

@@ -1,4 +1,4 @@
-"""What is asked, as a user writes it: levels, values, ranges and patients, understood or refused.
+"""Levels, values and ranges as a user writes them: understood, or refused.
 
 A level is named here as in a table and in `do`: by its word, and where the levels are words, the
 two of a binary variable by 0 and 1 or False and True as well; numpy's scalars count as Python's.
@@ -33,11 +33,11 @@ Levels = tuple[Level, Level]
 
 
 def level_asked(variable: "Variable", level: object) -> int | None:
-    """Returns the place of an outcome's level, None for a continuum.
+    """Returns the number of an outcome's level, None for a continuum.
 
     Arguments:
         variable: The outcome.
-        level: What is asked; of a binary variable the second level if None.
+        level: The level that is asked for; the second one of a binary variable if None.
 
     Raises:
         OptionError: If there is no such level, or the variable has none.
@@ -50,7 +50,7 @@ def level_asked(variable: "Variable", level: object) -> int | None:
         return None
     if level is None and variable.kind == "binary":
         return 1
-    return _place(variable, level)
+    return _number_of(variable, level)
 
 
 def levels_asked(variable: "Variable", wanted: object) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def levels_asked(variable: "Variable", wanted: object) -> tuple[str, ...]:
         raise OptionError(
             f"no level of {variable.name!r} is asked for; allowed: {allowed_values(variable)}"
         )
-    return tuple(dict.fromkeys(variable.levels[_place(variable, level)] for level in several))
+    return tuple(dict.fromkeys(variable.levels[_number_of(variable, level)] for level in several))
 
 
 def range_asked(variable: "Variable", wanted: object) -> tuple[float, float]:
@@ -89,7 +89,7 @@ def two_values(variable: "Variable", levels: object) -> Levels:
 
     Arguments:
         variable: The cause.
-        levels: (from, to); of a binary cause its two levels if None.
+        levels: The two values, (from, to); the two levels of a binary cause if None.
 
     Whether the cause can be set to them is for `do` to say.
 
@@ -109,7 +109,7 @@ def two_values(variable: "Variable", levels: object) -> Levels:
         raise OptionError(f"levels are two values, (from, to); found {levels!r}")
     first, second = (_scalar(value) for value in list(levels))  # type: ignore[call-overload]
     for value in (first, second):
-        if not pd.api.types.is_scalar(value):  # a law, a function, a value per row
+        if not pd.api.types.is_scalar(value):  # a distribution, a function, a value per row
             raise OptionError(f"levels are two values of {variable.name!r}; found {value!r}")
     return _in_words(variable, first), _in_words(variable, second)
 
@@ -121,8 +121,8 @@ def _in_words(variable: "Variable", value: Level) -> Level:
     return variable.levels[int(number[0])] if has_word else value
 
 
-def _place(variable: "Variable", level: object) -> int:
-    """Returns the place of a level that is named as in a table."""
+def _number_of(variable: "Variable", level: object) -> int:
+    """Returns the number of a level that is named as in a table."""
     level = _scalar(level)
     number, _ = normalise(pd.Series([level], dtype=object), variable)
     if np.isnan(number[0]):  # no level, or unknown

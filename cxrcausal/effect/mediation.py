@@ -8,9 +8,9 @@ With mediators :math:`M` between :math:`X` and :math:`Y` and a change from :math
     \mathrm{NIE} = E[Y_{x, M_{x'}} - Y_x], \quad
     \mathrm{TE}_{x, x'} = \mathrm{NDE}_{x, x'} - \mathrm{NIE}_{x', x},
 
-the last being the indirect effect of the way back. A path-specific effect lets the change run along some
-causal paths only. Where one variable would have to hear of both values at once (a recanting witness), the
-figure rests on the mechanisms' coupling, and says so.
+the last being the indirect effect of the way back. A path-specific effect lets the change run
+along some causal paths only. Where one variable would have to read both values at once (a
+recanting witness), the figure rests on the mechanisms' coupling, and says so.
 
 References:
     | Direct and Indirect Effects
@@ -44,11 +44,11 @@ class NaturalEffects:
     """A total effect and its natural parts: total = direct − reverse.
 
     Arguments:
-        total: Of the change itself, the ATE.
-        direct: Of the change where the mediators stay what they were (NDE).
-        indirect: Of what the change does to the mediators alone (NIE).
+        total: The effect of the change itself, the ATE.
+        direct: The effect of the change where the mediators stay what they were (NDE).
+        indirect: The effect of what the change does to the mediators alone (NIE).
         reverse: The NIE of the way back, from the second level to the first.
-        mediators: Which variables these are.
+        mediators: The variables through which an effect counts as indirect.
     """
 
     total: Effect
@@ -138,7 +138,7 @@ def path_specific_effect(
     through: str | Collection[str] | None = None,
     **options: Unpack[EffectOptions],
 ) -> Effect:
-    """Returns the effect of a change that runs along some causal paths, all others left alone.
+    """Returns the effect of a change that runs along chosen causal paths, all others left alone.
 
     Arguments:
         scm: A fitted SCM.

@@ -202,7 +202,7 @@ class EffectQuestion:
         return Nested(known, self.worlds, self.level, self.num_samples, self.seed)
 
     def _among(self, given: Mapping[str, object]) -> tuple[np.ndarray, str]:
-        """Returns the positions of the rows of some patients, and in words who they are."""
+        """Returns the positions of the rows with these values, and in words whose they are."""
         if not isinstance(given, Mapping):
             raise OptionError(
                 f"given is a mapping from variable to value, as in {{'sex': 'Male'}}; "

@@ -20,25 +20,26 @@ class Effect:
     """An effect, how sure it is, and what it rests on.
 
     Arguments:
-        name: What it is called: `ATE`, `NDE`, `PNS`.
-        of: What is done and what is asked, in words.
+        name: The name of the effect: `ATE`, `NDE`, `PNS`.
+        of: The change of the cause and the question to the outcome, in words.
         estimate: The figure on all patients.
         low: The lower end of its interval by patient; NaN where resamples show no spread, as of a
             single patient.
-        high: The upper end.
+        high: The upper end of its interval.
         monte_carlo_error: The standard error that draws leave; 0 where the sums are exact.
-        claim: What it rests on, by the graph.
-        rows: How many rows it is averaged over.
-        patients: How many patients these are.
+        claim: The basis on which it rests, by the graph.
+        rows: The number of rows that it is averaged over.
+        patients: The number of patients whose rows these are.
         scale: Whether it is a difference, a ratio or a probability.
         arms: The outcome in the two worlds that are compared, if there are such.
-        bounds: What data allow, where they do not decide.
+        bounds: The bounds that data allow, where they do not decide.
         bounds_interval: The lower end of the lower and the upper end of the upper bound's
             interval.
-        refits: How many fits are in the intervals; 0 for one-step replicates, or fixed parameters.
+        refits: The number of fits in the intervals; 0 for one-step replicates or fixed parameters.
         parameters: `estimated` if the intervals count the estimation error of the fit, else
             `fixed`.
-        caveat: What of the estimation error is not in the intervals, and why; empty if nothing.
+        caveat: The part of the estimation error that is not in the intervals, and why; empty if
+            there is none.
         confidence: The probability that an interval covers.
     """
 

@@ -1,23 +1,26 @@
 r"""How strong must something unmeasured be, to explain an effect away.
 
-The *E-value* of a risk ratio :math:`R \ge 1` is :math:`R + \sqrt{R (R - 1)}`: an unmeasured cause that is tied
-to both cause and outcome by risk ratios below it cannot explain the effect away, whatever else it is.
+The *E-value* of a risk ratio :math:`R \ge 1` is :math:`R + \sqrt{R (R - 1)}`: an unmeasured cause
+that is tied to both cause and outcome by risk ratios below it cannot explain the effect away,
+whatever else it is.
 
-`sensitivity` answers for one such cause, a binary *acuity* :math:`A`, known to nobody, that raises the odds
-of the cause by :math:`\gamma` and those of the outcome by :math:`\delta`. All that was seen stays as it was:
-the intercepts of both are those at which mixing over :math:`A` gives back the fitted
-:math:`p(x \mid \mathrm{pa}_x)` and :math:`p(y \mid \mathrm{pa}_y)`, a quadratic equation each. Then
+`sensitivity` answers for one such cause, a binary *acuity* :math:`A`, known to nobody, that raises
+the odds of the cause by :math:`\gamma` and those of the outcome by :math:`\delta`. What was
+observed stays as it was: the intercepts of both are those at which mixing over :math:`A` gives
+back the fitted :math:`p(x \mid \mathrm{pa}_x)` and :math:`p(y \mid \mathrm{pa}_y)`, a quadratic
+equation each. Then
 
 .. math:: p(y_x \mid \mathrm{pa}_y) = \sum_a p(a) \, \mathrm{expit}(b + a \log \delta)
-    \quad\text{in place of}\quad \sum_a p(a \mid x, \mathrm{pa}_x) \, \mathrm{expit}(b + a \log \delta),
+    \quad\text{in place of}\quad
+    \sum_a p(a \mid x, \mathrm{pa}_x) \, \mathrm{expit}(b + a \log \delta),
 
 summed exactly over everything else.
 
 References:
     | Sensitivity Analysis in Observational Research: Introducing the E-Value
     | (VanderWeele and Ding, 2017), https://doi.org/10.7326/M16-2607
-    | Assessing Sensitivity to an Unobserved Binary Covariate in an Observational Study with Binary Outcome
-    | (Rosenbaum and Rubin, 1983), https://doi.org/10.1111/j.2517-6161.1983.tb01242.x
+    | Assessing Sensitivity to an Unobserved Binary Covariate in an Observational Study with Binary
+    | Outcome (Rosenbaum and Rubin, 1983), https://doi.org/10.1111/j.2517-6161.1983.tb01242.x
 """
 
 import math
@@ -50,8 +53,8 @@ STRONGEST = 1000.0
 """The largest odds ratio that the tipping point is looked for at."""
 
 ROUNDING = 1e-9
-"""What a figure and its interval may differ by, relatively, and be the same: resamples of patients who
-are all alike give the same ratio of other sums."""
+"""The relative difference of a figure and its interval that is none: resamples of patients who are
+all alike give the same ratio of other sums."""
 
 
 @final
@@ -60,9 +63,9 @@ class EValue:
     """The least strength of an unmeasured cause that could explain an effect away.
 
     Arguments:
-        estimate: For the estimate.
-        limit: For the end of its interval that is nearer to no effect; 1 if that is inside, NaN if
-            the estimate has no interval.
+        estimate: The E-value of the estimate.
+        limit: The E-value of the end of its interval that is nearer to no effect; 1 if no effect
+            is inside, NaN if the estimate has no interval.
     """
 
     estimate: float
@@ -76,12 +79,12 @@ def e_value(effect: Effect | float, low: float | None = None, high: float | None
     """Returns the E-value of a risk ratio.
 
     Arguments:
-        effect: An effect with ``scale="ratio"``, or a risk ratio.
+        effect: The effect, asked for with ``scale="ratio"``, or a risk ratio.
         low: The lower end of the ratio's interval, if a number is given.
-        high: The upper end.
+        high: The upper end of the ratio's interval.
 
     Raises:
-        OptionError: If it is no ratio, or not positive.
+        OptionError: If the effect is no ratio, or not positive.
 
     Example:
         >>> print(e_value(3.9, 1.8, 8.7))
@@ -98,8 +101,8 @@ def e_value(effect: Effect | float, low: float | None = None, high: float | None
         low, high = ratio if low is None else low, ratio if high is None else high
     if 0 < ratio < math.inf and math.isnan(low) and math.isnan(high):
         return EValue(_strength(ratio), math.nan)
-    held = low <= ratio * (1 + ROUNDING) and ratio <= high * (1 + ROUNDING)
-    if not 0 < ratio < math.inf or not (held or isinstance(effect, Effect)):
+    inside = low <= ratio * (1 + ROUNDING) and ratio <= high * (1 + ROUNDING)
+    if not 0 < ratio < math.inf or not (inside or isinstance(effect, Effect)):
         raise OptionError(
             f"a risk ratio is above 0 and inside its interval; found {ratio:g} in "
             f"[{low:g}, {high:g}]"
@@ -125,13 +128,15 @@ class Sensitivity:
     """An effect as it would be, did an unmeasured cause of given strength exist.
 
     Arguments:
-        name: What the unmeasured cause is called.
-        prevalence: How common it is.
+        name: The name of the unmeasured cause.
+        prevalence: The share of patients who have it.
         effect: The effect without it.
-        table: By strength (`with_cause`, `with_outcome`, odds ratios): `estimate`, `low`, `high`.
-        tipping: The odds ratio, with the cause and with the outcome (there inverted if the effect is
-            negative), at which nothing is left of the effect; None if none below `STRONGEST` is.
-        e_value: Of the effect as a risk ratio; None if that is not finite.
+        table: The effect by strength: the odds ratios `with_cause` and `with_outcome`, and its
+            `estimate`, `low` and `high`.
+        tipping: The odds ratio, with the cause and with the outcome (there inverted if the effect
+            is negative), at which nothing is left of the effect; None if none below `STRONGEST`
+            is.
+        e_value: The E-value of the effect as a risk ratio; None if that is not finite.
     """
 
     name: str
@@ -160,14 +165,14 @@ class Sensitivity:
             axis = Figure(figsize=(5.5, 3.4), layout="constrained").subplots()
         table = self.table
         spread = np.stack([table["estimate"] - table["low"], table["high"] - table["estimate"]])
-        place = np.arange(len(table))
-        axis.errorbar(place, table["estimate"], yerr=spread, fmt="o-", capsize=3)
+        position = np.arange(len(table))
+        axis.errorbar(position, table["estimate"], yerr=spread, fmt="o-", capsize=3)
         axis.axhline(0, color="grey", linewidth=0.8)
         labels = [
             f"{a:g}" if a == b else f"{a:g}, {b:g}"
             for a, b in zip(table["with_cause"], table["with_outcome"], strict=True)
         ]
-        axis.set_xticks(place, labels)
+        axis.set_xticks(position, labels)
         axis.set_xlabel(f"odds ratio of unmeasured {self.name} with cause and outcome")
         axis.set_ylabel("average effect")
         return axis
@@ -195,7 +200,8 @@ def sensitivity(
         table: The patients that are averaged over.
         cause: A variable of two levels.
         outcome: One of its descendants, with levels.
-        strengths: The odds ratios of the unmeasured cause with cause and outcome, or pairs of them.
+        strengths: The odds ratios of the unmeasured cause with cause and outcome, or pairs of
+            them.
         prevalence: The share of patients who have the unmeasured cause.
         name: The name of the unmeasured cause.
         options: The options of every effect, see `EffectQuestion`.
@@ -284,9 +290,9 @@ def _tilt(with_cause: float, with_outcome: float, prevalence: float) -> Tilt:
     """Returns how the outcome's probability changes once the unmeasured cause is averaged over.
 
     Arguments:
-        with_cause: Its odds ratio with the value of the cause that is set.
-        with_outcome: Its odds ratio with the outcome.
-        prevalence: How common it is.
+        with_cause: The odds ratio with the value of the cause that is set.
+        with_outcome: The odds ratio with the outcome.
+        prevalence: The share of patients who have the unmeasured cause.
     """
 
     def tilt(chance: Tensor, own: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def ett(
     scale: Comparison = "difference",
     **options: Unpack[EffectOptions],
 ) -> Effect:
-    """Returns the effect of treatment on the treated: among those whose cause has the second level.
+    """Returns the effect of treatment on the treated: those whose cause has the second level.
 
     Where nothing but the causal paths ties cause and outcome (sex, age and race in `cxr19`, which
     are roots), it is the average effect by construction.

@@ -1,4 +1,4 @@
-"""How far an effect may be off: of the patients that are averaged over, and of the fit itself.
+"""How far an effect may be off, by the patients that are averaged over and by the fit itself.
 
 An effect is a function of sums over patients of what the SCM expects of each. Both vary from
 sample to sample: the patients, and the parameters of the mechanisms that the question reads. A fit
@@ -6,7 +6,7 @@ keeps replicates of its parameters (`scm.replicates`); under each the sums are t
 with the weights of the very patients that the replicate was drawn with, where the table is the
 fit's, and with weights of their own where it is another. To first order the sums change with each
 direction in which the replicates went (few, where few parameters are read) in proportion; that
-slope is a mean over patients, and is taken of some of them.
+slope is a mean over patients, and is taken of a part of them.
 
 The interval is Student's, by the spread of the figure over the replicates. Where the spread of the
 fit is not known the parameters are fixed, and the effect says so.
@@ -77,7 +77,7 @@ class Uncertainty:
         own = self.replicates.seed + (0 if self.same else _OTHER)
         weights = patient_weights(question.words[present], own)
         rows, most = question.kept, MOST_ROWS if exact else MOST_DRAWN
-        if len(rows) > most:  # a slope is a mean over patients, and some of them tell it
+        if len(rows) > most:  # a slope is a mean over patients: a part of them suffices
             chosen = np.random.default_rng(question.seed).choice(len(rows), most, replace=False)
             rows = rows[np.sort(chosen)]
         before = question.nested(rows=rows).expectations(terms)[0].mean(0).sum(0)

@@ -1,9 +1,9 @@
-r"""Worlds inside each other: what each variable would be, had each path heard of another cause.
+r"""Worlds inside each other: what a variable would be, if each path carried its own cause.
 
-A nested counterfactual such as :math:`Y_{x, M_{x'}}` is one variable in which different paths carry
-different values of one cause. It is written here as a `Copy` of the variable that says which copy
-of each parent it reads; copies that read the same are one and the same. Everything that the cause
-does not reach is read as it is.
+A nested counterfactual such as :math:`Y_{x, M_{x'}}` is one variable in which different paths
+carry different values of one cause. It is written here as a `Copy` of the variable that says which
+copy of each parent it reads; copies that read the same are one and the same. Everything that the
+cause does not reach is read as it is.
 
 A question that needs two copies of one variable at once needs to know how these two go together,
 which no experiment shows: it rests on the mechanism's coupling (a *recanting witness*).
@@ -11,8 +11,8 @@ which no experiment shows: it rests on the mechanism's coupling (a *recanting wi
 References:
     | Identifiability of Path-Specific Effects
     | (Avin, Shpitser and Pearl, 2005), https://www.ijcai.org/Proceedings/05/Papers/0886.pdf
-    | Counterfactual Graphical Models for Longitudinal Mediation Analysis with Unobserved Confounding
-    | (Shpitser, 2013), https://doi.org/10.1111/cogs.12058
+    | Counterfactual Graphical Models for Longitudinal Mediation Analysis with Unobserved
+    | Confounding (Shpitser, 2013), https://doi.org/10.1111/cogs.12058
 """
 
 import itertools
@@ -40,17 +40,17 @@ class Copy:
     """A variable in one world.
 
     Arguments:
-        name: The variable.
-        reads: Which copies of its parents it reads, of those that the cause reaches.
-        value: What it is set to, if it is the cause.
+        name: The name of the variable.
+        reads: The copies of its parents that it reads, of those that the cause reaches.
+        value: The value that it is set to, if it is the cause.
     """
 
     name: str
     reads: Mapping[str, "Copy"] = field(default_factory=dict)
     value: float | None = None
 
-    def heard(self, cause: str) -> float | None:
-        """Returns which value of the cause it reads directly, None if it does not read it."""
+    def value_read(self, cause: str) -> float | None:
+        """Returns the value of the cause that it reads directly; None if it does not read it."""
         return self.reads[cause].value if cause in self.reads else None
 
 
@@ -60,7 +60,7 @@ class Worlds:
 
     Arguments:
         mechanisms: The fitted mechanisms, causes before effects.
-        cause: The cause.
+        cause: The variable that is set.
         outcome: One of its descendants.
     """
 
@@ -82,7 +82,7 @@ class Worlds:
         return self._at(self.outcome, value)
 
     def with_mediators(self, value: float, otherwise: float, mediators: Collection[str]) -> Copy:
-        r"""Returns :math:`Y_{x, M_{x'}}`: the cause set to `value`, the mediators as under `otherwise`.
+        r"""Returns :math:`Y_{x, M_{x'}}`: `value` is set, and mediators are as under `otherwise`.
 
         Raises:
             GraphError: If one of them is not on a causal path from the cause to the outcome.
@@ -96,7 +96,7 @@ class Worlds:
         return self._mixed(self.outcome, value, otherwise, frozenset(mediators))
 
     def along(self, paths: Iterable[Path], value: float, otherwise: float) -> Copy:
-        """Returns the outcome where some paths hear of `value` and all others of `otherwise`."""
+        """Returns the outcome where these paths carry `value` and all others `otherwise`."""
         return self._along(self.outcome, frozenset(paths), value, otherwise)
 
     def paths(self, through: Collection[str] | None = None) -> tuple[Path, ...]:
@@ -145,14 +145,14 @@ class Worlds:
         return path
 
     def needed(self, outcomes: Iterable[Copy]) -> dict[str, list[Copy]]:
-        """Returns the copies that some outcomes need, theirs included, causes before effects."""
+        """Returns the copies that these outcomes need, theirs included, causes before effects."""
         found: dict[str, list[Copy]] = {v: [] for v in (self.cause, *self.moved)}
         todo = list(dict.fromkeys(outcomes))
-        seen = set(todo)
+        found_before = set(todo)
         for copy in todo:  # grows while it is walked through
             found[copy.name].append(copy)
-            new = [c for c in copy.reads.values() if c not in seen]
-            seen.update(new)
+            new = [c for c in copy.reads.values() if c not in found_before]
+            found_before.update(new)
             todo += dict.fromkeys(new)
         return {v: copies for v, copies in found.items() if copies}
 
@@ -187,11 +187,11 @@ class Worlds:
             return self._at_once(name, otherwise)
         reads = {}
         for parent in self.parents[name]:
-            hears = frozenset(path[:-1] for path in active if path[-2] == parent)
+            carrying = frozenset(path[:-1] for path in active if path[-2] == parent)
             if parent == self.cause:
-                reads[parent] = self._at_once(parent, value if hears else otherwise)
+                reads[parent] = self._at_once(parent, value if carrying else otherwise)
             elif parent in self._inside:
-                reads[parent] = self._along(parent, hears, value, otherwise)
+                reads[parent] = self._along(parent, carrying, value, otherwise)
         return self._copy(name, reads)
 
     def _copy(self, name: str, reads: dict[str, Copy], value: float | None = None) -> Copy:

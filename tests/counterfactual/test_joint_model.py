@@ -1,15 +1,11 @@
 """The shipped default, asked about synthetic patients of its own."""
 
-import io
-import json
 import logging
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image as PillowImage
 
 import cxrcausal as cx
 from cxrcausal.errors import (
@@ -17,28 +13,11 @@ from cxrcausal.errors import (
     CxrCausalError,
     ImageError,
     InterventionError,
-    RecipeError,
     TableError,
     UnobservedError,
 )
 
 STEPS = 3
-
-
-@pytest.fixture(scope="module")
-def model():
-    return cx.load_pretrained("cxr19-tiny")
-
-
-@pytest.fixture(scope="module")
-def patients(model):
-    return model.sample(5, seed=11, num_steps=STEPS)
-
-
-@pytest.fixture(scope="module")
-def answer(model, patients):
-    images, rows = patients
-    return model.counterfactual(images, rows, {"sex": "Male"}, num_steps=STEPS, seed=3)
 
 
 def test_the_groups_partition_the_cells(answer):
@@ -240,173 +219,6 @@ def test_no_intervention_is_the_null_intervention(model, patients):
     answer = model.counterfactual(images[:1], rows.head(1), None, num_steps=STEPS, seed=0)
     assert answer.provenance["do"] == {}
     torch.testing.assert_close(answer.images, answer.reconstruction)
-
-
-def test_arrays_of_floats_are_images(model, patients):
-    images, rows = patients
-
-    def ask(films):
-        return model.counterfactual(
-            films, rows.head(2), {"sex": "Male"}, num_steps=STEPS, seed=0
-        ).images
-
-    array = images[:2].numpy().astype(np.float64)
-    array.flags.writeable = False
-    flipped = np.ascontiguousarray(array[:, :, ::-1])[:, :, ::-1]
-    for films in (array, array.astype(">f4"), flipped, images[:2].clone().requires_grad_()):
-        torch.testing.assert_close(ask(films), ask(images[:2]))
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"batch_size": 0}, ImageError, "batch_size is 0; it must be a whole number, at least 1"),
-        ({"batch_size": -1}, ImageError, "batch_size is -1"),
-        ({"batch_size": 2.0}, ImageError, r"batch_size is 2\.0"),
-        ({"batch_size": True}, ImageError, "batch_size is True"),
-        ({"num_steps": 1.5}, RecipeError, r"num_steps 1\.5 must be a whole number, at least 1"),
-        ({"num_steps": 0}, RecipeError, "num_steps 0"),
-        ({"num_steps": "4"}, RecipeError, "num_steps '4'"),
-        ({"guidance": "nested"}, InterventionError, r"guidance is 'nested'; give a Guidance, as"),
-        ({"guidance": {"form": "cfg"}}, InterventionError, "give a Guidance"),
-        ({"guidance": cx.Guidance}, InterventionError, "give a Guidance"),
-    ],
-)
-def test_impossible_options_are_refused(model, patients, options, error, words):
-    with pytest.raises(error, match=words):
-        model.counterfactual(*patients, {"sex": "Male"}, **options)
-    if "guidance" not in options:
-        with pytest.raises(error, match=words):
-            model.sample(2, seed=0, **options)
-
-
-def test_numbers_of_numpy_are_numbers(model, patients, tmp_path):
-    guidance = cx.Guidance("nested", intervened=np.float32(2), descendants=np.int64(1))
-    model.counterfactual(
-        patients[0][:1],
-        patients[1].head(1),
-        {"sex": "Male"},
-        guidance=guidance,
-        num_steps=np.int64(STEPS),
-        batch_size=np.int64(2),
-        seed=0,
-    ).save(tmp_path)
-    record = json.loads((tmp_path / "provenance.json").read_text())
-    assert record["guidance"]["intervened"] == 2
-    assert record["image"]["solver"]["num_steps"] == STEPS
-
-
-def test_save_writes_synthetic_images_and_their_provenance(answer, tmp_path):
-    answer.save(tmp_path)
-    names = sorted(p.name for p in tmp_path.iterdir())
-    assert names[:3] == ["blocked.csv", "changes.csv", "counterfactual.csv"]
-    with PillowImage.open(tmp_path / "counterfactual_000000.png") as picture:
-        assert "not a patient's radiograph" in picture.info["Synthetic"]
-        assert json.loads(picture.info["Provenance"])["do"] == {"sex": "Male"}
-        assert picture.size == (64, 64)
-    record = json.loads((tmp_path / "provenance.json").read_text())
-    assert record["synthetic"] is True
-    assert record["seed"] == 3
-    assert record["model"] == "cxr19-tiny"
-
-
-def test_each_image_tells_its_own_patient_alone(model, patients, tmp_path):
-    """One value per row: an image holds what was asked of its patient, and of nobody else."""
-    images, rows = patients
-    turned = pd.Series([61.0, 62.0, 63.0, 64.0, 65.0], index=rows.index)[::-1]
-    answer = model.counterfactual(
-        images, rows, {"age": turned, "sex": "Male"}, num_samples=2, num_steps=STEPS, seed=0
-    )
-    assert answer.provenance["do"]["age"] == [61.0, 62.0, 63.0, 64.0, 65.0]
-    answer.save(tmp_path)
-    for position in range(10):
-        with PillowImage.open(tmp_path / f"counterfactual_{position:06d}.png") as picture:
-            asked = json.loads(picture.info["Provenance"])["do"]
-        assert asked == {"age": 61.0 + position // 2, "sex": "Male"}
-
-
-def add_ten(rows):
-    return rows["age"] + 10
-
-
-def test_provenance_names_a_function(model, patients):
-    answer = model.counterfactual(
-        None, patients[1], {"age": add_ten, "sex": np.str_("Male")}, clip=True, metadata_only=True
-    )
-    assert answer.provenance["do"]["age"].endswith("test_joint_model.add_ten")
-    assert json.loads(json.dumps(answer.provenance))["do"]["sex"] == "Male"
-
-
-def test_a_smaller_answer_leaves_nothing_of_a_larger_one(model, patients, answer, tmp_path):
-    answer.save(tmp_path)
-    small = model.counterfactual(
-        patients[0][:1], patients[1].head(1), {"sex": "Male"}, num_steps=STEPS, seed=3
-    )
-    small.save(tmp_path)
-    assert [p.name for p in tmp_path.glob("*.png")] == ["counterfactual_000000.png"]
-    model.counterfactual(None, patients[1], {"sex": "Male"}, metadata_only=True, seed=3).save(
-        tmp_path
-    )
-    assert not list(tmp_path.glob("*.png"))
-    assert len(pd.read_csv(tmp_path / "counterfactual.csv")) == 5
-
-
-def test_plot_is_a_figure_and_a_file(answer, tmp_path):
-    figure = answer.plot(tmp_path / "figure.png", most=2)
-    assert len(figure.axes) == 8
-    assert (tmp_path / "figure.png").stat().st_size > 10_000
-
-
-def test_every_figure_says_that_it_is_synthetic(answer, tmp_path):
-    figure = answer.plot(tmp_path / "figure.PNG", most=1)
-    figure.savefig(tmp_path / "again.png", metadata={"Title": "sex"})
-    for name in ("figure.PNG", "again.png"):
-        with PillowImage.open(tmp_path / name) as picture:
-            assert "no patient's radiographs" in picture.info["Synthetic"]
-    assert picture.info["Title"] == "sex"
-    stream = io.BytesIO()
-    figure.savefig(stream)
-    assert b"no patient's radiographs" in stream.getvalue()
-    for name in ("figure.svg", "figure.pdf"):
-        figure.savefig(tmp_path / name)
-        assert b"generated images" in (tmp_path / name).read_bytes()
-
-
-def test_a_figure_is_complete_or_absent(answer, tmp_path, monkeypatch):
-    """What stood at the path still stands there when writing ends half-way."""
-    figure = answer.plot(tmp_path / "figure.png", most=1)
-    before = (tmp_path / "figure.png").read_bytes()
-
-    def half(self, file, **options):
-        Path(file).write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", half)
-    with pytest.raises(KeyboardInterrupt):
-        figure.savefig(tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
-
-
-@pytest.mark.parametrize(
-    ("path", "options", "words"),
-    [
-        ("x.foo", {}, "cannot be written as 'foo'. Allowed.*: png, pdf, svg"),
-        ("x.jpg", {}, "cannot be written as 'jpg'"),
-        (None, {"most": 0}, "most is 0; it must be a whole number, at least 1"),
-        (None, {"most": 1.5}, r"most is 1\.5"),
-    ],
-)
-def test_impossible_figures_are_refused(answer, tmp_path, path, options, words):
-    with pytest.raises(ImageError, match=words):
-        answer.plot(path and tmp_path / path, **options)
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_answer_is_not_saved_over_a_file(answer, tmp_path):
-    (tmp_path / "out").write_text("a file")
-    with pytest.raises(CxrCausalError, match="out' is a file; give a folder"):
-        answer.save(tmp_path / "out")
 
 
 def test_samples_are_a_function_of_the_seed(model, patients):

@@ -1,4 +1,4 @@
-"""Average effects were exported here; their former names lead to their new ones for one version."""
+"""Average effects were exported here; their former names lead to the new ones for one version."""
 
 import pytest
 

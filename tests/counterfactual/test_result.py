@@ -1,21 +1,19 @@
 """What an answer says of each row is of that row, whatever the rows are called."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image as PillowImage
 
-import cxrcausal as cx
+from cxrcausal.errors import CxrCausalError
 
 STEPS = 3
 ROWS = pd.DataFrame(
     {"age": [58, 60, 61], "sex": ["Female", "Male", "Female"], "view": ["PA", "PA", "AP"]},
     index=["patient 1", "patient 1", "patient 2"],
 )
-
-
-@pytest.fixture(scope="module")
-def model():
-    return cx.load_pretrained("cxr19-tiny")
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +74,58 @@ def test_the_recommended_guidance_is_the_default_and_none_is_unguided(model, ima
     assert (default.images == given.images).all()
     assert unguided.provenance["guidance"] == {"form": "none"}
     assert (default.images - unguided.images).abs().mean() > 1e-4
+
+
+def test_save_writes_synthetic_images_and_their_provenance(answer, tmp_path):
+    answer.save(tmp_path)
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names[:3] == ["blocked.csv", "changes.csv", "counterfactual.csv"]
+    with PillowImage.open(tmp_path / "counterfactual_000000.png") as picture:
+        assert "not a patient's radiograph" in picture.info["Synthetic"]
+        assert json.loads(picture.info["Provenance"])["do"] == {"sex": "Male"}
+        assert picture.size == (64, 64)
+    record = json.loads((tmp_path / "provenance.json").read_text())
+    assert record["synthetic"] is True
+    assert record["seed"] == 3
+    assert record["model"] == "cxr19-tiny"
+
+
+def test_each_image_tells_its_own_patient_alone(model, patients, tmp_path):
+    """One value per row: an image holds what was asked of its patient, and of nobody else."""
+    images, rows = patients
+    turned = pd.Series([61.0, 62.0, 63.0, 64.0, 65.0], index=rows.index)[::-1]
+    answer = model.counterfactual(
+        images, rows, {"age": turned, "sex": "Male"}, num_samples=2, num_steps=STEPS, seed=0
+    )
+    assert answer.provenance["do"]["age"] == [61.0, 62.0, 63.0, 64.0, 65.0]
+    answer.save(tmp_path)
+    for position in range(10):
+        with PillowImage.open(tmp_path / f"counterfactual_{position:06d}.png") as picture:
+            asked = json.loads(picture.info["Provenance"])["do"]
+        assert asked == {"age": 61.0 + position // 2, "sex": "Male"}
+
+
+def test_a_smaller_answer_leaves_nothing_of_a_larger_one(model, patients, answer, tmp_path):
+    answer.save(tmp_path)
+    small = model.counterfactual(
+        patients[0][:1], patients[1].head(1), {"sex": "Male"}, num_steps=STEPS, seed=3
+    )
+    small.save(tmp_path)
+    assert [p.name for p in tmp_path.glob("*.png")] == ["counterfactual_000000.png"]
+    model.counterfactual(None, patients[1], {"sex": "Male"}, metadata_only=True, seed=3).save(
+        tmp_path
+    )
+    assert not list(tmp_path.glob("*.png"))
+    assert len(pd.read_csv(tmp_path / "counterfactual.csv")) == 5
+
+
+def test_plot_is_a_figure_and_a_file(answer, tmp_path):
+    figure = answer.plot(tmp_path / "figure.png", most=2)
+    assert len(figure.axes) == 8
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_an_answer_is_not_saved_over_a_file(answer, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(CxrCausalError, match="out' is a file; give a folder"):
+        answer.save(tmp_path / "out")

@@ -49,15 +49,15 @@ def shifted(values, by):
 
 
 def test_a_conditional_effect_has_a_verdict_of_its_own():
-    """One figure for both strata, where a hidden cause ties them to the outcome, is the model's."""
+    """One figure for both strata, which a hidden cause ties to the outcome, is the model's."""
     scm = scm_of("x>y", hidden=["zx", "zy"])
     rows = scm.sample(40, seed=0)
     assert ate(scm, rows, "x", "y", **FEW).identified
     strata = [cate(scm, rows, "x", "y", {"z": level}, **FEW) for level in ("negative", "positive")]
     assert strata[0].estimate == pytest.approx(strata[1].estimate)
     assert all(s.claim.basis == "model" and "hedge" in s.statement for s in strata)
-    seen = scm_of("z>x z>y x>y")
-    found = cate(seen, seen.sample(40, seed=0), "x", "y", {"z": "positive"}, **FEW)
+    scm = scm_of("z>x z>y x>y")
+    found = cate(scm, scm.sample(40, seed=0), "x", "y", {"z": "positive"}, **FEW)
     assert found.identified
     assert "P(" not in found.statement
 
@@ -143,7 +143,7 @@ def test_what_the_fit_takes_for_unmoved_is_no_adjustment():
     ],
 )
 def test_another_formula_is_named(arrows, hidden, formula):
-    """The front door and the napkin are told by data, by sums that are not taken here."""
+    """The front door and the napkin are identified by data, by sums that are not taken here."""
     found = asked(scm_of(arrows, hidden=hidden))
     treated = "[P(y | do(x)) − P(x, y)] / P(x′) with P(y | do(x)) = "
     for name, before in (("ATE", ""), ("ETT", treated)):
@@ -165,7 +165,7 @@ def test_a_formula_of_those_alike():
 
 
 def test_strata_that_are_pooled_have_shares():
-    """Selection by w leaves the effect given w alone, and not that given one of two values of w."""
+    """Selection by w leaves the effect given w alone, not that given one of two values of w."""
     scm = scm_of("w>x w>y x>y", selection=["w"])
     rows = scm.sample(40, seed=0)
     assert cate(scm, rows, "x", "y", {"w": "positive"}, **FEW).identified
@@ -182,3 +182,46 @@ def test_bounds_of_causation_need_the_shares_of_both_groups():
     assert "its bounds follow from data" in statement("x>y", selection=["x"])
     assert "bounds are a claim of the model" in statement("x>y", hidden=["xy"])
     assert "bounds are a claim of the model" in statement("w>x w>y x>y", selection=["x"])
+
+
+def hidden_scm(**parts):
+    names = [binary(n) for n in "xmy"]
+    graph = CausalGraph(names, [("x", "m"), ("m", "y")], name="hidden", **parts)
+    half = [[0.7, 0.3], [0.2, 0.8]]
+    x, m, y = (graph.variables[n] for n in "xmy")
+    mechanisms = {
+        "x": TableMechanism(x, (), [0.5, 0.5]),
+        "m": TableMechanism(m, (x,), half),
+        "y": TableMechanism(y, (m,), half),
+    }
+    return FlowSCM.from_mechanisms(graph, mechanisms)
+
+
+@pytest.mark.parametrize(
+    ("parts", "basis", "words"),
+    [
+        ({}, "data", "nothing"),
+        ({"hidden": [HiddenCause("u", ("m", "y"))]}, "model", "u"),
+        ({"hidden": [HiddenCause("u", ("x", "y"))]}, "model", "does not count"),  # front door
+        ({"hidden": [HiddenCause("u", ("x", "m", "y"))]}, "model", "hedge"),
+        ({"selection": [Selection("s", ("x", "y"))]}, "model", "selection"),
+    ],
+)
+def test_verdict_follows_from_the_graph(parts, basis, words):
+    """An effect that data identify by a formula other than the SCM's is the model's claim."""
+    scm = hidden_scm(**parts)
+    found = ate(scm, scm.sample(10, seed=0), "x", "y", **FEW)
+    assert found.claim.basis == basis
+    assert found.identified == (basis == "data")
+    assert words in found.statement
+    parts = natural_effects(scm, scm.sample(10, seed=0), "x", "y", **FEW)
+    assert parts.indirect.claim.basis == basis
+
+
+def test_what_the_fit_never_observed_is_hidden(public):
+    """Race is in no public table, and causes both cardiomegaly and edema."""
+    scm, rows = public
+    assert "race" not in scm.mechanisms
+    found = ate(scm, rows, "sex", "lung_opacity", **FEW)
+    assert not found.identified
+    assert ate(scm, rows, "pleural_effusion", "support_devices", **FEW).identified

@@ -5,11 +5,17 @@ import typing
 
 import numpy as np
 import pytest
-from closed_form import clinic
+from closed_form import LinearMechanism, clinic, continuous_scm
 
 from cxrcausal import effect
-from cxrcausal.effect import EffectOptions, EffectQuestion
-from cxrcausal.errors import OptionError
+from cxrcausal.effect import EffectOptions, EffectQuestion, ate, cate, causation
+from cxrcausal.errors import (
+    GraphError,
+    InterventionError,
+    OptionError,
+    TableError,
+    UnobservedError,
+)
 
 EFFECTS = [
     effect.ate,
@@ -76,3 +82,70 @@ def test_patients_are_weighted_only_where_the_cause_is_tied_to_more(patients):
     """Among those with one value of a root are the same patients as among all."""
     assert EffectQuestion(*patients, "edema", "effusion", groups=None).weight(1.0) == 1.0
     assert EffectQuestion(*patients, "sex", "effusion", groups=None).weight(1.0) is None
+
+
+FEW = {"groups": None, "resamples": 50}
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "arguments", "options"),
+    [
+        (GraphError, "did you mean 'edema'", ("edemaa", "effusion"), {}),
+        (GraphError, "'lungs' is not in graph", ("edema", "lungs"), {}),
+        (GraphError, "zero by construction", ("effusion", "edema"), {}),
+        (GraphError, "zero by construction", ("edema", "edema"), {}),
+        (
+            OptionError,
+            "two different values",
+            ("edema", "effusion"),
+            {"levels": ("positive",) * 2},
+        ),
+        (OptionError, r"levels=\(from, to\)", ("age", "effusion"), {}),
+        (OptionError, "are two values", ("edema", "effusion"), {"levels": "positive"}),
+        (InterventionError, "allowed", ("edema", "effusion"), {"levels": ("negative", "pos")}),
+        (InterventionError, "out of bounds", ("age", "effusion"), {"levels": (30, 300)}),
+        (OptionError, "did you mean 'positive'", ("edema", "effusion"), {"level": "positiv"}),
+        (OptionError, "Allowed: none, mild, severe", ("edema", "severity"), {}),
+        (OptionError, "'difference' or 'ratio'", ("edema", "effusion"), {"scale": "odds"}),
+        (OptionError, "seed", ("edema", "effusion"), {"seed": 0.5}),
+        (TableError, "'patient' is not a column", ("edema", "effusion"), {"groups": "patient"}),
+        (TableError, "3 groups for 40 rows", ("edema", "effusion"), {"groups": np.zeros(3)}),
+        (OptionError, "between 0 and 1; found 1.5", ("edema", "effusion"), {"confidence": 1.5}),
+    ],
+)
+def test_a_question_that_cannot_be_answered(clinic_rows, error, match, arguments, options):
+    scm, rows, _ = clinic_rows
+    with pytest.raises(error, match=match):
+        ate(scm, rows, *arguments, **{**FEW, **options})
+
+
+def test_patients_that_cannot_be_chosen(clinic_rows):
+    scm, rows, _ = clinic_rows
+    ask = ("edema", "effusion")
+    with pytest.raises(GraphError, match="changes with 'edema'"):
+        cate(scm, rows, *ask, {"severity": "mild"}, **FEW)
+    with pytest.raises(OptionError, match="no level 'male'; did you mean 'Male'"):
+        cate(scm, rows, *ask, {"sex": "male"}, **FEW)
+    with pytest.raises(OptionError, match="number or"):
+        cate(scm, rows, *ask, {"age": "old"}, **FEW)
+    with pytest.raises(TableError, match="no row has"):
+        cate(scm, rows, *ask, {"age": (21, 22)}, **FEW)
+    with pytest.raises(TableError, match="no rows"):
+        ate(scm, rows.head(0), *ask, **FEW)
+
+
+def test_continuous_outcomes_have_means_only():
+    scm = continuous_scm(LinearMechanism, weights=(0.5, 0.4))
+    rows = scm.sample(10, seed=0)
+    with pytest.raises(OptionError, match="risk ratio"):
+        ate(scm, rows, "x", "y", levels=(0.0, 1.0), scale="ratio", **FEW)
+    with pytest.raises(OptionError, match="ask of an event"):
+        causation(scm, rows, "x", "y", levels=(0.0, 1.0), **FEW)
+    with pytest.raises(OptionError, match="leave level out"):
+        ate(scm, rows, "x", "y", levels=(0.0, 1.0), level="high", **FEW)
+
+
+def test_what_was_never_observed_cannot_be_asked(public):
+    scm, rows = public
+    with pytest.raises(UnobservedError, match="race"):
+        ate(scm, rows, "race", "edema", levels=("White", "Black"), **FEW)

@@ -23,7 +23,7 @@ def expit(x):
 
 
 def confounded(odds_x, odds_y, prevalence, share_z=(0.4, 0.6)):
-    """z → x, m, y; x → m → y; x → y; acuity → x, y: the SCM of what is seen, and the true effect."""
+    """z → x, m, y; x → m → y; x → y; acuity → x, y: the SCM without it, and the effect."""
     gamma, delta = math.log(odds_x), math.log(odds_y)
     p_u = [1 - prevalence, prevalence]
 
@@ -108,7 +108,7 @@ def test_a_large_effect_cannot_be_explained_away():
 
 
 def test_e_value_of_the_literature():
-    """VanderWeele and Ding's example: breastfeeding and deaths, RR 3.9 [1.8, 8.7] gives 7.26 and 3.0."""
+    """VanderWeele and Ding: breastfeeding and deaths, RR 3.9 [1.8, 8.7], give 7.26 and 3.0."""
     found = e_value(3.9, 1.8, 8.7)
     assert found.estimate == pytest.approx(7.26, abs=0.01)
     assert found.limit == pytest.approx(3.0, abs=0.01)

@@ -51,7 +51,7 @@ def pair():
     return cx.FlowSCM(PAIR).fit(rows, progress=False), rows
 
 
-# --- closed forms ------------------------------------------------------------------------------------
+# --- closed forms --------------------------------------------------------------------------------
 
 
 def test_the_default_is_the_interval_of_a_difference_of_shares(pair):
@@ -68,7 +68,7 @@ def test_the_default_is_the_interval_of_a_difference_of_shares(pair):
 
 @pytest.mark.parametrize("n", [2, 50, 5000])
 def test_the_fit_is_as_uncertain_whatever_table_is_asked_about(pair, n):
-    """The patients of the pair differ in nothing that counts: the interval is that of the fit alone."""
+    """The patients of the pair differ in nothing read: the interval is that of the fit alone."""
     scm, rows = pair
     asked = ate(scm, rows_of_pair(n, seed=9), "x", "y", groups=None)
     assert width(asked) == pytest.approx(width(ate(scm, rows, "x", "y", groups=None)), rel=1e-6)
@@ -130,7 +130,7 @@ def test_a_product_of_slopes_has_sobels_error():
     assert width(found) / 2 == pytest.approx(1.96 * error, rel=0.45)
 
 
-# --- patients, not films -----------------------------------------------------------------------------
+# --- patients, not rows --------------------------------------------------------------------------
 
 
 def test_copies_of_a_patient_add_nothing():
@@ -177,7 +177,7 @@ def test_few_patients_have_wide_intervals():
     assert np.isnan(of_four.low) or width(of_four) > 0.2
 
 
-# --- what is not included is said --------------------------------------------------------------------
+# --- what is not included is said ----------------------------------------------------------------
 
 
 def test_fixed_parameters_say_so(pair):
@@ -190,8 +190,8 @@ def test_fixed_parameters_say_so(pair):
     ninety = ett(chain, rows, "x", "y", groups=None, parameters="fixed", confidence=0.9)
     assert "(90 % patient bootstrap, parameters fixed" in str(ninety)
     assert width(ninety) < width(fixed)
-    with pytest.raises(OptionError, match="'estimated' or 'fixed'; found 'held'"):
-        ate(scm, rows, "x", "y", groups=None, parameters="held")
+    with pytest.raises(OptionError, match="'estimated' or 'fixed'; found 'given'"):
+        ate(scm, rows, "x", "y", groups=None, parameters="given")
     with pytest.raises(OptionError, match="refits=5 asks for"):
         ate(scm, rows, "x", "y", groups=None, parameters="fixed", refits=5)
 
@@ -226,7 +226,7 @@ def test_what_em_learnt_has_fixed_parameters():
 
 
 def test_a_mechanism_of_ones_own_is_named():
-    """It has no steps: where it is all that is read, parameters are fixed; beside others it is named."""
+    """It has no steps: alone it leaves parameters fixed; beside others it is named."""
 
     @register_mechanism(family="ours", serves=lambda variable: variable.name == "y")
     class OurMechanism(LinearMechanism):
@@ -277,7 +277,7 @@ def test_an_absent_column_is_one_of_unknowns():
     assert width(ate(scm, with_column, "x", "y", groups=None, refits=3)) > 0
 
 
-# --- every effect ------------------------------------------------------------------------------------
+# --- every effect --------------------------------------------------------------------------------
 
 
 def test_every_effect_has_the_default():
@@ -303,7 +303,7 @@ def test_every_effect_has_the_default():
 
 
 def test_draws_leave_the_interval(monkeypatch):
-    """Where a sum is too large, the change from replicate to replicate is drawn with common noise."""
+    """Where a sum is too large, the change between replicates is drawn with common noise."""
     rows = rows_of_chain(800)
     scm = cx.FlowSCM(CHAIN, hidden=()).fit(rows, progress=False)
     exact = ate(scm, rows, "x", "y", groups=None)
@@ -313,7 +313,7 @@ def test_draws_leave_the_interval(monkeypatch):
     assert width(drawn) == pytest.approx(width(exact), rel=0.3)
 
 
-# --- Student's interval ------------------------------------------------------------------------------
+# --- Student's interval --------------------------------------------------------------------------
 
 
 def test_students_interval_of_a_mean():
