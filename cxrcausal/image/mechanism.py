@@ -159,7 +159,7 @@ class RectifiedFlow(nn.Module):
 
     def abduct(
         self,
-        images: Image,
+        images: Tensor,
         parents: Attributes,
         *,
         solver: Solver | int | None = None,

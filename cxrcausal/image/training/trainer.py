@@ -106,7 +106,7 @@ class Trainer:
         table: pd.DataFrame,
         folder: str | Path,
         *,
-        held_out: tuple[Image, pd.DataFrame] | None = None,
+        held_out: tuple[Tensor, pd.DataFrame] | None = None,
         compile: bool = False,
     ) -> None:
         if len(images) != len(table):
