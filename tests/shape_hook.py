@@ -1,7 +1,7 @@
 """The type checker of the tests: every annotated shape of the package is checked at every call.
 
-Other annotations are left to mypy: tests hand wrong types to public functions on purpose, to read the
-errors that users will read.
+Other annotations are left to mypy: tests hand wrong types to public functions on purpose, to read
+the errors that users will read.
 """
 
 import typing

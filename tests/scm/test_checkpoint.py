@@ -296,7 +296,7 @@ def test_noise_comes_back(scm, rows, tmp_path):
 
 LABELS = {
     "positions": pd.RangeIndex(3),
-    "text": pd.Index(["a", "b", "c"], name="film"),
+    "text": pd.Index(["a", "b", "c"], name="radiograph"),
     "dates": pd.date_range("2020-02-28", periods=3, unit="ns", name="day"),
     "levels": pd.CategoricalIndex(["b", "a", "c"]),
     "floats": pd.Index([0.1, 0.2, 1 / 3]),
@@ -345,8 +345,8 @@ def test_labels_that_cannot_be_saved(scm, labels, kind, tmp_path):
     with pytest.raises(CheckpointError, match=rf"row labels None: values of type {kind} cannot"):
         noise.save(tmp_path / "noise")
     assert not (tmp_path / "noise").exists()
-    rows = ROWS.head(3).assign(film=list(labels))
-    with pytest.raises(CheckpointError, match="column 'film': values of type"):
+    rows = ROWS.head(3).assign(radiograph=list(labels))
+    with pytest.raises(CheckpointError, match="column 'radiograph': values of type"):
         scm.abduct(rows, seed=0).save(tmp_path / "noise")
     rows = ROWS.head(3)
     rows.attrs["reader"] = object()

@@ -66,7 +66,7 @@ def test_fitted_mechanisms_of_every_kind():
         pyro.set_rng_seed(0)
         new = scm.to_pyro()(size=7)
     assert all(value.shape == (7,) for value in new.values())
-    assert set(new["view"].tolist()) <= {0.0, 1.0}  # no lateral film was seen
+    assert set(new["view"].tolist()) <= {0.0, 1.0}  # no lateral radiograph was seen
 
 
 def test_sampling_follows_the_law():

@@ -9,7 +9,7 @@ recorded on a grid (age, in whole years) the interval :math:`(F(x^-), F(x)]` is 
 :math:`u` is drawn in it: that is the abducted noise.
 
 Both tests compare a vector of sums with its variance under the model, to which the covariances of one
-patient's rows are added (never below the model's own): films of one patient are alike.
+patient's rows are added (never below the model's own): radiographs of one patient are alike.
 
 References:
     | Predicting good probabilities with supervised learning

@@ -9,7 +9,7 @@ what is found is then the least that differs.
 
 The p-value is by permutation: every observed row has a sampled partner, and each patient's rows change
 sides with their partners or stay, as a whole. With one row per patient that is exact; with more it
-counts the likeness of one patient's films.
+counts the likeness of one patient's radiographs.
 
 References:
     | Energy statistics: A class of statistics based on distances

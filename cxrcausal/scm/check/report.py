@@ -8,7 +8,7 @@ r"""Does a fit hold on rows that it has not seen? Five questions, each with an e
   model says (`check_noise`)?
 
 The rows should be of patients that the fit did not see; on its own rows every answer flatters. All
-tests count patients, not films. Effect sizes come first: with enough rows every model fails.
+tests count patients, not radiographs. Effect sizes come first: with enough rows every model fails.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A right model passes its check, each part of it finds what is wrong, and films of one patient count once."""
+"""A right model passes its check, each part of it finds what is wrong, and radiographs of one patient count once."""
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,7 @@ def right():
         for seed in range(40):
             rows = TRUTH.sample(800, seed=seed)
             rows["patient"] = np.arange(800)
-            if twins:  # two films of a patient that differ in nothing
+            if twins:  # two radiographs of a patient that differ in nothing
                 rows = pd.concat([rows.head(400)] * 2, ignore_index=True)
             tables.append(p_values(TRUTH.check(rows, "patient", seed=seed, permutations=99)))
         found[twins] = pd.concat(tables)
@@ -91,8 +91,8 @@ def test_p_values_of_the_right_model_are_uniform(right, part):
 
 
 @pytest.mark.parametrize("part", ["calibration", "PIT", "energy", "noise"])
-def test_films_of_one_patient_are_no_new_evidence(right, part):
-    """Every row twice: a test that counted films would reject a right model far too often."""
+def test_radiographs_of_one_patient_are_no_new_evidence(right, part):
+    """Every row twice: a test that counted radiographs would reject a right model far too often."""
     p = right[True].loc[right[True]["part"] == part, "p"]
     assert (p < 0.05).mean() < 0.12
 
@@ -234,7 +234,7 @@ def test_a_table_of_one_row_is_told_without_tests():
 
 
 def test_the_rows_of_one_patient_are_told_without_tests():
-    """Four hundred films of one patient do not tell how patients vary: no p-value, no error."""
+    """Four hundred radiographs of one patient do not tell how patients vary: no p-value, no error."""
     rows = ward(edema=TableMechanism(EDEMA, (AGE, SEX), 1 - EDEMA_TABLE)).sample(400, seed=0)
     assert len(TRUTH.check(rows, permutations=9).misfits())
     check = TRUTH.check(rows.assign(who="one"), "who", permutations=9)

@@ -17,7 +17,7 @@ KINDS = {
     "in bounds": Variable("width", "continuous", unit="mm", bounds=(100.0, 400.0)),
     "age": Variable("years", "continuous", unit="years", bounds=(0.0, 110.0), resolution=1.0),
     "ordinal": Variable("stage", "ordinal", ("none", "mild", "moderate", "severe")),
-    "count": Variable("prior_films", "continuous", bounds=(0.0, 40.0), resolution=1.0),
+    "count": Variable("prior_images", "continuous", bounds=(0.0, 40.0), resolution=1.0),
     "binary": Variable("edema", "binary", ("negative", "positive")),
 }
 CASES = [
@@ -38,7 +38,7 @@ def rows(n=500):
         "width": np.clip(200 + 15 * centre + 20 * draw.normal(size=n), 101, 399),
         "years": np.clip(np.round(30 + 20 * centre + 15 * draw.normal(size=n)), 0, 110),
         "stage": np.clip(np.round(centre + 0.9 * draw.normal(size=n)), 0, 3),
-        "prior_films": np.minimum(draw.poisson(np.exp(centre)), 40).astype(float),
+        "prior_images": np.minimum(draw.poisson(np.exp(centre)), 40).astype(float),
         "edema": (draw.random(n) < 1 / (1 + np.exp(3 - centre))).astype(float),
         "age": age,
         "sex": male,
