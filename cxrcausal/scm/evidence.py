@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,7 @@ class Evidence:
         unobserved: How many rows hold evidence that the fit never observed, by `variable` or
             `variable=level`; it reads as unknown.
         absent: The variables of the fit for which the rows had no column; unknown throughout.
+        plans: How components of unknown cells are summed out, once that is found; parts share it.
     """
 
     mechanisms: Mechanisms = field(repr=False)
@@ -62,6 +63,7 @@ class Evidence:
     table: pd.DataFrame
     unobserved: dict[str, int] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
+    plans: dict[object, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(

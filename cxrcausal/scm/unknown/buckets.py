@@ -11,6 +11,7 @@ References:
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
@@ -66,29 +67,36 @@ class Structure:
             order: All axes, first to last to be summed out.
         """
         sizes, place = tuple(axes.values()), {name: i for i, name in enumerate(axes)}
-        left = {slot: tuple(place[name] for name in scope) for slot, scope in enumerate(scopes)}
-        given = [_entries(scope, sizes) for scope in left.values()]
-        steps, messages, products = [], [], []
-        for number, name in enumerate(order):
-            axis = place[name]
-            inside = sorted(
-                (slot for slot, scope in left.items() if axis in scope), key=left.__getitem__
-            )
-            clique = tuple(sorted({axis}.union(*(left[slot] for slot in inside))))
+        tables = [tuple([place[name] for name in scope]) for scope in scopes]
+        given, steps, products = len(tables), [], []
+        holding: list[list[int]] = [[] for _ in sizes]  # which tables have an axis
+        for slot, scope in enumerate(tables):
+            for axis in scope:
+                holding[axis].append(slot)
+        for axis in map(place.__getitem__, order):
+            inside = sorted(holding[axis], key=tables.__getitem__)
+            clique = tuple(sorted(set().union(*map(tables.__getitem__, inside))))
             at = {a: i for i, a in enumerate(clique)}
-            kind = (
-                tuple(sizes[a] for a in clique),
-                at[axis],
-                tuple(tuple(at[a] for a in left[slot]) for slot in inside),
+            steps.append(
+                Step(
+                    clique,
+                    axis,
+                    tuple(inside),
+                    (
+                        tuple([sizes[a] for a in clique]),
+                        at[axis],
+                        tuple([tuple([at[a] for a in tables[slot]]) for slot in inside]),
+                    ),
+                )
             )
-            steps.append(Step(clique, axis, tuple(inside), kind))
-            for slot in inside:
-                del left[slot]
-            rest = tuple(a for a in clique if a != axis)
-            left[len(scopes) + number] = rest
-            messages.append(_entries(rest, sizes))
-            products.append(_entries(clique, sizes))
-        return cls(sizes, len(scopes), tuple(steps), (*given, *messages, *products))
+            products.append(clique)
+            message, used = len(tables), set(inside)
+            tables.append(tuple([a for a in clique if a != axis]))
+            for other in tables[message]:
+                holding[other] = [slot for slot in holding[other] if slot not in used]
+                holding[other].append(message)
+        entries = tuple([_entries(scope, sizes) for scope in (*tables, *products)])
+        return cls(sizes, given, tuple(steps), entries)
 
 
 @final
@@ -233,7 +241,4 @@ class Buckets:
 
 def _entries(scope: Sequence[int], sizes: Sequence[int]) -> int:
     """Returns how many entries a table over some axes has."""
-    entries = 1
-    for axis in scope:
-        entries *= sizes[axis]
-    return entries
+    return math.prod([sizes[axis] for axis in scope])

@@ -59,7 +59,7 @@ class Grid:
 
 def joint_axes(grids: Iterable[Grid], axes: Axes) -> tuple[str, ...]:
     """Returns the axes on which any of the grids varies, in the order of the network."""
-    present = {name for grid in grids for name in grid.axes}
+    present = set().union(*(grid.axes for grid in grids))
     return tuple(name for name in axes if name in present)
 
 
@@ -129,4 +129,4 @@ def _sum(grids: Sequence[Grid], axes: Axes) -> Grid:
 
 
 def _size(names: Iterable[str], axes: Axes) -> int:
-    return math.prod(axes[name] for name in names)
+    return math.prod(map(axes.__getitem__, names))

@@ -98,7 +98,8 @@ class Network:
     def cell(self, name: str) -> Grid:
         """Returns the factual value of a cell."""
         if name not in self._cells:
-            self._cells[name] = Grid((), lambda: self.values[name])
+            values = self.values  # a network that refers to itself would wait for the collector
+            self._cells[name] = Grid((), lambda: values[name])
         return self._cells[name]
 
     def add_evidence(self, name: str) -> None:
@@ -109,8 +110,8 @@ class Network:
 
     def add_axis(self, name: str, values: Tensor) -> Grid:
         """Adds an axis over the given values (levels,), and returns the cell that has them."""
-        self.axes[name] = len(values)
-        return Grid.of((name,), values[None])
+        self.axes[name] = values.shape[0]  # much quicker than len
+        return Grid((name,), lambda: values[None])
 
     def parents(self, name: str, world: World) -> dict[str, Grid]:
         """Returns the parents of a variable in a world.

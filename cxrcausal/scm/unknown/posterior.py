@@ -39,13 +39,27 @@ Needed = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """From which cells are unknown (rows,) to which of them are wanted (rows,), by variable."""
 
 
+class _Plan(NamedTuple):
+    """How a component is summed out.
+
+    Arguments:
+        axes: Its unknown cells and running bits.
+        factors: What its tables are.
+        structure: How they hang together.
+        largest: The entries per row of the largest table.
+    """
+
+    axes: tuple[str, ...]
+    factors: list[Factor]
+    structure: Structure
+    largest: int
+
+
 class _Part(NamedTuple):
     """A component in some of its rows, and how it is summed out."""
 
     component: Component
-    axes: tuple[str, ...]
-    factors: list[Factor]
-    structure: Structure
+    plan: _Plan
 
 
 class _Chunk(NamedTuple):
@@ -143,13 +157,13 @@ def _sums(known: Evidence, found: Sequence[Component], samples: int = 0) -> Iter
     """
     tables = FamilyTables(known)
     for parts in _chunks([_planned(known, component) for component in found], samples):
-        structures = [part.structure for part in parts]
+        structures = [part.plan.structure for part in parts]
         counts = np.array([len(part.component.rows) for part in parts], np.int64)
         rows = np.concatenate([part.component.rows for part in parts])
         buckets = Buckets(structures, counts)
         alike: dict[Factor, list[tuple[int, int]]] = {}
         for number, part in enumerate(parts):
-            for slot, factor in enumerate(part.factors):
+            for slot, factor in enumerate(part.plan.factors):
                 alike.setdefault(factor, []).append((number, slot))
         for factor, places in alike.items():
             members, slots = np.array(places).T
@@ -165,21 +179,26 @@ def _planned(known: Evidence, component: Component) -> _Part:
         TableError: If that takes too large a table.
     """
     elimination = Elimination(known, component.cells, component.conditioned)
-    network = elimination.skeleton()
-    scopes = [grid.axes for grid in network.factors.values()]
-    order, largest = cheapest(scopes, network.axes, network.axes)
-    if largest > MOST_ENTRIES:
-        elimination.refuse(largest, component.rows)
-    structure = Structure.of(network.axes, scopes, order)
-    return _Part(component, tuple(network.axes), FamilyTables.factors(network), structure)
+    key = component.cells, component.conditioned
+    plan = known.plans.get(key)
+    if plan is None:
+        network = elimination.skeleton()
+        scopes = [grid.axes for grid in network.factors.values()]
+        order, largest = cheapest(scopes, network.axes, network.axes)
+        structure = Structure.of(network.axes, scopes, order)
+        factors = FamilyTables.factors(network)
+        plan = known.plans[key] = _Plan(tuple(network.axes), factors, structure, largest)
+    if plan.largest > MOST_ENTRIES:
+        elimination.refuse(plan.largest, component.rows)
+    return _Part(component, plan)
 
 
 def _chunks(parts: Iterable[_Part], samples: int) -> Iterator[list[_Part]]:
     """Yields parts of components that keep to `BUDGET` together."""
     chunk, held = list[_Part](), 0
     for part in parts:
-        entries = sum(part.structure.entries)
-        entries += samples * (2 * len(part.axes) + max(part.structure.sizes))
+        entries = sum(part.plan.structure.entries)
+        entries += samples * (2 * len(part.plan.axes) + max(part.plan.structure.sizes))
         rows, step = part.component.rows, max(1, BUDGET // entries)
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
@@ -204,9 +223,9 @@ def _fill(known: Evidence, filled: dict[str, Tensor], chunk: _Chunk, draws: Draw
         refuse_impossible(total[here], rows[here], known.index, cells)
     members: dict[str, list[tuple[int, int]]] = {}
     for number, part in enumerate(chunk.parts):
-        for axis, name in enumerate(part.axes):
+        for axis, name in enumerate(part.plan.axes):
             members.setdefault(name, []).append((number, axis))
-    samples, width = draws.num_samples, max(len(part.axes) for part in chunk.parts)
+    samples, width = draws.num_samples, max(len(part.plan.axes) for part in chunk.parts)
     uniform = np.zeros((len(chunk.rows), samples, width))
     places = {}
     for name, pairs in members.items():

@@ -17,11 +17,16 @@ from closed_form import (
     table_scm,
     worlds,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_models import enumerated, models, tables
 
 from cxrcausal.errors import TableError
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.scm import FlowSCM, LogicMechanism
+from cxrcausal.scm.draws import draws_of
 from cxrcausal.scm.unknown import elimination, posterior
+from cxrcausal.scm.unknown.posterior import fill_unknown, log_evidence
 
 SCM = clinic()
 NAMES = list(SCM.mechanisms)
@@ -184,3 +189,48 @@ def test_draws_under_a_known_definition(unknown):
     for world, p in weight.items():
         share = (drawn == torch.tensor(world)).all(1).double().mean().item()
         assert share == pytest.approx(p / sum(weight.values()), abs=5 * np.sqrt(0.25 / n))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_random_models_against_enumeration(data):
+    """Log-evidence of every row of a table whose rows lack all kinds of cells."""
+    scm = data.draw(models())
+    known = data.draw(tables(scm))
+    found = log_evidence(known)
+    for row in range(len(known.index)):
+        _, p = enumerated(scm, {v: float(x[row]) for v, x in known.values.items()})
+        assert found[row].item() == pytest.approx(float(p.sum().log()), abs=1e-11)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.data())
+def test_draws_of_random_models(data):
+    """Joint frequencies agree with enumeration, whatever else is in the table."""
+    scm = data.draw(models(most=4))
+    known = data.draw(tables(scm, most=3))
+    n = 4000
+    filled = fill_unknown(known, draws_of(known.index, 0, n))
+    drawn = torch.stack([filled[v].reshape(-1, n) for v in scm.mechanisms], -1)
+    for row in range(len(known.index)):
+        world, p = enumerated(scm, {v: float(x[row]) for v, x in known.values.items()})
+        expected = p / p.sum()
+        joint = torch.stack([world[v] for v in scm.mechanisms], 1)
+        share = (drawn[row][:, None] == joint).all(-1).double().mean(0)
+        error = (expected * (1 - expected) / n).sqrt()
+        assert (share.sum() - 1).abs() < 1e-12
+        assert ((share - expected).abs() <= 6 * error + 6 / n).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_a_row_is_drawn_alike_in_any_company(data):
+    """All rows at once draw what each draws alone, and what it draws in parts."""
+    scm = data.draw(models())
+    known = data.draw(tables(scm))
+    draws = draws_of(known.index, 3, 2)
+    together = fill_unknown(known, draws)
+    for row in range(len(known.index)):
+        alone = fill_unknown(known.take(torch.tensor([row])), draws.take(np.array([row])))
+        for name, x in together.items():
+            assert torch.equal(x[2 * row : 2 * row + 2], alone[name])
