@@ -101,9 +101,12 @@ def test_many_rows_have_one_answer_by_any_chunk(synthetic_data, tmp_path):
 
 
 def test_scm_speed_checks_what_it_times(synthetic_data, tmp_path):
-    ours = json.loads(run("scm_speed", synthetic_data, tmp_path))["cxrcausal"]
-    assert ours["composition"] == 1.0
-    assert ours["valid_rows"] == 1.0
+    report = json.loads(run("scm_speed", synthetic_data, tmp_path))
+    assert report["cxrcausal"]["composition"] == 1.0
+    assert report["cxrcausal"]["valid_rows"] == 1.0
+    unknown = report["unknown cells"]
+    assert unknown["complete"]["unknown"] == 0.0 < unknown["their own"]["unknown"]
+    assert unknown["30 % removed"]["unknown"] > 0.25
 
 
 def test_mechanisms_tell_every_family_of_every_kind(synthetic_data, tmp_path):

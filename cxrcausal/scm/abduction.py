@@ -1,8 +1,8 @@
 """Step 1, abduction: the noise of a patient from what is known of them.
 
-Unknown cells are drawn from their posterior given the known ones first; each mechanism then gives a noise
-from which it would assign just that value. Randomness is a function of seed, row label, variable and
-draw, so the work goes a chunk of rows at a time and no chunk changes an answer.
+Unknown cells are drawn from their posterior given the known ones first; each mechanism then gives
+a noise from which it would assign just that value. Randomness is a function of seed, row label,
+variable and draw, so the work goes a chunk of rows at a time and no chunk changes an answer.
 
 References:
     | Causality, section 7.1 (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
@@ -38,9 +38,9 @@ def abduct_rows(
     names = tuple(fitted.mechanisms)
     parts = []
     for chunk in chunks(len(known.table), batch_size // draws.num_samples, "abduct", progress):
-        some = draws.part(*chunk)
-        filled = fill_unknown(known.part(chunk), some)
-        parts.append((filled, abduct_noise(fitted.mechanisms, filled, some, names)))
+        own = draws.part(*chunk)
+        filled = fill_unknown(known.part(chunk), own)
+        parts.append((filled, abduct_noise(fitted.mechanisms, filled, own, names)))
     return Exogenous(
         graph.fingerprint,
         fitted.fingerprint,
@@ -75,8 +75,8 @@ def abduct_noise(
         else:
             ready = (~without).nonzero().squeeze(1)
             noise[name] = torch.full_like(u, torch.nan)
-            some = {p: value[ready] for p, value in pa.items()}
-            noise[name][ready] = mechanism.abduct(x[ready], some, u[ready])
+            subset = {p: value[ready] for p, value in pa.items()}
+            noise[name][ready] = mechanism.abduct(x[ready], subset, u[ready])
     return noise
 
 

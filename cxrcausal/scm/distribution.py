@@ -3,8 +3,8 @@ r"""The distribution of a counterfactual cell: noise and unknown cells summed ou
 Given complete rows, a counterfactual world is a Bayesian network over the affected variables whose
 tables are the closed-form transitions :math:`P(x^*_v \mid x_v, \mathrm{pa}_v, \mathrm{pa}^*_v)`.
 Unknown cells join it as axes with their own joint posterior, so that one elimination answers both.
-That is exact for levels and grids; an unknown continuum is summed over `QUANTILES` cells. Only where
-a table would be too large does a mean over draws stand in, with its standard error.
+That is exact for levels and grids; an unknown continuum is summed over `QUANTILES` cells. Only
+where a table would be too large does a mean over draws stand in, with its standard error.
 
 References:
     | Complete Identification Methods for the Causal Hierarchy, on twin and parallel worlds
@@ -65,7 +65,7 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def distribution_columns(mechanism: Mechanism, of: str) -> pd.Index:
-    """Returns what the columns of a distribution are: levels, grid values, or quantiles of a continuum."""
+    """Returns what the columns of a distribution are: levels, grid values, or quantiles."""
     variable = mechanism.variable
     if variable.is_discrete:
         return pd.Index(list(variable.levels), name=of)
@@ -147,12 +147,12 @@ class _Query:
 
     def _facts(self) -> set[str]:
         """Returns whose factual values the answer reads."""
-        facts, seen, todo = set[str](), set[str](), [self.of]
+        facts, read, todo = set[str](), set[str](), [self.of]
         while todo:
             name = todo.pop()
-            if name in seen:
+            if name in read:
                 continue
-            seen.add(name)
+            read.add(name)
             setting = self.settings.get(name)
             if setting is not None and not setting.reads_noise:
                 if setting.reads_fact:
@@ -166,7 +166,7 @@ class _Query:
 
     @property
     def is_summable(self) -> bool:
-        """Whether an exact answer exists: only lists of values are drawn from, nothing replaced."""
+        """Whether an exact answer exists: nothing replaced, draws from lists of values alone."""
         return all(setting.is_summable for setting in self.settings.values())
 
     def distinct(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -189,10 +189,11 @@ class _Query:
         return _collect(value, weight.softmax(1), columns)
 
     def by_draws(self, rows: Tensor, columns: Tensor | None, draws: Draws) -> tuple[Tensor, float]:
-        """Returns the distribution (rows, columns) as a mean over draws, and its largest standard error.
+        """Returns the distribution (rows, columns) as a mean over draws, and its largest error.
 
-        Draws that all agree leave room for a level that none of them shows, so each level counts
-        one draw of its own, and one against it, in the error (the rule of succession).
+        That is one standard error. Draws that all agree leave room for a level that none of them
+        shows, so each level counts one draw of its own, and one against it, in the error (the
+        rule of succession).
         """
         here, drawn = self.known.take(rows), draws.take(rows.numpy())
         mechanisms = here.mechanisms
@@ -229,7 +230,7 @@ class _Query:
     def _star(
         self, network: Network, rows: Tensor, name: str, star: Callable[[str], Grid]
     ) -> Grid:
-        """Returns the counterfactual value of a cell, its distribution being added to the network."""
+        """Returns the counterfactual value of a cell, and adds its distribution to the network."""
         if name in self.settings:
             setting = self.settings[name].take(rows)
             if isinstance(setting, Drawn) and setting.listed is not None:
@@ -303,9 +304,9 @@ def _moved(
 def _collect(value: Tensor, weight: Tensor, columns: Tensor | None) -> Tensor:
     """Returns weighted values (rows, points) as probabilities of columns, or as quantiles."""
     if columns is not None:
-        place = torch.searchsorted(columns, value.contiguous())
+        column = torch.searchsorted(columns, value.contiguous())
         found = torch.zeros(len(value), len(columns), dtype=value.dtype, device=value.device)
-        return found.scatter_add(1, place, weight)
+        return found.scatter_add(1, column, weight)
     ordered, order = value.sort(1)
     reached = weight.gather(1, order).cumsum(1)
     level = torch.tensor(LEVELS, dtype=value.dtype, device=value.device)
@@ -334,7 +335,7 @@ def distribution_of_rows(
     *,
     clip: bool,
 ) -> pd.DataFrame:
-    """Returns the distribution of one variable in each row: `FlowSCM.counterfactual_probability`."""
+    """Returns the distribution of one variable: `FlowSCM.counterfactual_probability`."""
     settings = settings_of(graph, fitted, known.table, do, draws, clip)
     if of not in {*settings, *affected_by(fitted.mechanisms, settings)} and settings:
         logger.warning(

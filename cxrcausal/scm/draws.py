@@ -1,4 +1,4 @@
-"""Which random numbers decide the draws of some rows: a function of seed, row label, name and draw."""
+"""Which random numbers decide draws: a function of seed, row label, name and draw."""
 
 from typing import NamedTuple
 

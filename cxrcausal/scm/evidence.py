@@ -83,7 +83,7 @@ class Evidence:
         return next(iter(self.values.values())).device
 
     def remarks(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Yields what a reader should know once of the evidence on some variables: topic and words.
+        """Yields what to say once of the evidence on some variables: topic and words.
 
         Arguments:
             names: The variables with a mechanism.
@@ -96,8 +96,8 @@ class Evidence:
         if any(bool(self.values[name].isnan().any()) for name in names):
             yield (
                 "missing",
-                "unknown cells are drawn or summed out given the known ones, assuming that they are "
-                "missing at random; radiographs are not used as evidence for them",
+                "unknown cells are drawn or summed out given the known ones, assuming that they "
+                "are missing at random; radiographs are not used as evidence for them",
             )
 
     @property
@@ -138,8 +138,8 @@ def read_evidence(
 
     Raises:
         UnobservedError: On evidence that the fit never observed, if that is asked for.
-        TableError: If a column seems to be a variable under another name, none is a variable at all, a
-            value is not allowed, or soft evidence is malformed.
+        TableError: If a column seems to be a variable under another name, none is a variable at
+            all, a value is not allowed, or soft evidence is malformed.
     """
     table, absent = complete_table(rows, graph, columns=fitted.mechanisms)
     attrs, table.attrs = table.attrs, {}  # pandas copies them with every column that is looked at

@@ -1,8 +1,8 @@
 """What abduction finds: every variable's exogenous noise, kept so that a world can be replayed.
 
 The noise belongs to the factual rows, to the graph and to the very fit that it was abducted with;
-carried along, it makes prediction deterministic and reversible. Where cells were unknown it also holds the values that were drawn for
-them, since the noise of their effects depends on them.
+carried along, it makes prediction deterministic and reversible. Where cells were unknown it also
+holds the values that were drawn for them, since the noise of their effects depends on them.
 """
 
 from collections.abc import Mapping
@@ -61,8 +61,8 @@ class Exogenous:
         """Writes the noise to a folder as safetensors and JSON, from which it comes back exactly.
 
         Raises:
-            CheckpointError: If row labels or a further column are of a type that cannot be written,
-                or the path cannot be.
+            CheckpointError: If row labels or a further column are of a type that cannot be
+                written, or the path cannot be.
         """
         tensors = {
             f"{kind}/{name}": tensor

@@ -1,9 +1,9 @@
-"""Bucket elimination of very many small networks at once, and draws from their exact joint law.
+"""Bucket elimination of very many small networks at once, and draws from their exact posteriors.
 
-Rows that lack different cells have different networks, but their single steps are alike: a sum over
-a binary axis of two tables, say. All tables of all networks lie in one array; step by step, the
-networks whose step is of one kind are summed in one call. What a step multiplied is kept, so that
-the axes can be drawn backwards, last eliminated first.
+Rows that lack different cells have different networks, but their single steps are alike: a sum
+over a binary axis of two tables, say. All tables of all networks lie in one array; step by step,
+the networks whose step has one form are summed in one call. What a step multiplied is kept, so
+that the axes can be drawn backwards, last eliminated first.
 
 References:
     | Bucket Elimination: A Unifying Framework for Reasoning
@@ -28,14 +28,14 @@ class Step(NamedTuple):
         clique: The axes of the product of all that it stands in, ascending.
         axis: The axis.
         inside: The tables that are multiplied: those given first, then what the steps leave.
-        kind: What steps that can be taken together have in common: the sizes of the clique, the
-            place of the axis in it, and which of its axes each table has.
+        form: What steps that can be taken together have in common: the sizes of the clique, the
+            position of the axis in it, and which of its axes each table has.
     """
 
     clique: tuple[int, ...]
     axis: int
     inside: tuple[int, ...]
-    kind: tuple[tuple[int, ...], int, tuple[tuple[int, ...], ...]]
+    form: tuple[tuple[int, ...], int, tuple[tuple[int, ...], ...]]
 
 
 @final
@@ -66,14 +66,14 @@ class Structure:
             scopes: The axes of each table, in the order of `axes`.
             order: All axes, first to last to be summed out.
         """
-        sizes, place = tuple(axes.values()), {name: i for i, name in enumerate(axes)}
-        tables = [tuple([place[name] for name in scope]) for scope in scopes]
+        sizes, number = tuple(axes.values()), {name: i for i, name in enumerate(axes)}
+        tables = [tuple([number[name] for name in scope]) for scope in scopes]
         given, steps, products = len(tables), [], []
         holding: list[list[int]] = [[] for _ in sizes]  # which tables have an axis
         for slot, scope in enumerate(tables):
             for axis in scope:
                 holding[axis].append(slot)
-        for axis in map(place.__getitem__, order):
+        for axis in map(number.__getitem__, order):
             inside = sorted(holding[axis], key=tables.__getitem__)
             clique = tuple(sorted(set().union(*map(tables.__getitem__, inside))))
             at = {a: i for i, a in enumerate(clique)}
@@ -122,7 +122,7 @@ class Buckets:
         self.pool = np.empty(int(total @ counts))
 
     def networks(self, structures: np.ndarray) -> np.ndarray:
-        """Returns the numbers of the networks of some structures, one structure after the other."""
+        """Returns the numbers of the networks of structures, one structure after the other."""
         counts = self.counts[structures]
         shift = self.first[structures] - (counts.cumsum() - counts)
         return np.repeat(shift, counts) + np.arange(counts.sum())
@@ -131,8 +131,8 @@ class Buckets:
         """Stores tables that are alike: one slot of each structure, one table of each network.
 
         Arguments:
-            structures: The structures (some,).
-            slots: Which of its tables is given (some,).
+            structures: The structures (structures,).
+            slots: Which table of each is given (structures,).
             table: Log-weights (networks or 1, *sizes), in the order of `networks`.
         """
         start = self._start(structures, slots, self.networks(structures))
@@ -143,18 +143,18 @@ class Buckets:
         """Sums out all axes, and returns the logarithm of each network's total (networks,)."""
         total = np.zeros(len(self.base))
         for level in itertools.count():
-            kinds: dict[object, list[int]] = {}
+            forms: dict[object, list[int]] = {}
             for number, structure in enumerate(self.structures):
                 if len(structure.steps) > level:
-                    kinds.setdefault(structure.steps[level].kind, []).append(number)
-            if not kinds:
+                    forms.setdefault(structure.steps[level].form, []).append(number)
+            if not forms:
                 return total
-            for members in kinds.values():
+            for members in forms.values():
                 self._step(level, np.array(members), total)
         raise AssertionError
 
     def draw(self, uniform: np.ndarray) -> np.ndarray:
-        """Returns a draw from each network's joint law, once it is eliminated.
+        """Returns a draw from each network's joint distribution, once it is eliminated.
 
         Arguments:
             uniform: What decides them (networks, draws, axes); axes past a network's own are left.
@@ -181,9 +181,9 @@ class Buckets:
         return self.base[networks] + np.repeat(start, self.counts[structures])
 
     def _step(self, level: int, members: np.ndarray, total: np.ndarray) -> None:
-        """Takes one step of structures in which it is of one kind."""
+        """Takes one step of structures in which it has one form."""
         steps = [self.structures[s].steps[level] for s in members]
-        sizes, place, scopes = steps[0].kind
+        sizes, position, scopes = steps[0].form
         networks = self.networks(members)
         inside = np.array([step.inside for step in steps], np.int64)
         product = np.zeros((len(networks), *sizes))
@@ -192,10 +192,10 @@ class Buckets:
             start = self._start(members, slots, networks)
             table = self.pool[start[:, None] + np.arange(_entries(scope, sizes))]
             product += table.reshape(-1, *shape)
-        top = product.max(place + 1, keepdims=True)
+        top = product.max(position + 1, keepdims=True)
         top = np.where(np.isneginf(top), 0.0, top)
         with np.errstate(divide="ignore"):
-            message = np.log(np.exp(product - top).sum(place + 1)) + top.squeeze(place + 1)
+            message = np.log(np.exp(product - top).sum(position + 1)) + top.squeeze(position + 1)
         given = np.array([self.structures[s].tables for s in members])
         number = np.array([len(self.structures[s].steps) for s in members])
         self.put(members, given + level, message)

@@ -5,12 +5,13 @@ mechanism nothing beyond what that mechanism says already, so it stays unknown a
 left out of that row; each combination of the other unknown cells is one completion, with the
 posterior probability
 
-.. math:: w = p(x_\mathrm{unknown} \mid x_\mathrm{known}) \propto \prod_v p(x_v \mid \mathrm{pa}_v).
+.. math::
+    w = p(x_\mathrm{unknown} \mid x_\mathrm{known}) \propto \prod_v p(x_v \mid \mathrm{pa}_v).
 
-Completions that agree in a variable and its parents are one *cell* of that mechanism. The cells are
-found once; what changes from one iteration to the next is a table lookup and a sum. A row with too
-many completions to keep is represented by draws from the same joint posterior: stratified ones of its completions
-where these can be listed, else by elimination (`posterior.fill_unknown`).
+Completions that agree in a variable and its parents are one *cell* of that mechanism. The cells
+are found once; what changes from one iteration to the next is a table lookup and a sum. A row with
+too many completions to keep is represented by draws from the same joint posterior: stratified ones
+of its completions where these can be listed, else by elimination (`posterior.fill_unknown`).
 
 References:
     | Maximum Likelihood from Incomplete Data via the EM Algorithm
@@ -72,9 +73,9 @@ class Patterns:
             rows: The positions of the rows to look at.
             index: The labels of all rows.
         """
-        kinds, place = distinct_rows(values, values, rows)
-        count = torch.bincount(place, minlength=len(kinds)).to(torch.float64)
-        return cls({name: x[kinds] for name, x in values.items()}, count, index[kinds.numpy()])
+        unique, inverse = distinct_rows(values, values, rows)
+        count = torch.bincount(inverse, minlength=len(unique)).to(torch.float64)
+        return cls({name: x[unique] for name, x in values.items()}, count, index[unique.numpy()])
 
     def take(self, rows: Tensor) -> "Patterns":
         """Returns the patterns at some positions."""
@@ -88,12 +89,12 @@ class FamilyCells(NamedTuple):
     Arguments:
         x: Values of the variable (cells,).
         pa: Values of the parents (cells,) by name.
-        place: The cell of each completion; the number of cells where the family is not complete.
+        cell: The cell of each completion; the number of cells where the family is not complete.
     """
 
     x: Tensor
     pa: dict[str, Tensor]
-    place: Tensor
+    cell: Tensor
 
     @classmethod
     def of(cls, mechanism: Mechanism, values: Values) -> "FamilyCells":
@@ -101,22 +102,22 @@ class FamilyCells(NamedTuple):
         names = [mechanism.variable.name, *(p.name for p in mechanism.parents)]
         ready = ~torch.stack([values[name].isnan() for name in names]).any(0)
         rows = ready.nonzero().squeeze(1).numpy()
-        kinds, code = distinct_rows(values, names, rows)
-        place = torch.full((len(ready),), len(kinds), dtype=torch.int32)
-        place[torch.from_numpy(rows)] = code.to(torch.int32)
-        x, *pa = (values[name][kinds] for name in names)
-        return cls(x, dict(zip(names[1:], pa, strict=True)), place)
+        unique, code = distinct_rows(values, names, rows)
+        cell = torch.full((len(ready),), len(unique), dtype=torch.int32)
+        cell[torch.from_numpy(rows)] = code.to(torch.int32)
+        x, *pa = (values[name][unique] for name in names)
+        return cls(x, dict(zip(names[1:], pa, strict=True)), cell)
 
     def log_prob(self, mechanism: Mechanism) -> Tensor:
         """Returns the log-probability of each completion's cell (completions,), 0 without one."""
         if not len(self.x):
-            return torch.zeros(len(self.place), dtype=torch.float64)
-        told = mechanism.log_prob(self.x, self.pa)
-        return torch.cat((told, told.new_zeros(1)))[self.place]
+            return torch.zeros(len(self.cell), dtype=torch.float64)
+        score = mechanism.log_prob(self.x, self.pa)
+        return torch.cat((score, score.new_zeros(1)))[self.cell]
 
     def weigh(self, weight: Tensor) -> Tensor:
         """Returns the summed weights (cells,) of completions (completions,)."""
-        return torch.bincount(self.place, weight, len(self.x) + 1)[:-1]
+        return torch.bincount(self.cell, weight, len(self.x) + 1)[:-1]
 
 
 @final
@@ -171,7 +172,7 @@ class ExpectationStep:
         self.informed = informed_cells(mechanisms, lacking_cells(mechanisms, patterns.values))
         number = _completions_per_row(supports, self.informed, len(patterns.count))
         self.few = (number <= MOST_KEPT).nonzero().squeeze(1)
-        self.some = ((number > MOST_KEPT) & (number <= MOST_LISTED)).nonzero().squeeze(1)
+        self.listed = ((number > MOST_KEPT) & (number <= MOST_LISTED)).nonzero().squeeze(1)
         self.many = (number > MOST_LISTED).nonzero().squeeze(1)
         self.number = number
         self.row, values = _list(mechanisms, supports, patterns.values, self.informed, self.few)
@@ -180,8 +181,8 @@ class ExpectationStep:
     def expect(self, mechanisms: Mechanisms) -> Expectation:
         """Returns the cells of every family with their expected counts."""
         total = self._log_weights(mechanisms)
-        told = _log_sum(total, self.row, len(self.patterns.count))
-        weight = (total - told[self.row]).exp().nan_to_num(0.0) * self.patterns.count[self.row]
+        evidence = _log_sum(total, self.row, len(self.patterns.count))
+        weight = (total - evidence[self.row]).exp().nan_to_num(0.0) * self.patterns.count[self.row]
         parts = {
             name: [(family.x, family.pa, family.weigh(weight))]
             for name, family in self.families.items()
@@ -196,13 +197,13 @@ class ExpectationStep:
 
     def log_evidence(self, mechanisms: Mechanisms) -> Tensor:
         """Returns the log-probability of each pattern's known cells (patterns,)."""
-        told = _log_sum(self._log_weights(mechanisms), self.row, len(self.patterns.count))
-        for rows in _portions(self.some, self.number[self.some]):
-            place, _, total = self._listed(mechanisms, rows)
-            told[rows] = _log_sum(total, place, len(rows))
+        evidence = _log_sum(self._log_weights(mechanisms), self.row, len(self.patterns.count))
+        for rows in _portions(self.listed, self.number[self.listed]):
+            row, _, total = self._listed(mechanisms, rows)
+            evidence[rows] = _log_sum(total, row, len(rows))
         if len(self.many):
-            told[self.many] = log_evidence(self._many(mechanisms))
-        return told
+            evidence[self.many] = log_evidence(self._many(mechanisms))
+        return evidence
 
     def _log_weights(self, mechanisms: Mechanisms) -> Tensor:
         """Returns the joint log-probability of each listed completion (completions,)."""
@@ -226,7 +227,7 @@ class ExpectationStep:
 
     def _drawn(self, mechanisms: Mechanisms) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Yields positions (rows,) and their completed values (rows * num_samples,)."""
-        for rows in _portions(self.some, self.number[self.some]):
+        for rows in _portions(self.listed, self.number[self.listed]):
             yield rows, self._draw_listed(mechanisms, rows)
         if len(self.many):
             known = self._many(mechanisms)
@@ -241,10 +242,10 @@ class ExpectationStep:
 
     def _draw_listed(self, mechanisms: Mechanisms, rows: Tensor) -> dict[str, Tensor]:
         """Returns draws (rows * num_samples,) from the listed completions of some rows."""
-        place, values, total = self._listed(mechanisms, rows)
-        told = _log_sum(total, place, len(rows))
-        reached = (total - told[place]).exp().cumsum(0)  # each row adds one
-        last = torch.bincount(place, minlength=len(rows)).cumsum(0) - 1
+        row, values, total = self._listed(mechanisms, rows)
+        evidence = _log_sum(total, row, len(rows))
+        reached = (total - evidence[row]).exp().cumsum(0)  # each row adds one
+        last = torch.bincount(row, minlength=len(rows)).cumsum(0) - 1
         ends = reached[last]
         starts = torch.cat((ends.new_zeros(1), ends[:-1]))
         words = label_words(self.patterns.index[rows.numpy()]).repeat(self.num_samples)
@@ -259,9 +260,9 @@ class ExpectationStep:
 def _completions_per_row(supports: Supports, informed: dict[str, Tensor], rows: int) -> Tensor:
     """Returns how many completions each row has (rows,); infinite with an unknown continuum."""
     number = torch.ones(rows, dtype=torch.float64)
-    for name, told in informed.items():
+    for name, lacks in informed.items():
         support = supports[name]
-        number[told] *= torch.inf if support is None else len(support)
+        number[lacks] *= torch.inf if support is None else len(support)
     return number
 
 
@@ -276,16 +277,16 @@ def _list(
     at = rows
     levels: dict[str, Tensor] = {}
     for name in informed:
-        told, support = informed[name], supports[name]
-        if support is None or not bool(told[at].any()):
+        lacks, support = informed[name], supports[name]
+        if support is None or not bool(lacks[at].any()):
             continue
-        size = torch.where(told[at], len(support), 1)
+        size = torch.where(lacks[at], len(support), 1)
         again = torch.arange(len(at)).repeat_interleave(size)
         first = size.cumsum(0) - size
         position = torch.arange(len(again)) - first[again]
         at = at[again]
         levels = {n: x[again] for n, x in levels.items()}
-        levels[name] = torch.where(told[at], support.cpu()[position], values[name][at])
+        levels[name] = torch.where(lacks[at], support.cpu()[position], values[name][at])
     return at, {n: levels[n] if n in levels else values[n][at] for n in mechanisms}
 
 

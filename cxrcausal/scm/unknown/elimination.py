@@ -1,9 +1,9 @@
 """Which unknown cells a question needs, given which evidence, and how they are summed out.
 
-An unknown cell matters if the question reads it, if it is a cause of a barren cell that matters, or if
-it hangs together with one that matters given what is known. What is known of their children is the
-evidence. The sum takes the cheapest order that is found, and is refused, or left to draws, where a
-table would have more than `MOST_ENTRIES` entries per row.
+An unknown cell matters if the question reads it, if it is a cause of a barren cell that matters,
+or if it hangs together with one that matters given what is known. What is known of their children
+is the evidence. The sum takes the cheapest order that is found, and is refused, or left to draws,
+where a table would have more than `MOST_ENTRIES` entries per row.
 """
 
 from collections.abc import Collection, Iterable
@@ -128,14 +128,14 @@ class Elimination:
 
 
 def largest_table(network: Network, kept: Grid) -> int:
-    """Returns the entries per row of the largest table when all but the axes of `kept` are summed."""
+    """Returns the entries per row of the largest table when all but `kept` is summed out."""
     scopes = [grid.axes for grid in network.factors.values()]
     names = network.axes.keys() - set(kept.axes)
     return max(cheapest([*scopes, kept.axes], network.axes, names)[1], 1)
 
 
 def summed(network: Network, kept: Grid, rows: int) -> tuple[Tensor, Tensor]:
-    """Returns what a cell may be, and how likely that is with all that is known, the rest summed out.
+    """Returns what a cell may be, and how likely that is with what is known, the rest summed.
 
     Arguments:
         network: The network of some rows.

@@ -73,8 +73,7 @@ class WeightedDraws:
         weight = (self.log_weights - top).exp()
         mean = weight.mean(1)
         error = weight.std(1) / mean / number**0.5
-        told = mean.log() + top.squeeze(1)
-        return self._frame(told, error)
+        return self._frame(mean.log() + top.squeeze(1), error)
 
     def mean(self, name: str, function: Callable[[Tensor], Tensor] = lambda x: x) -> pd.DataFrame:
         """Returns the posterior mean of a function of a cell, with its standard error, (rows, 2).
@@ -154,6 +153,6 @@ def _forward(
         noise = mechanism.prior(u.reshape(*shape, mechanism.noise_size).to(fact.device))
         drawn[name] = torch.where(lacks, mechanism.predict(noise, pa), fact)
         if not bool(lacks.all()):
-            told = mechanism.log_prob(torch.where(lacks, drawn[name], fact), pa)
-            log_weight = log_weight.to(told.device) + torch.where(lacks, 0.0, told)
+            score = mechanism.log_prob(torch.where(lacks, drawn[name], fact), pa)
+            log_weight = log_weight.to(score.device) + torch.where(lacks, 0.0, score)
     return drawn, log_weight

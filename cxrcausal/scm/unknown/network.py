@@ -38,7 +38,7 @@ Mechanisms = Mapping[str, Mechanism]
 """The fitted mechanisms by variable, causes before effects."""
 
 Supports = Mapping[str, Tensor | None]
-"""The values (levels,) that each variable may have, those observed in the fit; None: a continuum."""
+"""The values (levels,) that each variable may have, observed in the fit; None: a continuum."""
 
 Values = Mapping[str, Tensor]
 """Values (rows,) by variable, NaN where unknown."""
@@ -52,7 +52,7 @@ class Bit(NamedTuple):
 
     Arguments:
         definition: The variable that is defined.
-        before: The axis of the bit that runs on; None for the first, which takes in all that is known.
+        before: The axis of the bit before it; None for the first, which takes in what is known.
         finding: The axis of the unknown finding that is added.
     """
 
@@ -65,8 +65,9 @@ class Bit(NamedTuple):
 class Network:
     """The cells of some rows with the same pattern of absence, and what ties them together.
 
-    It has one factor for each family (by its variable) and running bit (by its axis) that an unknown
-    cell is in. Tables are made when they are looked at, so without values it is a mere skeleton.
+    It has one factor for each family (by its variable) and running bit (by its axis) with an
+    unknown cell in it. Tables are made when they are looked at, so without values it is a mere
+    skeleton.
 
     Arguments:
         mechanisms: The fitted mechanisms, causes before effects.

@@ -1,7 +1,7 @@
-"""Which cells rows lack, and what follows: which say something, which hang together, which rows agree.
+"""Which cells rows lack, and what follows: which are informed, and which hang together.
 
-An unknown cell without a known descendant is *barren*: whatever it may be, nothing known is more or
-less likely. The others fall into components that are independent given what is known.
+An unknown cell without a known descendant is *barren*: whatever it may be, nothing known is more
+or less likely. The others fall into components that are independent given what is known.
 
 References:
     | Probabilistic Reasoning in Intelligent Systems (Pearl, 1988), Morgan Kaufmann
@@ -111,17 +111,17 @@ def components(
         wanted: Which cells are asked for (rows,).
     """
     names = list(mechanisms)
-    place = {name: i for i, name in enumerate(names)}
-    told = _stacked(informed, names)
-    asked = _stacked(wanted, names) & told
+    number = {name: i for i, name in enumerate(names)}
+    tied = _stacked(informed, names)
+    asked = _stacked(wanted, names) & tied
     rows = np.flatnonzero(asked.any(0))
-    told, asked = told[:, rows], asked[:, rows]
+    tied, asked = tied[:, rows], asked[:, rows]
     known = ~_stacked(lacks, names)[:, rows]
-    parents = [[place[p.name] for p in mechanisms[name].parents] for name in names]
-    label = _labels(parents, told, known)
+    parents = [[number[p.name] for p in mechanisms[name].parents] for name in names]
+    label = _labels(parents, tied, known)
     found = []
-    for number in range(len(names)):
-        cells = label == number
+    for first in range(len(names)):
+        cells = label == first
         here = np.flatnonzero((cells & asked).any(0))
         if not len(here):
             continue
@@ -149,22 +149,22 @@ def distinct_rows(values: Values, names: Iterable[str], rows: np.ndarray) -> tup
         rows: The positions of the rows to look at (rows,).
 
     Returns:
-        Positions of the distinct rows (distinct,), and for each row its place among them (rows,),
-        both int64.
+        Positions of the distinct rows (distinct,), and for each row which of them is its own
+        (rows,), both int64.
     """
     code = _joint_code((values[name].cpu().numpy()[rows] for name in names), len(rows))
     _, first = np.unique(code, return_index=True)
     return torch.from_numpy(rows[first]), torch.from_numpy(code)
 
 
-def _labels(parents: list[list[int]], told: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _labels(parents: list[list[int]], tied: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Returns the component of each informed cell (variables, rows): its first cell's number."""
     outside = len(parents)
     number = np.arange(outside, dtype=np.int16)[:, None]
-    label = np.where(told, number, np.int16(outside))
-    speaks = told | known
+    label = np.where(tied, number, np.int16(outside))
+    speaks = tied | known
     families = [
-        (i, np.array([i, *above])) for i, above in enumerate(parents) if told[[i, *above]].any()
+        (i, np.array([i, *above])) for i, above in enumerate(parents) if tied[[i, *above]].any()
     ]
     while True:
         before = label.copy()
@@ -172,7 +172,7 @@ def _labels(parents: list[list[int]], told: np.ndarray, known: np.ndarray) -> np
             lowest = label[family].min(0)
             lowest[~speaks[i]] = outside
             for member in family:
-                np.minimum(label[member], lowest, out=label[member], where=told[member])
+                np.minimum(label[member], lowest, out=label[member], where=tied[member])
         if np.array_equal(before, label):
             return label
 

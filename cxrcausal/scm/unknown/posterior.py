@@ -1,7 +1,7 @@
 """Unknown cells: drawn from their joint posterior, or summed out of the likelihood.
 
-Cells without a known descendant say nothing about the rest and are drawn forward, causes first. The
-others fall into components that are independent given what is known, and each is summed out:
+Cells without a known descendant say nothing about the rest and are drawn forward, causes first.
+The others fall into components that are independent given what is known, and each is summed out:
 exactly for levels and grids, over `QUANTILES` cells for a continuum, whose draws are spread evenly
 over the cell that was drawn. Components of all rows are worked on together (`buckets`).
 
@@ -195,18 +195,18 @@ def _planned(known: Evidence, component: Component) -> _Part:
 
 def _chunks(parts: Iterable[_Part], samples: int) -> Iterator[list[_Part]]:
     """Yields parts of components that keep to `BUDGET` together."""
-    chunk, held = list[_Part](), 0
+    chunk, filled = list[_Part](), 0
     for part in parts:
         entries = sum(part.plan.structure.entries)
         entries += samples * (2 * len(part.plan.axes) + max(part.plan.structure.sizes))
         rows, step = part.component.rows, max(1, BUDGET // entries)
         for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            if held and held + entries * len(some) > BUDGET:
+            subset = rows[start : start + step]
+            if filled and filled + entries * len(subset) > BUDGET:
                 yield chunk
-                chunk, held = [], 0
-            chunk.append(part._replace(component=part.component._replace(rows=some)))
-            held += entries * len(some)
+                chunk, filled = [], 0
+            chunk.append(part._replace(component=part.component._replace(rows=subset)))
+            filled += entries * len(subset)
     if chunk:
         yield chunk
 

@@ -1,8 +1,8 @@
-"""The tables of log-probabilities that families with unknown cells add to the networks of their rows.
+"""The tables of log-probabilities of families with unknown cells, in the networks of their rows.
 
-The family of a variable, itself and its parents, has few joint values, mostly: its whole table is made
-once, and each row's part of it gathered. Other families, and those with an unknown continuum, ask
-their mechanism about the rows.
+The family of a variable, itself and its parents, has few joint values, mostly: its whole table is
+made once, and each row's part of it gathered. Other families, and those with an unknown continuum,
+ask their mechanism about the rows.
 """
 
 import math
@@ -23,8 +23,8 @@ MOST_TABULATED = 2**16
 """The most joint values of a family whose whole table is made."""
 
 Factor = tuple[str, tuple[str, ...]]
-"""What makes tables alike: the variable of the family, or ``either`` with a definition's name behind
-it, and the axes in their order, where a running bit is called `BIT` and the one before it `BEFORE`."""
+"""What makes tables alike: the variable of the family, or ``either`` and a definition's name; and
+the axes in order, where a running bit is called `BIT` and the one before it `BEFORE`."""
 
 BIT, BEFORE, EITHER = "any so far", "any before", "either"
 
@@ -137,13 +137,13 @@ class FamilyTables:
         return np.broadcast_to(table.cpu().numpy(), sizes).ravel(), strides
 
     def _code(self, name: str) -> np.ndarray | None:
-        """Returns the place of each known value (rows,) in its support; None if one has none."""
+        """Returns the positions of known values (rows,) in the support; None if one has none."""
         if name not in self._codes:
             support, values = self.evidence.supports[name], self.evidence.values[name]
             assert support is not None
-            place = torch.searchsorted(support, values.nan_to_num(0.0)).clamp(max=len(support) - 1)
-            fits = values.isnan() | (support[place] == values)
-            self._codes[name] = place.cpu().numpy() if bool(fits.all()) else None
+            code = torch.searchsorted(support, values.nan_to_num(0.0)).clamp(max=len(support) - 1)
+            fits = values.isnan() | (support[code] == values)
+            self._codes[name] = code.cpu().numpy() if bool(fits.all()) else None
         return self._codes[name]
 
     def _either(self, name: str, scope: tuple[str, ...], rows: np.ndarray) -> np.ndarray:
@@ -163,7 +163,7 @@ class FamilyTables:
         return table if table.ndim > len(scope) else table[None]
 
     def _any_positive(self, name: str) -> np.ndarray:
-        """Returns whether any finding under a definition is known to be positive (rows,), 1 or 0."""
+        """Returns whether any finding under a definition is known positive (rows,), 1 or 0."""
         if name not in self._positive:
             mechanism = self.mechanisms[name]
             assert isinstance(mechanism, LogicMechanism)

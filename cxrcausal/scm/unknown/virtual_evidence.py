@@ -96,7 +96,7 @@ def read_likelihood(
         likelihood: What was written, see `Likelihood`; None for nothing.
         index: The labels of the rows.
         variables: Of the graph.
-        observed: What the fit has seen; a variable that it never saw is not a key.
+        observed: What the fit observed; a variable that it never did is not a key.
 
     Raises:
         TableError: If a variable is unknown or continuous, the labels do not cover the rows, or a
@@ -132,8 +132,8 @@ def _by_level(variable: Variable, given: pd.Series | pd.DataFrame, index: pd.Ind
     """Returns likelihoods (rows, levels), NaN in rows of which nothing was written."""
     if not variable.is_discrete:
         raise TableError(
-            f"likelihood of {variable.name!r}: soft evidence is about levels, and {variable.name!r} "
-            f"is continuous"
+            f"likelihood of {variable.name!r}: soft evidence is about levels, and "
+            f"{variable.name!r} is continuous"
         )
     if isinstance(given, pd.Series):
         if len(variable.levels) != 2:

@@ -35,7 +35,7 @@ def step_on(*known, **options):
 
 @pytest.mark.parametrize("lacks", range(2 ** len(NAMES) - 1))
 def test_expected_counts_of_every_pattern(lacks):
-    """Each family's expected counts are its posterior, unless it holds a cell that says nothing."""
+    """Each family's expected counts are its posterior, unless a cell in it says nothing."""
     known = {v: x for i, (v, x) in enumerate(COMPLETE.items()) if not lacks >> i & 1}
     step = step_on(known)
     expected = step.expect(SCM.mechanisms)
@@ -119,7 +119,7 @@ def test_a_cell_is_a_family_in_one_state():
     """A cell without its parents has no log-probability."""
     values = {v: torch.tensor([x, x, np.nan]).double() for v, x in COMPLETE.items()}
     family = FamilyCells.of(SCM.mechanisms["edema"], values)
-    assert family.place.tolist() == [0, 0, 1]
+    assert family.cell.tolist() == [0, 0, 1]
     assert family.log_prob(SCM.mechanisms["edema"])[2] == 0.0
     assert family.weigh(torch.tensor([0.5, 0.25, 9.0]).double()).tolist() == [0.75]
 

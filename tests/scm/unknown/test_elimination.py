@@ -1,4 +1,4 @@
-"""Which unknown cells a question needs, and what is said where a sum is too large or impossible."""
+"""Which unknown cells a question needs, and what is said of an impossible row."""
 
 import pytest
 import torch

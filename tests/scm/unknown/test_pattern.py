@@ -21,7 +21,7 @@ from cxrcausal.scm.unknown.pattern import (
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_components_are_what_evidence_ties_together(data):
-    """Two informed cells are in one component if and only if they are d-connected given what is known."""
+    """Two informed cells are in one component if and only if d-connected given what is known."""
     scm = data.draw(models())
     known = data.draw(tables(scm))
     lacks = lacking_cells(scm.mechanisms, known.values)

@@ -165,7 +165,7 @@ def test_grid_values_are_drawn():
 
 @pytest.mark.parametrize("unknown", ["ab", "abc"])
 def test_draws_under_a_known_definition(unknown):
-    """Findings that a definition counts are drawn jointly, whether or not any of them is positive."""
+    """Findings that a definition counts are drawn jointly, whether or not any is positive."""
     n, chances = 20_000, dict(zip("abc", (0.3, 0.4, 0.2), strict=True))
     findings = [binary(name) for name in "abc"]
     nothing = Variable("nothing", "binary", ("negative", "positive"), mechanism="nor")

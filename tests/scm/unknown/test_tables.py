@@ -1,4 +1,4 @@
-"""Tables of families: gathered from the whole one, or asked of the mechanism, they are the same."""
+"""Tables of families: gathered from the whole one or asked for, they are the same."""
 
 import numpy as np
 import torch
