@@ -449,8 +449,9 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=["cnf", "nsf"])
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("."))
+    parser.add_argument("--note", default="", help="what a reader should know of the run")
     args = parser.parse_args()
-    lines = []
+    lines = answered(args)
     for name in args.only:
         truth = TRUTHS[name]
         train, _ = truth.draw(args.rows, 0)
@@ -508,21 +509,36 @@ def markdown(lines: list[dict]) -> str:
     return "\n".join(out)
 
 
+def answered(args) -> list[dict]:
+    """Returns what an earlier run has written of the SCMs that are not asked now."""
+    file = args.output / "ground_truth.json"
+    if not file.exists():
+        return []
+    report = json.loads(file.read_text(encoding="utf-8"))
+    if report["rows"] != args.rows:
+        return []
+    return [line for line in report["lines"] if line["scm"] not in args.only]
+
+
 def write(lines: list[dict], args) -> None:
-    """Writes what is known so far."""
+    """Writes what is known so far, SCMs in the order of `TRUTHS`."""
+    order = list(TRUTHS)
+    lines = sorted(lines, key=lambda line: order.index(line["scm"]))
     report = {
         "rows": args.rows,
         "threads": torch.get_num_threads(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "versions": versions(),
         "date": date.today().isoformat(),
+        "note": args.note,
         "lines": lines,
     }
     args.output.mkdir(parents=True, exist_ok=True)
     with atomic_path(args.output / "ground_truth.json") as path:
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     with atomic_path(args.output / "ground_truth.md") as path:
-        path.write_text(f"{about(report)}\n\n{markdown(lines)}\n", encoding="utf-8")
+        note = f"\n{args.note}\n" if args.note else ""
+        path.write_text(f"{about(report)}\n\n{markdown(lines)}\n{note}", encoding="utf-8")
 
 
 def about(report: dict) -> str:
