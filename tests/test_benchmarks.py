@@ -180,6 +180,14 @@ def test_solver_choice_prints_both_errors_of_every_candidate(synthetic_data, tmp
     assert printed.count("| midpoint | 12 |") == 5
 
 
+def test_the_flow_of_one_number_agrees_with_torchdiffeq():
+    command = [sys.executable, BENCHMARKS / "solver_choice.py", "--numbers", "--rounds", "1"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    gaps = [float(line.split("|")[-2]) for line in printed.stdout.splitlines()[2:]]
+    assert len(gaps) == 8
+    assert max(gaps) < 1e-14
+
+
 def test_the_exact_abduction_keeps_what_the_other_changes(tmp_path):
     """The figure's claim, by its own script: only the wrong law moves levels that nobody set."""
     spec = importlib.util.spec_from_file_location(
