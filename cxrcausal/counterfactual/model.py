@@ -125,7 +125,7 @@ class CounterfactualModel:
             seed: The seed that makes the answer a function of (seed, row label); drawn if None.
             impute: Whether unknown cells are given in the answer's table, as drawn. The radiograph
                 is painted with them unknown all the same: what is drawn is not observed in it.
-            clip: Whether to stop at a variable's bounds instead of refusing to leave them; the
+            clip: Whether the bounds clip a value that leaves them instead of refusing it; the
                 table's ``attrs["clipped"]`` counts the rows by variable.
             unobserved: Whether metadata that the fit never observed are ignored or an error.
             metadata_only: Whether to leave the radiographs out.
@@ -175,7 +175,7 @@ class CounterfactualModel:
             do: The intervention under which they are drawn.
             seed: The seed that makes them a function of (seed, 0 … n-1); drawn if None.
             num_steps: The number of steps of the flow; the recipe's if None.
-            clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            clip: Whether the bounds clip a value that leaves them instead of refusing it.
             batch_size: The number of radiographs that are painted at a time.
 
         Raises:

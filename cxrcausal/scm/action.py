@@ -57,8 +57,8 @@ __all__ = [
 ]
 
 Do = Mapping[str, Any]
-"""What is set: variable to level, number, array, Series, `Shift`, `Scale`, function of rows, mapping
-from value to probability, `torch.distributions` object, or `Replace`."""
+"""What is set: variable to level, number, array, Series, `Shift`, `Scale`, function of rows,
+mapping from value to probability, `torch.distributions` object, or `Replace`."""
 
 Observed = Mapping[str, tuple[str, ...] | tuple[float, float]]
 """What a fit observed: the levels of a discrete variable, the range of a continuous one. A
@@ -88,7 +88,8 @@ class Replace:
 
     A soft intervention: the view may be chosen as another source chooses it, by
     ``{"view": Replace(other_scm.mechanisms["view"])}``. The new mechanism assigns the same
-    variable from noise of the same distribution, and may read any variable that is no effect of it.
+    variable from noise of the same distribution, and may read any variable that is no effect of
+    it.
 
     References:
         | Causality, section 3.2.3 (modified mechanisms)
@@ -235,7 +236,7 @@ def _relative(
         raise InterventionError(
             f"do moves {variable.name!r} by {wanted} from a value that is unknown in "
             f"{len(unknown)} row(s), {summarise(unknown)}, so that it may leave what is "
-            f"allowed, {allowed_values(variable)}. Give clip=True to stop at the bounds, "
+            f"allowed, {allowed_values(variable)}. Give clip=True to clip it there, "
             f"make the value known, or leave these rows out"
         )
     refuse_outside(variable, setting.wanted(torch.tensor(facts.to_numpy())), facts.index)
@@ -243,7 +244,7 @@ def _relative(
 
 
 def _refuse_off_grid(variable: Variable, amount: float) -> None:
-    """Refuses to move a value by what its record cannot hold: .4 of a year would be none at all."""
+    """Refuses a move that the record cannot hold: .4 of a year would be none at all."""
     if variable.resolution is None:
         return
     steps = amount / variable.resolution
@@ -319,7 +320,7 @@ def _refuse_unobserved(
     if foreign.any():
         raise UnobservedError(
             f"do sets {variable.name!r} to {variable.levels[int(values[foreign][0])]!r} (row "
-            f"{plain(index[foreign][0])!r}), a level that was never observed in the fit; observed: "
+            f"{plain(index[foreign][0])!r}), a level that the fit never observed; observed: "
             f"{summarise(observed[variable.name], 10)}"
         )
 

@@ -42,7 +42,7 @@ REPLICATES = "replicates.safetensors"
 
 
 def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
-    """Writes a fitted SCM to a folder: each file beside its place, and then renamed.
+    """Writes a fitted SCM to a folder: each file beside its name, and then renamed.
 
     Older files of the same names are replaced, others in the folder are kept. A writer that dies
     between the two renames leaves files of two saves, which `load_scm` refuses.
@@ -71,10 +71,10 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
         "coupling": scm.coupling,
         "hidden": list(scm.hidden),
         "policies": dict(scm.policies),
-        "observed": {name: _finite(seen) for name, seen in scm.observed.items()},
+        "observed": {name: _finite(part) for name, part in scm.observed.items()},
         "observed_by": {
             context: {
-                level: {name: _finite(seen) for name, seen in variables.items()}
+                level: {name: _finite(part) for name, part in variables.items()}
                 for level, variables in levels.items()
             }
             for context, levels in scm._state.observed_by.items()
@@ -135,16 +135,16 @@ def load_scm(
     except OptionError as error:
         raise CheckpointError(f"{file}: a setting of the SCM is not allowed: {error}") from error
     observed = entry(file, description, "observed", dict)
-    observed = {name: _without_ends(seen) for name, seen in observed.items()}
+    observed = {name: _without_ends(part) for name, part in observed.items()}
     left = [name for name in observed if name not in mechanisms]
     if left:
         raise CheckpointError(f"{file}: key 'observed.{left[0]}' belongs to no mechanism")
     policies = entry(file, description, "policies", dict)
     fingerprint = entry(file, description, "data_fingerprint", str | None)
     description.setdefault("observed_by", {})  # folders from before it was recorded have none
-    seen_by = entry(file, description, "observed_by", dict)
+    by_context = entry(file, description, "observed_by", dict)
     try:
-        fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint, seen_by)
+        fitted = Fitted.of(saved, mechanisms, observed, policies, fingerprint, by_context)
     except GraphError as error:
         raise CheckpointError(f"{file}: the mechanisms do not fit the graph: {error}") from error
     kept = _replicates(file, description, mechanisms)
@@ -180,16 +180,16 @@ def _replicates(
     )
 
 
-def _finite(seen: tuple) -> list:
-    """Returns what was observed as JSON, which has no infinity: null is an end that a range lacks."""
-    return [None if isinstance(x, float) and math.isinf(x) else x for x in seen]
+def _finite(part: tuple) -> list:
+    """Returns what was observed as JSON: null is an end that a range lacks."""
+    return [None if isinstance(x, float) and math.isinf(x) else x for x in part]
 
 
-def _without_ends(seen: object) -> object:
-    """Returns what was observed, an end that a range lacks being infinite; the inverse of `_finite`."""
-    if not isinstance(seen, list) or len(seen) != 2 or None not in seen:
-        return seen
-    low, high = seen
+def _without_ends(part: object) -> object:
+    """Returns what was observed, a missing end being infinite; the inverse of `_finite`."""
+    if not isinstance(part, list) or len(part) != 2 or None not in part:
+        return part
+    low, high = part
     return [-math.inf if low is None else low, math.inf if high is None else high]
 
 
@@ -241,8 +241,8 @@ def _mechanism(
     if kind not in MECHANISMS:
         raise CheckpointError(
             f"{file}: key 'mechanisms.{name}.class' is {kind!r}{nearest(kind, MECHANISMS) or '.'} "
-            f"Known: {', '.join(MECHANISMS)}. A mechanism of one's own is registered before loading, "
-            f"see cxrcausal.scm.register_mechanism"
+            f"Known: {', '.join(MECHANISMS)}. A mechanism of one's own is registered before "
+            f"loading, see cxrcausal.scm.register_mechanism"
         )
     try:
         parents = tuple(graph.variables[p] for p in names)

@@ -1,7 +1,8 @@
-"""What a fit leaves behind: mechanisms, and what was seen of each variable, checked and fingerprinted.
+"""What a fit leaves behind: mechanisms, and what was observed of each variable.
 
 A variable that no row recorded has no mechanism, and a level that none had is not to be drawn, set
-or taken as evidence; so what was seen is kept with the mechanisms, by context (such as a source) too.
+or taken as evidence; so what was observed is kept with the mechanisms, by context (such as a
+source) too.
 """
 
 import abc
@@ -32,10 +33,10 @@ class Fitted:
 
     Arguments:
         mechanisms: By variable, causes before effects; never observed: not a key.
-        observed: The levels (discrete) or the range (continuous) that were seen of each.
+        observed: The levels (discrete) or the range (continuous) that were observed of each.
         policies: How the table was read, from `table.attrs["cxrcausal"]`.
         data_fingerprint: Of the fitted rows; None if nothing was fitted.
-        observed_by: What was seen of each variable under each level of each context (such as a
+        observed_by: What was observed of each variable under each level of each context (such as a
             source): context to level to variable to levels or range.
         replicates: What the parameters might have been, had other patients come; None if that is
             not known: of given mechanisms, of a fit by EM, of an old checkpoint.
@@ -63,8 +64,8 @@ class Fitted:
         Raises:
             GraphError: If a mechanism is of no variable of the graph, or reads what the graph does
                 not call its parent; or if `observed` does not say of each mechanism's variable
-                which of its levels, or which range, was seen, or `observed_by` says of a context
-                what it cannot have.
+                which of its levels, or which range, was observed, or `observed_by` says of a
+                context what it cannot have.
         """
         for name, mechanism in mechanisms.items():
             allowed = set(graph.parents(name)) & set(mechanisms)
@@ -78,9 +79,9 @@ class Fitted:
         ordered = {v: mechanisms[v] for v in graph.topological_order if v in mechanisms}
         if observed is None:
             observed = {name: _everything(m.variable) for name, m in ordered.items()}
-        seen = {name: _checked(ordered[name].variable, observed.get(name)) for name in ordered}
+        parts = {name: _checked(ordered[name].variable, observed.get(name)) for name in ordered}
         by = {name: _checked_by(graph, name, part) for name, part in (observed_by or {}).items()}
-        return cls(ordered, seen, dict(policies or {}), data_fingerprint, by)
+        return cls(ordered, parts, dict(policies or {}), data_fingerprint, by)
 
     @property
     def fingerprint(self) -> str:
@@ -111,8 +112,8 @@ class Fitted:
         for name, mechanism in self.mechanisms.items():
             support, levels = mechanism.support, mechanism.variable.levels
             if support is not None and levels and len(self.observed[name]) < len(levels):
-                seen = sorted(levels.index(level) for level in self.observed[name])
-                support = torch.tensor(seen, dtype=support.dtype, device=support.device)
+                codes = sorted(levels.index(level) for level in self.observed[name])
+                support = torch.tensor(codes, dtype=support.dtype, device=support.device)
             supports[name] = support
         return supports
 
@@ -135,7 +136,7 @@ class HasFit(abc.ABC):
 
     @property
     def observed(self) -> Mapping[str, tuple]:
-        """Levels (discrete) or range (continuous) that the fit saw; never observed: not a key."""
+        """Levels (discrete) or range (continuous) that the fit observed, no others."""
         return MappingProxyType(self._state.observed)
 
     @property
@@ -156,10 +157,10 @@ class HasFit(abc.ABC):
     def __repr__(self) -> str:
         if self._fitted is None:
             return f"{type(self).__name__}({self.graph.name!r}, not fitted)"
-        unseen = [name for name in self.graph.variables if name not in self._fitted.mechanisms]
+        absent = [name for name in self.graph.variables if name not in self._fitted.mechanisms]
         return (
             f"{type(self).__name__}({self.graph.name!r}, {len(self._fitted.mechanisms)} mechanisms"
-            + (f", never observed: {', '.join(unseen)}" if unseen else "")
+            + (f", never observed: {', '.join(absent)}" if absent else "")
             + ")"
         )
 
@@ -173,33 +174,34 @@ class HasFit(abc.ABC):
         return self._fitted
 
 
-def _checked(variable: Variable, seen: object) -> tuple:
-    """Returns what was seen of a variable, if it is some of its levels, or a range.
+def _checked(variable: Variable, part: object) -> tuple:
+    """Returns what was observed of a variable, if it is some of its levels, or a range.
 
     Raises:
         GraphError: If it is neither.
     """
-    if isinstance(seen, list | tuple) and seen and variable.has_part(seen):
-        return tuple(seen)
+    if isinstance(part, list | tuple) and part and variable.has_part(part):
+        return tuple(part)
     raise GraphError(
-        f"what was observed of {variable.name!r} is {seen!r}; allowed: {variable.describe_part()}"
+        f"what was observed of {variable.name!r} is {part!r}; allowed: {variable.describe_part()}"
     )
 
 
-def _checked_by(graph: CausalGraph, context: str, seen: object) -> dict[str, dict[str, tuple]]:
-    """Returns what was seen of each variable under each level of a context, if it can have been.
+def _checked_by(graph: CausalGraph, context: str, by_level: object) -> dict[str, dict[str, tuple]]:
+    """Returns what was observed of each variable under each level of a context, checked.
 
     Raises:
-        GraphError: If the context or a variable is not in the graph, or has no such levels or range.
+        GraphError: If the context or a variable is not in the graph, or has no such levels or
+            range.
     """
     levels = graph.variables[context].levels if context in graph.variables else ()
-    if not levels or not isinstance(seen, Mapping) or not set(seen) <= set(levels):
+    if not levels or not isinstance(by_level, Mapping) or not set(by_level) <= set(levels):
         raise GraphError(
-            f"what was observed by {context!r} is {seen!r:.60}; allowed: a mapping from some of its "
-            f"levels ({summarise(levels, 10) or 'it has none'}) to what was seen of each variable"
+            f"what was observed by {context!r} is {by_level!r:.60}; allowed: a mapping from levels "
+            f"of it ({summarise(levels, 10) or 'it has none'}) to what was observed of each variable"
         )
     checked = {}
-    for level, part in seen.items():
+    for level, part in by_level.items():
         strange = (
             [v for v in part if v not in graph.variables] if isinstance(part, Mapping) else part
         )

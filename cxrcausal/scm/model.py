@@ -65,7 +65,8 @@ class FlowSCM(HasFit):
         hidden: The widths of the network that a mechanism may add to its regression; () for none.
 
     Raises:
-        OptionError: If there is no such family or coupling, or a width is not a whole number above 0.
+        OptionError: If there is no such family or coupling, or a width is not a whole number above
+            0.
 
     Example:
         >>> scm = FlowSCM("cxr19").fit(table, groups="patient_id")  # doctest: +SKIP
@@ -101,7 +102,7 @@ class FlowSCM(HasFit):
         Arguments:
             graph: The causal graph.
             mechanisms: By variable; one that is left out counts as never observed.
-            observed: The levels (discrete) or range (continuous) seen of each variable; all levels
+            observed: The levels (discrete) or range (continuous) of each variable; all levels
                 and the whole of the bounds if None.
 
         Raises:
@@ -128,9 +129,9 @@ class FlowSCM(HasFit):
         Raises:
             CxrCausalError: If there is no such device here.
         """
-        place = resolve_device(device)
+        target = resolve_device(device)
         for mechanism in self._state.mechanisms.values():
-            mechanism.to(place)
+            mechanism.to(target)
         return self
 
     # --- fitting -------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ class FlowSCM(HasFit):
             missing: `available` stops there; `em` goes on, by EM, to raise the likelihood of all
                 that is known in every row, unknown cells being missing at random.
             likelihood: Soft evidence on unknown cells, see `Likelihood`; for `em` only.
-            seed: Of everything random in the fit.
+            seed: Seed of everything random in the fit.
             progress: Whether to show a progress bar; on a terminal only if None.
 
         Returns:
@@ -204,8 +205,8 @@ class FlowSCM(HasFit):
             log_evidence(known.part(chunk))
             for chunk in chunks(len(known.table), batch_size, "log_prob", progress)
         ]
-        found = torch.cat(parts).cpu().numpy()
-        return pd.Series(found, index=known.index, name="log_prob")
+        log_evidence = torch.cat(parts).cpu().numpy()
+        return pd.Series(log_evidence, index=known.index, name="log_prob")
 
     @torch.no_grad()
     def score(
@@ -220,7 +221,7 @@ class FlowSCM(HasFit):
         Arguments:
             rows: The rows.
             per_variable: Whether to return one column per variable instead of their sum.
-            unobserved: Whether evidence that the fit never saw is ignored or an error.
+            unobserved: Whether evidence that the fit never observed is ignored or an error.
 
         Returns:
             A column per observed variable, NaN where it or an observed parent is unknown (a known
@@ -243,17 +244,18 @@ class FlowSCM(HasFit):
         most_rows: int = 20_000,
         permutations: int = 999,
     ) -> "FitCheck":
-        """Returns whether the fit holds on rows that it has not seen: printed, or plotted.
+        """Returns whether the fit holds on rows of other patients: printed, or plotted.
 
-        Scores beside the marginals', calibration of every level, the PIT of age, the energy distance
-        of observed and sampled rows, and the dependence of the abducted noises; see `check.report.FitCheck`.
+        Scores beside the frequencies', calibration of every level, the PIT of age, the energy
+        distance of observed and sampled rows, and the dependence of the abducted noises; see
+        `check.report.FitCheck`.
 
         Arguments:
             table: The rows, of other patients than the fit's.
             groups: The column of patients, or one label per row; None if each row is its own.
-            seed: Of everything random in the check.
-            most_rows: From how many rows, drawn at random, noises are abducted.
-            permutations: Behind the p-value of the energy distance.
+            seed: Seed of everything random in the check.
+            most_rows: The most rows, drawn at random, from which noise is abducted.
+            permutations: How many permutations give the p-value of the energy distance.
 
         Raises:
             TableError: If the table is empty or not usable.
@@ -271,7 +273,7 @@ class FlowSCM(HasFit):
     def sample(
         self, n: int, do: Do | None = None, *, seed: int | None = None, clip: bool = False
     ) -> pd.DataFrame:
-        """Returns `n` new patients, all cells known, from the observational or interventional law.
+        """Returns `n` new patients, all cells known, from the distribution under `do`.
 
         Variables that the fit never observed are NaN.
 
@@ -305,12 +307,13 @@ class FlowSCM(HasFit):
             seed: Decides the draws, with row label, variable and draw; row labels must be unique
                 then. A fresh seed, and rows by position, if None.
             likelihood: Soft evidence on unknown cells, see `Likelihood`.
-            unobserved: Whether evidence that the fit never saw is ignored or an error.
+            unobserved: Whether evidence that the fit never observed is ignored or an error.
             batch_size: How many rows times draws are worked on at once.
             progress: Whether to show a progress bar; on a terminal only if None.
 
         Raises:
-            TableError: If rows are not usable, or unknown cells too many for their joint posterior.
+            TableError: If rows are not usable, or unknown cells too many for their joint
+                posterior.
         """
         known = self._read(rows, unobserved, likelihood)
         draws = draws_of(known.index, seed, num_samples)
@@ -335,7 +338,7 @@ class FlowSCM(HasFit):
             noise: From `abduct`.
             do: What is set; {} or None is the null intervention.
             impute: Whether unknown cells are returned as drawn instead of as unknown.
-            clip: Whether to stop at a variable's bounds instead of refusing to leave them. What is
+            clip: Whether the bounds clip a value that leaves them instead of refusing it. What is
                 moved from an unknown value may leave them, so it is refused too without clipping.
             keep: Whether cells whose parents do not change are taken over instead of predicted.
                 The answer is the same; False shows it.
@@ -343,8 +346,8 @@ class FlowSCM(HasFit):
             progress: Whether to show a progress bar; on a terminal only if None.
 
         Returns:
-            The table of that world; where clipping stopped values, ``attrs["clipped"]`` counts the
-            rows by variable.
+            The table of that world; where the bounds clipped values, ``attrs["clipped"]`` counts
+            the rows by variable.
 
         Raises:
             InterventionError: If `do` cannot be set, see `action.resolve`.
@@ -380,9 +383,9 @@ class FlowSCM(HasFit):
                 (row, sample) MultiIndex.
             seed: As in `abduct`.
             impute: Whether unknown cells are returned as drawn instead of as unknown.
-            clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            clip: Whether the bounds clip a value that leaves them instead of refusing it.
             likelihood: Soft evidence on unknown cells, see `Likelihood`.
-            unobserved: Whether evidence that the fit never saw is ignored or an error.
+            unobserved: Whether evidence that the fit never observed is ignored or an error.
             batch_size: How many rows times draws are worked on at once; the answer is the same.
             progress: Whether to show a progress bar; on a terminal only if None.
         """
@@ -406,23 +409,23 @@ class FlowSCM(HasFit):
         num_samples: int = 1000,
         seed: int | None = None,
     ) -> pd.DataFrame:
-        """Returns the law of one variable in the world that is set, for each row.
+        """Returns the distribution of one variable in the world that is set, for each row.
 
         The noise and unknown cells are summed out: exactly for levels and grids, over quantile
-        cells for an unknown continuum without a resolution. Where that would need too large a table
-        it is done by `num_samples` draws per row; `result.attrs["standard_error"]` says the largest
-        standard error of any entry (0.0 without draws), and `result.attrs["exact"]` whether all
-        entries are exact: without draws, and without an unknown continuum.
+        cells for an unknown continuum without a resolution. Where that would need too large a
+        table it is done by `num_samples` draws per row; `result.attrs["standard_error"]` says the
+        largest standard error of any entry (0.0 without draws), and `result.attrs["exact"]`
+        whether all entries are exact: without draws, and without an unknown continuum.
 
         Arguments:
             rows: The factual rows.
             do: What is set.
             of: The variable asked about.
-            clip: Whether to stop at a variable's bounds instead of refusing to leave them.
+            clip: Whether the bounds clip a value that leaves them instead of refusing it.
             likelihood: Soft evidence on unknown cells, see `Likelihood`.
-            unobserved: Whether evidence that the fit never saw is ignored or an error.
+            unobserved: Whether evidence that the fit never observed is ignored or an error.
             num_samples: How many draws stand in for a sum that is too large.
-            seed: Of these draws.
+            seed: Seed of these draws.
 
         Returns:
             Rows by levels (or grid values, as ages), summing to one; for a continuum rows by the

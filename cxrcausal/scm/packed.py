@@ -4,9 +4,9 @@ JSON writes a float by the shortest digits that give it back, so nothing is lost
 what JSON has no word for (a number that is not finite, a date) is spelt as it can be. What cannot
 be spelt is refused by name, before anything is written.
 
-`DataFrame.to_json(orient="table")` of pandas 3.1 does not do for this: it writes 15 digits, so that
-865 of 1,000 normal numbers come back changed, infinities come back unknown, single precision as
-double, dates cut to the millisecond, and rows with repeated labels more than once.
+`DataFrame.to_json(orient="table")` of pandas 3.1 does not do for this: it writes 15 digits, so
+that 865 of 1,000 normal numbers come back changed, infinities come back unknown, single precision
+as double, dates cut to the millisecond, and rows with repeated labels more than once.
 """
 
 import math
@@ -104,6 +104,6 @@ def _read(spelt: Any) -> object:  # noqa: ANN401  one value of any type
 def _refused(what: str, kind: str) -> CheckpointError:
     """Returns the error for values that cannot be written."""
     return CheckpointError(
-        f"{what}: values of type {kind} cannot be saved; text, numbers, booleans, levels and dates "
-        f"without a time zone can. Write them as text first"
+        f"{what}: values of type {kind} cannot be saved; text, numbers, booleans, levels and "
+        f"dates without a time zone can. Write them as text first"
     )

@@ -51,8 +51,8 @@ class World:
 
     Arguments:
         factual: The factual rows, canonical.
-        table: The rows in the world that is set, by row and then by draw; unknown cells are NaN, or
-            as drawn if they are imputed.
+        table: The rows in the world that is set, by row and then by draw; unknown cells are NaN,
+            or as drawn if they are imputed.
         settings: What each intervened variable was set to.
         affected: The variables whose values were predicted anew, causes before effects.
     """
@@ -110,7 +110,7 @@ class Completed(NamedTuple):
 
 
 def new_patients(scm: HasFit, n: int, seed: int) -> Exogenous:
-    """Returns the noise of `n` patients drawn from the fit, their rows with it; all cells known."""
+    """Returns the noise of `n` patients drawn from the fit, with their rows, all known."""
     graph, fitted = scm.graph, scm._state
     index = pd.RangeIndex(n)
     draws = Draws(seed, label_words(index), 1)
@@ -166,7 +166,7 @@ def counterfactual_rows(
     batch_size: int,
     progress: bool | None,
 ) -> World:
-    """Returns what rows would have been, abducting only what that needs: `FlowSCM.counterfactual`."""
+    """Returns what rows would have been, abducting only what is needed for that."""
     graph, fitted = scm.graph, scm._state
     rows, samples, mechanisms = known.table, draws.num_samples, fitted.mechanisms
     settings = settings_of(graph, fitted, rows, do, draws, clip)
@@ -344,7 +344,7 @@ def settings_of(
     draws: Draws,
     clip: bool,
 ) -> Mapping[str, Setting]:
-    """Returns what each intervened variable is set to, checked, with a warning of extrapolation."""
+    """Returns what each intervened variable is set to, and warns of extrapolation."""
     settings = resolve(
         do, rows, graph, fitted.observed, clip=clip, draws=draws, mechanisms=fitted.mechanisms
     )

@@ -1,8 +1,8 @@
-"""The SCM as a Pyro program: one sample site per variable, so that any of Pyro's inference applies.
+"""The SCM as a Pyro program: one sample site per variable, so that Pyro's inference applies.
 
-Discrete variables and those on a grid are sites that can be enumerated, with the same tables as the
-SCM's mechanisms; their values are the SCM's own (the index of a level, an age in years). This module
-imports Pyro and is imported only when a program is asked for.
+Discrete variables and those on a grid are sites that can be enumerated, with the same tables as
+the SCM's mechanisms; their values are the SCM's own (the index of a level, an age in years). This
+module imports Pyro and is imported only when a program is asked for.
 
 References:
     | Pyro: Deep Universal Probabilistic Programming
@@ -31,10 +31,10 @@ def pyro_program(scm: "FlowSCM") -> Callable[..., dict[str, Tensor]]:
     """Returns the Pyro program of a fitted SCM.
 
     Returns:
-        A function of `rows` (a table, a mapping of variable to values (rows,), or None) and, without
-        rows, of their number `size`. A variable that all rows know is observed, one that no row
-        knows is a latent site, marked for parallel enumeration where it has levels or a grid. It
-        returns the value of every site.
+        A function of `rows` (a table, a mapping of variable to values (rows,), or None) and,
+        without rows, of their number `size`. A variable that all rows know is observed, one that
+        no row knows is a latent site, marked for parallel enumeration where it has levels or a
+        grid. It returns the value of every site.
 
     Example:
         >>> program = scm.to_pyro()  # doctest: +SKIP
@@ -53,7 +53,7 @@ def pyro_program(scm: "FlowSCM") -> Callable[..., dict[str, Tensor]]:
             for name, mechanism in scm.mechanisms.items():
                 pa = {p.name: values[p.name] for p in mechanism.parents}
                 support = supports[name]
-                law = (
+                distribution = (
                     Continuum(mechanism, pa)
                     if support is None
                     else _levels(mechanism, support, pa)
@@ -61,7 +61,7 @@ def pyro_program(scm: "FlowSCM") -> Callable[..., dict[str, Tensor]]:
                 latent = name not in known and support is not None
                 values[name] = pyro.sample(
                     name,
-                    law,
+                    distribution,
                     obs=known.get(name),
                     infer={"enumerate": "parallel"} if latent else {},
                 )
@@ -99,9 +99,9 @@ class Levels(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns the log-probability of each value."""
-        place = torch.searchsorted(self.values, value.contiguous())
-        place, table = torch.broadcast_tensors(place[..., None], self.log_probs)
-        return table.gather(-1, place[..., :1]).squeeze(-1)
+        position = torch.searchsorted(self.values, value.contiguous())
+        position, table = torch.broadcast_tensors(position[..., None], self.log_probs)
+        return table.gather(-1, position[..., :1]).squeeze(-1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """Returns all values (levels, *batch), or (levels, 1, ...) unexpanded."""
@@ -111,7 +111,7 @@ class Levels(TorchDistribution):
 
 @final
 class Continuum(TorchDistribution):
-    """The law of a continuous variable given its parents.
+    """The distribution of a continuous variable given its parents.
 
     Arguments:
         mechanism: What assigns it.
@@ -147,7 +147,7 @@ class Continuum(TorchDistribution):
 
 
 def _levels(mechanism: Mechanism, support: Tensor, pa: Parents) -> Levels:
-    """Returns the law of a variable with levels or a grid given its parents."""
+    """Returns the distribution of a variable with levels or a grid given its parents."""
     assert mechanism.support is not None
     keep = torch.searchsorted(mechanism.support, support)
     return Levels(support, mechanism.log_probs(pa)[..., keep])

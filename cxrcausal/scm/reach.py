@@ -1,4 +1,4 @@
-"""What an intervention reaches: the variables that follow it, and what has to be known for them."""
+"""What an intervention reaches: which variables follow it, and what they need to be known."""
 
 from collections.abc import Callable, Collection, Mapping
 

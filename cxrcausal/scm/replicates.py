@@ -9,9 +9,9 @@ step from there is
 
 with :math:`H` the penalised Fisher information. Over draws of :math:`\xi` this has the sandwich
 covariance with patients as clusters, so several rows of one patient count as what they are. All
-mechanisms see the same :math:`\xi`, which keeps what their errors share. What is stepped is the
+mechanisms share the same :math:`\xi`, which keeps what their errors share. What is stepped is the
 regression and, of a residual network, its last layer: the features that the network found are
-held. The two rates of a definition are counted anew.
+kept. The two rates of a definition are counted anew.
 
 The weights are a hash of a patient's label, so they can be drawn again for a table of the same
 patients.

@@ -87,11 +87,11 @@ class Setting(abc.ABC):
         return True
 
     def clipped_rows(self, x: Tensor) -> int:
-        """Returns in how many rows of factual values `x` (rows,) the bounds clip what is wanted."""
+        """Returns in how many rows of factual values `x` (rows,) the bounds clip a value."""
         return 0
 
     def rounded_rows(self, x: Tensor) -> int:
-        """Returns in how many rows of factual values `x` (rows,) a move is lost to the resolution."""
+        """Returns in how many rows of factual values `x` (rows,) rounding undoes a move."""
         return 0
 
     def take(self, rows: slice | Tensor) -> "Setting":
@@ -238,28 +238,28 @@ class Replaced(Setting):
             mechanisms: The fitted mechanisms.
 
         Raises:
-            InterventionError: If it is no mechanism, assigns another variable, reads what is not there,
-                or answers to noise of another distribution.
+            InterventionError: If it is no mechanism, assigns another variable, reads what is not
+                there, or answers to noise of another distribution.
         """
         own = mechanisms.get(variable.name)
         if not isinstance(mechanism, Mechanism) or own is None:
             raise InterventionError(
-                f"do[{variable.name!r}] replaces a mechanism by {type(mechanism).__name__}; Replace "
-                f"takes a Mechanism"
+                f"do[{variable.name!r}] replaces a mechanism by {type(mechanism).__name__}; "
+                f"Replace takes a Mechanism"
             )
         if mechanism.variable != variable:
             raise InterventionError(
                 f"do[{variable.name!r}] replaces its mechanism by one that assigns "
-                f"{mechanism.variable.name!r}, {allowed_values(mechanism.variable)}; it must assign "
-                f"{variable.name!r}, {allowed_values(variable)}"
+                f"{mechanism.variable.name!r}, {allowed_values(mechanism.variable)}; it must "
+                f"assign {variable.name!r}, {allowed_values(variable)}"
             )
         strange = [p.name for p in mechanism.parents if graph.variables.get(p.name) != p]
         strange += [p.name for p in mechanism.parents if p.name not in mechanisms]
         if strange:
             raise InterventionError(
                 f"do[{variable.name!r}] replaces its mechanism by one that reads "
-                f"{summarise(dict.fromkeys(strange))}, which this SCM does not have in that form; it "
-                f"has: {', '.join(mechanisms)}"
+                f"{summarise(dict.fromkeys(strange))}, which this SCM does not have in that form; "
+                f"it has: {', '.join(mechanisms)}"
             )
         probe = torch.linspace(0.1, 0.9, own.noise_size, dtype=torch.float64)[None]
         if mechanism.noise_size != own.noise_size or not torch.allclose(
@@ -305,8 +305,8 @@ def world_of(mechanisms: Mechanisms, settings: Mapping[str, Setting]) -> Mechani
         return {name: world[name] for name in TopologicalSorter(causes).static_order()}
     except CycleError as error:
         raise InterventionError(
-            f"do replaces the mechanism of {summarise(replaced)} so that a variable causes itself: "
-            f"{' -> '.join(error.args[1])}"
+            f"do replaces the mechanism of {summarise(replaced)} so that a variable causes "
+            f"itself: {' -> '.join(error.args[1])}"
         ) from error
 
 
@@ -347,5 +347,5 @@ def leaves_bounds(variable: Variable, index: pd.Index, worst: float) -> Interven
     return InterventionError(
         f"do takes {variable.name!r} out of bounds in {len(index)} row(s), {summarise(index)}: "
         f"{worst:g} in row {plain(index[0])!r}. Allowed: {allowed_values(variable)}; clip=True "
-        f"stops at the bounds"
+        f"clips it there"
     )

@@ -1,9 +1,9 @@
 r"""A stochastic intervention: a value drawn from a distribution, apart from all else of the row.
 
 The distribution is a mapping from value to probability, or a `torch.distributions` object, one for
-all rows or one for each. A draw is its quantile at a uniform number that is a function of seed, row
-label, variable and draw alone, so that it does not depend on batches, and so that two distributions
-set on the same rows are compared at the same uniforms.
+all rows or one for each. A draw is its quantile at a uniform number that is a function of seed,
+row label, variable and draw alone, so that it does not depend on batches, and so that two
+distributions set on the same rows are compared at the same uniforms.
 
 References:
     | Causality, section 4.2 (Pearl, 2009), https://doi.org/10.1017/CBO9780511803161
@@ -68,16 +68,16 @@ def draw_values(
         return _enumerated(variable, wanted, u)
     if variable.is_discrete:
         raise InterventionError(
-            f"do[{variable.name!r}] is a {type(wanted).__name__}; {variable.name!r} has levels, so "
-            f"give a mapping from level to probability, a Bernoulli or a Categorical. "
+            f"do[{variable.name!r}] is a {type(wanted).__name__}; {variable.name!r} has levels, "
+            f"so give a mapping from level to probability, a Bernoulli or a Categorical. "
             f"Allowed: {allowed_values(variable)}"
         )
     try:
         return wanted.icdf(u.T).T.to(torch.float64), None
     except NotImplementedError as error:
         raise InterventionError(
-            f"do[{variable.name!r}] is a {type(wanted).__name__}, which has no quantiles (icdf) in "
-            f"torch; give a mapping from value to probability, or values that you drew"
+            f"do[{variable.name!r}] is a {type(wanted).__name__}, which has no quantiles (icdf) "
+            f"in torch; give a mapping from value to probability, or values that you drew"
         ) from error
 
 

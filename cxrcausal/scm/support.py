@@ -23,9 +23,9 @@ def remark_on(
 ) -> None:
     """Warns, once for all rows, where variables are set to what the fit never observed.
 
-    That is a number outside the range that was observed, or a value that was observed, but never in
-    the row's own source (the level of a context, as it is or as it is set). It also warns of moves
-    that are too small for the data to record.
+    That is a number outside the range that was observed, or a value that was observed, but never
+    in the row's own source (the level of a context, as it is or as it is set). It also warns of
+    moves that are too small for the data to record.
 
     Arguments:
         settings: What is set.
@@ -43,7 +43,8 @@ def remark_on(
             outside = (wanted < low) | (wanted > high)
             if count := _rows_of(outside):
                 beyond.append(
-                    f"{name!r} in {count} row(s) outside what the fit observed, {low:g} to {high:g}"
+                    f"{name!r} in {count} row(s) outside what the fit observed, {low:g} to "
+                    f"{high:g}"
                 )
         if count := setting.rounded_rows(x):
             lost.append(f"{name!r} in {count} row(s), steps of {setting.variable.resolution:g}")
@@ -70,7 +71,7 @@ def _unmet_in_context(
     rows: pd.DataFrame,
     fitted: Fitted,
 ) -> list[str]:
-    """Returns which values (rows, ...) are set in a context in which the fit never observed them."""
+    """Returns which values (rows, ...) the fit never observed in the context they are set in."""
     unmet: list[str] = []
     variable = settings[name].variable
     for context, by_level in fitted.observed_by.items():

@@ -44,9 +44,10 @@ def check_table(
     """Returns the table with the graph's columns in canonical form; the input is not modified.
 
     Arguments:
-        table: Any index; levels as strings, categoricals or the numbers that they are written as; of a binary
-            variable whose levels are no numbers as booleans or 0/1 too; continuous variables as numbers in the graph's unit; missing values are unknown cells.
-            Columns that are not variables of the graph pass through.
+        table: Any index; levels as strings, categoricals or the numbers that they are written as;
+            of a binary variable whose levels are no numbers as booleans or 0/1 too; continuous
+            variables as numbers in the graph's unit; missing values are unknown cells. Columns
+            that are not variables of the graph pass through.
         graph: The graph whose variables are looked for.
         columns: The variables that must be present; all of the graph's if None.
         what: What to call the table in an error.
@@ -92,7 +93,7 @@ def complete_table(
     columns: Iterable[str] | None = None,
     what: str = "rows",
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Returns the table in canonical form, with a column of unknowns for every variable without one.
+    """Returns the table in canonical form, with a column for every variable that had none.
 
     Arguments:
         table: As `check_table` takes it, but that columns may be absent.
@@ -104,8 +105,8 @@ def complete_table(
         The table, absent variables behind its own columns, and which were absent.
 
     Raises:
-        TableError: As `check_table`, or if an absent variable seems to stand there under another name,
-            or no variable of the graph has a column.
+        TableError: As `check_table`, or if an absent variable seems to stand there under another
+            name, or no variable of the graph has a column.
     """
     names = tuple(graph.variables) if columns is None else tuple(columns)
     if not isinstance(table, pd.DataFrame) or not table.columns.is_unique:
@@ -158,7 +159,7 @@ def column(x: Tensor, variable: Variable) -> pd.Categorical | np.ndarray:
 def _encode(values: pd.Series, variable: Variable) -> np.ndarray:
     if not variable.is_discrete:
         return values.to_numpy(np.float64, copy=True)
-    # A concatenated table can hold the right levels in another order: codes mean nothing by themselves.
+    # Concatenation can bring the levels into another order: codes mean nothing by themselves.
     values = _canonical(values, variable, "table")
     codes = values.cat.codes.to_numpy().astype(np.float64)
     codes[codes < 0] = math.nan
@@ -167,7 +168,7 @@ def _encode(values: pd.Series, variable: Variable) -> np.ndarray:
 
 def _canonical(values: pd.Series, variable: Variable, what: str) -> pd.Series:
     """Returns one column in canonical form."""
-    # Two unordered categorical types are equal whatever the order of their levels, so look at the order.
+    # Unordered categorical types are equal whatever the order of their levels: look at it.
     if (
         variable.is_discrete
         and values.dtype == categories(variable)

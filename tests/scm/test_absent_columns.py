@@ -1,4 +1,6 @@
-"""An absent column is unknown wherever rows are taken, unless it only stands there under another name."""
+"""An absent column is unknown wherever rows are taken, unless it only stands there under another
+name.
+"""
 
 import numpy as np
 import pandas as pd

@@ -188,7 +188,9 @@ def test_damaged_description(folder, entries, words):
 
 @pytest.mark.parametrize("key", ["observed", "graph", "policies", "hidden", "mechanisms"])
 def test_a_description_with_null(folder, key):
-    """JSON's null is no value of any of these; least of all does it mean that every level was seen."""
+    """JSON's null is no value of any of these; least of all does it mean that every level was
+    seen.
+    """
     file = folder / "scm.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: None}))
     with pytest.raises(CheckpointError, match=rf"scm\.json: key '{key}' is None; expected"):
@@ -219,7 +221,9 @@ def test_damaged_tensors(folder):
 
 
 def test_files_of_two_saves(scm, folder):
-    """A writer that dies between two renames leaves files that fit each other's shapes, and is told."""
+    """A writer that dies between two renames leaves files that fit each other's shapes, and is
+    told.
+    """
     file = folder / "scm.safetensors"
     whole = load_file(file)
     key = next(key for key, tensor in whole.items() if tensor.is_floating_point())
@@ -307,7 +311,9 @@ LABELS = {
 
 @pytest.mark.parametrize("labels", LABELS)
 def test_the_rows_of_noise_come_back_to_the_last_bit(scm, labels, tmp_path):
-    """Continua, levels that the fit never saw, further columns of any type, labels and attributes."""
+    """Continua, levels that the fit never observed, further columns of any type, labels and
+    attributes.
+    """
     rows = ROWS.head(3).set_axis(LABELS[labels])
     rows["pressure"] = [101.123456789012345, 1 / 3, 99.0]
     rows["view"] = rows["view"].cat.set_categories(["PA", "AP", "LATERAL"])
@@ -355,7 +361,9 @@ def test_labels_that_cannot_be_saved(scm, labels, kind, tmp_path):
 
 
 def test_noise_belongs_to_the_fit(scm, folder, tmp_path):
-    """A copy of the fit may replay it, from memory or from disk; another fit of the graph may not."""
+    """A copy of the fit may replay it, from memory or from disk; another fit of the graph
+    may not.
+    """
     noise = scm.abduct(ROWS, seed=0)
     noise.save(tmp_path / "noise")
     copied, kept = FlowSCM.load(folder), Exogenous.load(tmp_path / "noise")

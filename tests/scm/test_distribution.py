@@ -21,7 +21,9 @@ def law(known, do, of, scm=SCM, **options):
 
 @pytest.mark.parametrize(("p0", "p1"), [(0.2, 0.5), (0.1, 0.1), (0.6, 0.3)])
 def test_monotone_binary_pair(p0, p1):
-    """P(Y_{x=1}=1 | x=0, y=0) = (p1 - p0) / (1 - p0) where x raises y, else 0 (Pearl 2009, 9.2)."""
+    """P(Y_{x=1}=1 | x=0, y=0) = (p1 - p0) / (1 - p0) where x raises y, else 0 (Pearl 2009,
+    9.2).
+    """
     x, y = binary("x"), binary("y")
     scm = table_scm([x, y], [("x", "y")], [[0.5, 0.5], [[1 - p0, p0], [1 - p1, p1]]])
     found = law({"x": 0.0, "y": 0.0}, {"x": "positive"}, "y", scm)
@@ -149,7 +151,7 @@ def primer():
 
 
 def test_joe():
-    """Joe would have scored 1.90 had he doubled his homework; with unknown homework, a law of it."""
+    """Joe would have scored 1.90 had he doubled his homework; a distribution if it is unknown."""
     joe = pd.DataFrame({"encouragement": [0.5], "homework": [1.0], "score": [1.5]})
     found = primer().counterfactual_probability(joe, {"homework": 2.0}, "score").iloc[0]
     np.testing.assert_allclose(found, 1.90, atol=1e-12)
@@ -165,7 +167,9 @@ def test_quantiles_of_a_continuum():
 
 
 def test_a_sum_over_quantile_cells_is_not_called_exact(monkeypatch):
-    """An unknown continuum that matters is summed over cells; one that does not, or is known, is not."""
+    """An unknown continuum that matters is summed over cells; one that does not, or is known, is
+    not.
+    """
     scm, do = primer(), {"homework": 2.0}
     joe = pd.DataFrame({"encouragement": [0.5], "homework": [1.0], "score": [1.5]})
     exact = scm.counterfactual_probability(joe, do, "score").attrs
@@ -182,7 +186,9 @@ def test_a_sum_over_quantile_cells_is_not_called_exact(monkeypatch):
 
 
 def test_deterministic_chain():
-    """X1 = 2 X0, X2 = .5 X0, X3 = .5 X2 plus noise: (1, 3, 3, 4) under do(X2 = 2) is (1, 3, 2, 3.5)."""
+    """X1 = 2 X0, X2 = .5 X0, X3 = .5 X2 plus noise: (1, 3, 3, 4) under do(X2 = 2) is (1, 3, 2,
+    3.5).
+    """
     variables = [Variable(f"x{i}", "continuous") for i in range(4)]
     a, b, c, d = variables
     graph = CausalGraph(variables, [("x0", "x1"), ("x0", "x2"), ("x2", "x3")])

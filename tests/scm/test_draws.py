@@ -1,4 +1,6 @@
-"""Random numbers of rows: by label under a seed, in any company, one draw like the first of many."""
+"""Random numbers of rows: by label under a seed, in any company, one draw like the first of
+many.
+"""
 
 import pandas as pd
 import pytest

@@ -71,7 +71,9 @@ def test_score_and_log_prob_agree_on_complete_rows(scm):
 
 
 def test_score_of_unknown_cells(scm):
-    """NaN where the variable or an observed parent is unknown; a positive finding decides `clear`."""
+    """NaN where the variable or an observed parent is unknown; a positive finding decides
+    `clear`.
+    """
     row = ROWS[ROWS.drop(columns="ward").notna().all(axis=1)].head(1)
     without = row.assign(edema=np.nan)
     score = scm.score(without).iloc[0]
@@ -170,7 +172,9 @@ def test_shift_of_an_unknown_value_is_masked(scm):
 
 
 def test_a_move_from_an_unknown_value_needs_clipping(scm):
-    """Some draws of it would leave the bounds, so every question is refused alike, naming the rows."""
+    """Some draws of it would leave the bounds, so every question is refused alike, naming the
+    rows.
+    """
     rows = ROWS.head(3).assign(age=[40.0, np.nan, np.nan])
     words = (
         r"moves 'age' by Shift.* unknown in 2 row\(s\), 'radiograph-1', 'radiograph-2'.*clip=True"
@@ -246,7 +250,7 @@ def test_healthy(scm):
 
 
 def test_row_labels(scm):
-    """Must be unique under a seed, since they decide the noise; without a seed they need not be."""
+    """Must be unique under a seed, since they decide the noise; without a seed need not be."""
     twice = pd.concat([ROWS.head(3), ROWS.head(3)])
     with pytest.raises(TableError, match=r"row labels must be unique.*repeated: 'radiograph-0'"):
         scm.abduct(twice, seed=0)

@@ -42,7 +42,7 @@ def test_what_is_set_is_not_predicted_and_what_is_replaced_is():
 
 
 def test_needed_are_the_unknown_parents_of_known_effects():
-    """Those of the mechanism that takes over count too; nothing needs a cell without known effect."""
+    """Those of the mechanism that takes over count too; without a known effect nothing does."""
     affected = affected_by(MECHANISMS, fixed("sex"))
     patterns, expected = [(), tuple(MECHANISMS)], [set(), set()]
     for name in affected:

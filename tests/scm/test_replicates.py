@@ -1,4 +1,6 @@
-"""Replicates of a fit's parameters vary as the parameters do from one sample of patients to another."""
+"""Replicates of a fit's parameters vary as the parameters do from one sample of patients to
+another.
+"""
 
 import dataclasses
 import json
@@ -48,11 +50,13 @@ def spread(scm, name):
     return scm._state.replicates.steps[name].std(0).numpy()
 
 
-# --- weights -----------------------------------------------------------------------------------------
+# --- weights -------------------------------------------------------------------------------------
 
 
 def test_weights_belong_to_patients():
-    """The same label has the same weights, wherever it stands; another label or seed has others."""
+    """The same label has the same weights, wherever it stands; another label or seed has
+    others.
+    """
     codes, words = words_of_patients(np.array(["b", "a", "b", 3], object), pd.RangeIndex(4))
     assert codes.tolist() == [0, 1, 0, 2]
     weights = patient_weights(words, seed=1)
@@ -71,7 +75,7 @@ def test_weights_have_mean_zero_and_variance_one():
     assert np.abs(np.corrcoef(weights.T) - np.eye(DRAWS)).max() < 0.08
 
 
-# --- against closed forms ----------------------------------------------------------------------------
+# --- against closed forms ------------------------------------------------------------------------
 
 
 def test_a_logit_varies_by_its_information():
@@ -85,7 +89,9 @@ def test_a_logit_varies_by_its_information():
 
 
 def test_radiographs_of_one_patient_count_once():
-    """Ten copies of every row, said to be of one patient, leave the spread; taken as rows, a third."""
+    """Ten copies of every row, said to be of one patient, leave the spread; taken as rows, a
+    third.
+    """
     table = pair(600)
     copies = pd.concat([table] * 10, ignore_index=True).assign(who=np.tile(np.arange(600), 10))
     once, again = fitted([X, Y], [("x", "y")], table), fitted([X, Y], [("x", "y")], copies, "who")
@@ -97,7 +103,9 @@ def test_radiographs_of_one_patient_count_once():
 
 
 def refitted(scm, name, table, function, times=60):
-    """Returns a function of mechanisms that are fitted anew, weighted as the Bayesian bootstrap weights."""
+    """Returns a function of mechanisms that are fitted anew, weighted as the Bayesian bootstrap
+    weights.
+    """
     variable, parents = scm.mechanisms[name].variable, scm.mechanisms[name].parents
     values = encode(check_table(table, scm.graph), scm.graph)
     draw, found = np.random.default_rng(7), []
@@ -178,7 +186,9 @@ def test_rates_of_a_definition_vary_as_shares():
 
 
 def test_what_replicates_share():
-    """Of one residual more in both: the errors of two mechanisms that are the same function are the same."""
+    """Of one residual more in both: the errors of two mechanisms that are the same function are
+    the same.
+    """
     table = pair(800).assign(z=lambda t: t["y"])
     scm = fitted([X, Y, binary("z")], [("x", "y"), ("x", "z")], table)
     steps = scm._state.replicates.steps
@@ -198,7 +208,7 @@ def test_directions_make_up_the_steps():
     assert (times**2).mean(0) == pytest.approx([1, 1, 1])
 
 
-# --- keeping -----------------------------------------------------------------------------------------
+# --- keeping -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -138,7 +138,9 @@ class TestReplace:
         assert shown["view"].isna().sum() == 150
 
     def test_what_does_not_fit(self):
-        """Another variable, a strange parent, an effect as a cause, noise of another distribution."""
+        """Another variable, a strange parent, an effect as a cause, noise of another
+        distribution.
+        """
         ask = {"rows": MANY.head(1), "seed": 0}
         with pytest.raises(InterventionError, match="assigns 'sex', 'Female', 'Male'; it must"):
             SCM.counterfactual(do={"edema": Replace(SCM.mechanisms["sex"])}, **ask)

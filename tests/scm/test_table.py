@@ -90,7 +90,9 @@ NUMBERED = [
 @pytest.mark.parametrize("levels", NUMBERED, ids="-".join)
 @pytest.mark.parametrize("dtype", [float, object, "category", "Float64"])
 def test_a_number_is_the_level_that_is_written_as_it(levels, kind, dtype):
-    """Sex as 1 and 2 is the commonest coding of all; 1 is the level "1", in whichever place it stands."""
+    """Sex as 1 and 2 is the commonest coding of all; 1 is the level "1", in whichever place it
+    stands.
+    """
     graph = CausalGraph([Variable("x", kind, levels)])
     numbers = [float(level) for level in levels]
     for order in (numbers, numbers[::-1], numbers[1:]):
@@ -181,7 +183,9 @@ def test_forms_of_a_continuous_column(cells):
 )
 @pytest.mark.parametrize("name", ["age", "dose"])
 def test_what_is_no_real_number(cells, name):
-    """A moment, a duration, a truth value or 3j is no age, though a library would make one of it."""
+    """A moment, a duration, a truth value or 3j is no age, though a library would make one
+    of it.
+    """
     with pytest.raises(TableError, match=rf"column '{name}', row 'a': found"):
         check_table(rows(**{name: cells}), GRAPH)
 
@@ -259,7 +263,9 @@ def test_what_is_not_a_table():
 
 
 def test_levels_in_another_order_are_encoded_by_name():
-    """Concatenation can reorder categories; codes must follow the graph's levels, not the column's."""
+    """Concatenation can reorder categories; codes must follow the graph's levels, not the
+    column's.
+    """
     graph = load_graph("cxr19")
     column = pd.Categorical(["PA", "AP"], categories=["AP", "LATERAL", "PA"])
     encoded = encode(pd.DataFrame({"view": column}), graph)["view"]

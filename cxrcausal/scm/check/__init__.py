@@ -1,1 +1,1 @@
-"""Whether a fit holds on rows that it has not seen."""
+"""Whether a fit holds on rows of other patients."""

@@ -1,15 +1,15 @@
 r"""Do predicted probabilities come true? Reliability of levels, and the PIT of ordered variables.
 
-*Reliability*: rows are put into bins by the probability that their parents give to a level, each bin
-with as much binomial variance :math:`\sum p (1 - p)` as the others. In each the predicted number is
-held against the observed one.
+*Reliability*: rows are put into bins by the probability that their parents give to a level, each
+bin with as much binomial variance :math:`\sum p (1 - p)` as the others. In each the predicted
+number is compared with the observed one.
 
-*PIT*: :math:`u = F(x \mid \mathrm{pa})` is uniform if the law is right. Of a variable that is
+*PIT*: :math:`u = F(x \mid \mathrm{pa})` is uniform if the model is right. Of a variable that is
 recorded on a grid (age, in whole years) the interval :math:`(F(x^-), F(x)]` is known, and
 :math:`u` is drawn in it: that is the abducted noise.
 
-Both tests compare a vector of sums with its variance under the model, to which the covariances of one
-patient's rows are added (never below the model's own): radiographs of one patient are alike.
+Both tests compare a vector of sums with its variance under the model, to which the covariances of
+one patient's rows are added (never below the model's own): radiographs of one patient are alike.
 
 References:
     | Predicting good probabilities with supervised learning
@@ -62,8 +62,8 @@ def calibrate(
         x = values[name][at].numpy()
         chance = _chances(mechanism, values, at)
         own = None if group is None else group[at.numpy()]
-        seen = [k for k, level in enumerate(variable.levels) if level in scm.observed[name]]
-        for k in seen[1:] if len(seen) == 2 else seen:
+        observed = [k for k, level in enumerate(variable.levels) if level in scm.observed[name]]
+        for k in observed[1:] if len(observed) == 2 else observed:
             line, table = _reliability((x == k).astype(np.float64), chance[:, k], own)
             lines[name, variable.levels[k]] = line
             table.insert(0, "level", variable.levels[k])
@@ -79,13 +79,13 @@ def _chances(mechanism: object, values: Mapping[str, Tensor], at: Tensor) -> np.
     """Returns the probabilities (rows, levels) that a mechanism gives to every level."""
     parts = []
     with torch.no_grad():
-        for some in at.split(CHUNK):
+        for subset in at.split(CHUNK):
             pa = {
-                p.name: values[p.name][some].to(mechanism.device)  # type: ignore[attr-defined]
+                p.name: values[p.name][subset].to(mechanism.device)  # type: ignore[attr-defined]
                 for p in mechanism.parents  # type: ignore[attr-defined]
             }
             log_p = mechanism.log_probs(pa)  # type: ignore[attr-defined]
-            parts.append(log_p.exp().expand(len(some), -1).cpu().numpy())
+            parts.append(log_p.exp().expand(len(subset), -1).cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -141,7 +141,7 @@ def _reliability(
 def pit_of(
     scm: "FlowSCM", noise: "NormalScores", group: np.ndarray | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns `FitCheck.pit` and `FitCheck.pit_bins`, of every ordered variable of over two values."""
+    """Returns `FitCheck.pit` and `FitCheck.pit_bins`, of ordered variables of over two values."""
     lines, bins = {}, []
     for name, mechanism in scm.mechanisms.items():
         variable = mechanism.variable
@@ -151,8 +151,8 @@ def pit_of(
             continue
         u = noise.uniform[name][known, 0]
         own = None if group is None else group[known]
-        place = np.minimum((u * PIT_BINS).astype(int), PIT_BINS - 1)
-        wide = np.eye(PIT_BINS)[place] - 1 / PIT_BINS
+        position = np.minimum((u * PIT_BINS).astype(int), PIT_BINS - 1)
+        wide = np.eye(PIT_BINS)[position] - 1 / PIT_BINS
         model = len(u) * (np.eye(PIT_BINS) / PIT_BINS - 1 / PIT_BINS**2)
         statistic, df, p, actual = sum_test(wide, model, own)
         lines[name] = {
@@ -171,7 +171,7 @@ def pit_of(
                     "variable": name,
                     "from": np.arange(PIT_BINS) / PIT_BINS,
                     "to": np.arange(1, PIT_BINS + 1) / PIT_BINS,
-                    "share": np.bincount(place, minlength=PIT_BINS) / len(u),
+                    "share": np.bincount(position, minlength=PIT_BINS) / len(u),
                     "low": binom.ppf(tail, effective, 1 / PIT_BINS) / effective,
                     "high": binom.ppf(1 - tail, effective, 1 / PIT_BINS) / effective,
                 }

@@ -1,15 +1,15 @@
-r"""Could sampled rows be told from observed ones? The energy distance of two tables.
+r"""Can sampled rows be distinguished from observed ones? The energy distance of two tables.
 
 .. math:: E = 2 \, \mathbb{E}|X - Y| - \mathbb{E}|X - X'| - \mathbb{E}|Y - Y'|
 
-is zero only if observed rows :math:`X` and sampled rows :math:`Y` have one law. A row is a point:
-indicators of levels as 0/1, ordered numbers divided by twice their standard deviation, so that both
-weigh alike. Unknown cells are drawn from their posterior first, which draws the two laws together:
-what is found is then the least that differs.
+is zero only if observed rows :math:`X` and sampled rows :math:`Y` have one distribution. A row is
+a point: indicators of levels as 0/1, ordered numbers divided by twice their standard deviation, so
+that both weigh alike. Unknown cells are drawn from their posterior first, which draws the two
+distributions together: what is found is then the least that differs.
 
-The p-value is by permutation: every observed row has a sampled partner, and each patient's rows change
-sides with their partners or stay, as a whole. With one row per patient that is exact; with more it
-counts the likeness of one patient's radiographs.
+The p-value is by permutation: every observed row has a sampled partner, and each patient's rows
+change sides with their partners or stay, as a whole. With one row per patient that is exact; with
+more it counts the likeness of one patient's radiographs.
 
 References:
     | Energy statistics: A class of statistics based on distances
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Energy", "energy_test"]
 
 MOST_ROWS = 2000
-"""So many rows are held against as many sampled ones: all pairs of distances are in memory."""
+"""So many rows are compared with as many sampled ones: all pairs of distances are in memory."""
 
 
 @final
@@ -46,10 +46,10 @@ class Energy:
     Arguments:
         distance: The energy distance.
         share: It in units of twice the mean distance between an observed and a sampled row: 0 if
-            both are of one law, 1 if they are two points.
-        by_chance: The mean share over permutations: what rows of one law show.
-        shuffled: The share between observed rows and rows whose columns were shuffled: what a model
-            of independent marginals would show.
+            both are of one distribution, 1 if they are two points.
+        by_chance: The mean share over permutations: what rows of one distribution show.
+        shuffled: The share between observed rows and rows whose columns were shuffled: what a
+            model of independent marginals would show.
         p: The permutation p-value; NaN for a single patient, who has nobody to change sides with.
         rows: How many observed rows.
         marginals: What differs in single variables, the most first: `what` (a level, or a mean),
@@ -97,17 +97,17 @@ def energy_test(
         permutations: How many.
     """
     rows = len(patient)
-    some = np.arange(rows)
+    subset = np.arange(rows)
     if rows > MOST_ROWS:
-        some = draw.choice(rows, MOST_ROWS, replace=False)
-    observed = {name: x[some] for name, x in values.items()}
-    sampled = encode(scm.sample(len(some), seed=seed), scm.graph, observed)
+        subset = draw.choice(rows, MOST_ROWS, replace=False)
+    observed = {name: x[subset] for name, x in values.items()}
+    sampled = encode(scm.sample(len(subset), seed=seed), scm.graph, observed)
     x = _points(scm, observed, observed)
     y = _points(scm, {name: v.numpy() for name, v in sampled.items()}, observed)
     shuffled = {name: draw.permutation(v) for name, v in observed.items()}
     z = _points(scm, shuffled, observed)
     distances = _between(np.concatenate([x, y]))
-    _, own = np.unique(patient[some], return_inverse=True)
+    _, own = np.unique(patient[subset], return_inverse=True)
     sign = np.where(draw.random((int(own.max()) + 1, permutations)) < 0.5, 1.0, -1.0)
     side = np.concatenate([np.ones(len(x)), -np.ones(len(y))])
     flips = np.concatenate([np.ones((len(side), 1)), np.tile(sign[own], (2, 1))], axis=1)
@@ -156,7 +156,7 @@ def _between(points: np.ndarray) -> np.ndarray:
 
 
 def _scale(distances: np.ndarray) -> float:
-    """Returns twice the mean distance from the first half of the points to the second; 1 if none."""
+    """Returns twice the mean distance between the two halves of the points; 1 if none."""
     half = len(distances) // 2
     return 2 * float(distances[:half, half:].mean(dtype=np.float64)) or 1.0
 

@@ -1,7 +1,7 @@
 """The figure of a check: scores and energy above, reliability and PIT between, noises below.
 
-A band is where a calibrated model stays with probability 95 %, patients counted; what fails its test
-(unadjusted, at 1 %) is red.
+A band is where a calibrated model stays with probability 95 %, patients counted; what fails its
+test (unadjusted, at 1 %) is red.
 """
 
 from typing import TYPE_CHECKING
@@ -61,20 +61,20 @@ def _colour(p: float) -> str:
 
 def _scores(axis: "Axes", scores: pd.DataFrame) -> None:
     """Draws the gain over the marginal of each variable, with two standard errors."""
-    place = np.arange(len(scores))
+    position = np.arange(len(scores))
     colours = [_colour(p) for p in scores["p"]]
-    axis.barh(place, scores["gain"], color=colours, height=0.7)
+    axis.barh(position, scores["gain"], color=colours, height=0.7)
     axis.errorbar(
-        scores["gain"], place, xerr=2 * scores["standard_error"], fmt="none", ecolor=INK, lw=0.8
+        scores["gain"], position, xerr=2 * scores["standard_error"], fmt="none", ecolor=INK, lw=0.8
     )
     axis.set_yticks(
-        place, [f"{v.replace('_', ' ')}  ({x:.3f})" for v, x in scores["nats"].items()]
+        position, [f"{v.replace('_', ' ')}  ({x:.3f})" for v, x in scores["nats"].items()]
     )
     axis.set_ylim(len(scores) - 0.4, -0.6)
     axis.set_xscale("symlog", linthresh=1e-3, linscale=0.6)
     axis.axvline(0, color=INK, linewidth=0.6)
     axis.set_xlabel("nats per row above the marginal", fontsize=8)
-    _bare(axis, "held-out scores  (in brackets: nats per row)")
+    _bare(axis, "scores of other patients  (in brackets: nats per row)")
 
 
 def _energy(axis: "Axes", energy: "Energy") -> None:
@@ -146,9 +146,9 @@ def _reliability(axis: "Axes", bins: pd.DataFrame, line: pd.Series) -> None:
 def _noises(axis: "Axes", noises: pd.DataFrame) -> None:
     """Draws the strongest dependences, the first at the top."""
     shown = noises.head(MOST_PAIRS)
-    place = np.arange(len(shown))
-    axis.barh(place, shown["nats"], color=[_colour(p) for p in shown["p"]], height=0.7)
-    axis.set_yticks(place, [_pair(row) for _, row in shown.iterrows()])
+    position = np.arange(len(shown))
+    axis.barh(position, shown["nats"], color=[_colour(p) for p in shown["p"]], height=0.7)
+    axis.set_yticks(position, [_pair(row) for _, row in shown.iterrows()])
     axis.set_ylim(max(len(shown), 1) - 0.4, -0.6)
     axis.axvline(0, color=INK, linewidth=0.6)
     axis.set_xlabel("nats per row  (in brackets: correlation of the noises)", fontsize=8)

@@ -1,13 +1,14 @@
 r"""Is the abducted noise independent of the parents, and of the other variables' noise?
 
 The causal model says so: :math:`u_v` is independent of :math:`\mathrm{pa}_v` and of every other
-:math:`u`. A mechanism of the wrong form leaves its parents in the noise; an arrow or a common cause
-that the graph lacks ties two noises together. What ties them moves counterfactuals, since these hold
-the noise fixed.
+:math:`u`. A mechanism of the wrong form leaves its parents in the noise; an arrow or a common
+cause that the graph lacks ties two noises together. What ties them moves counterfactuals, since
+these hold the noise fixed.
 
-Noise is carried to the standard normal by its own prior. Of a discrete variable only an interval is
-known; its mean over several draws is used (the generalised residual), for a single draw would hide the
-dependence behind its own chance. Effects and tests are those of `graph.dependence`, by patient.
+Noise is carried to the standard normal by its own prior. Of a discrete variable only an interval
+is known; its mean over several draws is used (the generalised residual), for a single draw would
+hide the dependence behind its own chance. Effects and tests are those of `graph.dependence`, by
+patient.
 
 References:
     | Generalised residuals
@@ -44,7 +45,7 @@ FAR, POINTS = 8.0, 2**15 + 1
 @final
 @dataclass(frozen=True)
 class NormalScores:
-    """The abducted noise of some rows on two scales, and the facts that it was abducted from.
+    """The abducted noise of rows on two scales, and the facts that it was abducted from.
 
     Arguments:
         uniform: One draw by variable (rows, numbers), as the uniform that the prior makes it from.
@@ -96,12 +97,12 @@ def noise_dependence(
     columns: dict[str, np.ndarray] = {}
     owner: dict[str, str] = {}
     for name, z in noise.normal.items():
-        variable, seen = scm.graph.variables[name], scm.observed[name]
-        if variable.is_discrete and len(seen) < 2:
+        variable, levels = scm.graph.variables[name], scm.observed[name]
+        if variable.is_discrete and len(levels) < 2:
             continue  # a constant has noise of no consequence
         for k in range(z.shape[1]):
             key = name if z.shape[1] == 1 else f"{name} = {variable.levels[k]}"
-            if z.shape[1] == 1 or variable.levels[k] in seen:
+            if z.shape[1] == 1 or variable.levels[k] in levels:
                 columns[key], owner[key] = np.where(noise.known[name], z[:, k], np.nan), name
     cells = _Named(scm, columns, rows, group)
     keys, found = list(columns), []
@@ -120,7 +121,7 @@ def noise_dependence(
 
 @final
 class _Named:
-    """Noises, their spreads and the facts as one table to test pairs in, under names of its own."""
+    """Noises, their spreads and the facts as one table to test pairs in, each with a name."""
 
     def __init__(
         self,

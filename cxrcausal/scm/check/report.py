@@ -1,9 +1,9 @@
-r"""Does a fit hold on rows that it has not seen? Five questions, each with an effect size and a test.
+r"""Does a fit hold on other rows? Five questions, each with an effect size and a test.
 
 - *scores*: is every variable predicted better than by its marginal (`check_score`)?
 - *calibration*: of the rows given 20 %, do 20 % have the finding (`check_calibration`)?
 - *PIT*: is :math:`F(x \mid \mathrm{pa})` uniform for age and other ordered variables?
-- *energy*: could sampled rows be told from observed ones (`check_energy`)?
+- *energy*: can sampled rows be distinguished from observed ones (`check_energy`)?
 - *noises*: is the abducted noise independent of the parents and of the other noises, as the causal
   model says (`check_noise`)?
 
@@ -40,19 +40,20 @@ __all__ = ["FitCheck", "check_fit"]
 @final
 @dataclass(frozen=True)
 class FitCheck:
-    """What held-out rows say of a fit.
+    """What other rows say of a fit.
 
     Arguments:
-        scores: By variable `rows`, `nats` (mean log-probability given the parents), `marginal` (that
-            of the other patients' frequencies), `gain`, its `standard_error` by patient, and `p`
-            that a model no worse than the marginal gains so little.
+        scores: By variable `rows`, `nats` (mean log-probability given the parents), `marginal`
+            (that of the other patients' frequencies), `gain`, its `standard_error` by patient, and
+            `p` that a model no worse than the marginal gains so little.
         calibration: By variable and level `rows`, `gap` (mean distance of predicted and observed
             share over bins of the prediction), `gap_by_chance` (expected if calibrated),
             `predicted` and `observed` (mean), `statistic`, `df`, `p`.
-        reliability: The bins behind it: `predicted`, `observed`, `rows`, and the ends `low`, `high`
-            of the band that a calibrated model stays in with probability 95 %, patients counted.
-        pit: By ordered variable of more than two values `rows`, `distance` (of the PIT's distribution
-            function from the uniform one, at most), `statistic`, `df`, `p`.
+        reliability: The bins behind it: `predicted`, `observed`, `rows`, and the ends `low`,
+            `high` of the band that a calibrated model stays in with probability 95 %, patients
+            counted.
+        pit: By ordered variable of more than two values `rows`, `distance` (of the PIT's
+            distribution function from the uniform one, at most), `statistic`, `df`, `p`.
         pit_bins: The histogram behind it: `share`, `low` and `high` as above.
         energy: The energy distance of observed and sampled rows.
         noises: By pair `kind` (`noise`: both are noises; `parent`: of a variable and its own
@@ -77,9 +78,10 @@ class FitCheck:
     graph: str = field(default="")
 
     def to_table(self) -> pd.DataFrame:
-        """Returns every test as one row: `part`, `what`, `effect` (in `unit`), `p` and `p_adjusted`.
+        """Returns every test as one row: `part`, `what`, `effect` (`unit`), `p`, `p_adjusted`.
 
-        The adjusted p-value is Holm's, over the tests of one part: each part is a question of its own.
+        The adjusted p-value is Holm's, over the tests of one part: each part is a question of its
+        own.
         """
         parts = [
             pd.DataFrame(
@@ -204,7 +206,7 @@ def check_fit(
 
     Arguments:
         scm: The fitted SCM.
-        table: Rows that it has not seen; unknown cells are left out of what needs them, or drawn
+        table: Rows of other patients; unknown cells are left out of what needs them, or drawn
             (energy) as `abduct` draws them.
         groups: The column of patients, or one label per row; None if each row is its own.
         seed: Of folds, draws and permutations.
@@ -229,11 +231,11 @@ def check_fit(
     numbers = {name: x.cpu() for name, x in values.items()}
     scores = score_beside_marginal(scm, scm.score(table), numbers, patient, draw)
     calibration, reliability = calibrate(scm, numbers, group)
-    some = np.arange(len(canonical))
-    if len(some) > most_rows:
-        some = np.sort(draw.choice(len(some), most_rows, replace=False))
-    part = canonical.iloc[some].reset_index(drop=True)
-    part_group = None if group is None else group[some]
+    subset = np.arange(len(canonical))
+    if len(subset) > most_rows:
+        subset = np.sort(draw.choice(len(subset), most_rows, replace=False))
+    part = canonical.iloc[subset].reset_index(drop=True)
+    part_group = None if group is None else group[subset]
     # Seeds of their own: rows that were sampled under `seed` must not meet the same numbers again.
     abduct_seed, sample_seed = (int(word) for word in draw.integers(2**63, size=2))
     noise = normal_scores(scm, part, abduct_seed)
@@ -244,7 +246,7 @@ def check_fit(
         reliability,
         pit,
         pit_bins,
-        energy_test(scm, noise.values, patient[some], sample_seed, draw, permutations),
+        energy_test(scm, noise.values, patient[subset], sample_seed, draw, permutations),
         noise_dependence(scm, noise, part, part_group),
         len(canonical),
         len(np.unique(patient)),

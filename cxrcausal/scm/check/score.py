@@ -1,9 +1,9 @@
-"""Held-out scores beside what needs no graph: each variable's own frequencies.
+"""Scores on other rows beside what needs no graph: each variable's own frequencies.
 
-The marginal is that of the other patients of the same table, ten folds of patients in turn, so that
-it has seen as little of a row as the SCM has. Levels and grids by their frequencies, half a row added
-to each; a continuum by a Gaussian kernel (Silverman's width). The rows of one patient have no
-standard error, and no test.
+The marginal is that of the other patients of the same table, ten folds of patients in turn, so
+that it knows as little of a row as the SCM does. Levels and grids by their frequencies, half a
+row added to each; a continuum by a Gaussian kernel (Silverman's width). The rows of one patient
+have no standard error, and no test.
 """
 
 import math
@@ -81,15 +81,15 @@ def _marginal(
         if grid is None:
             out[own] = _kernel(x[own], others, draw)
             continue
-        place = np.searchsorted(grid, others)
-        counts = np.bincount(place.clip(max=len(grid) - 1), minlength=len(grid)) + 0.5
+        position = np.searchsorted(grid, others)
+        counts = np.bincount(position.clip(max=len(grid) - 1), minlength=len(grid)) + 0.5
         at = np.searchsorted(grid, x[own]).clip(max=len(grid) - 1)
         out[own] = np.log(counts / counts.sum())[at]
     return out
 
 
 def _kernel(x: np.ndarray, others: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Returns log-densities (rows,) under Gaussian kernels on some of the others."""
+    """Returns log-densities (rows,) under Gaussian kernels on a subset of the others."""
     low, high = np.quantile(others, [0.25, 0.75])
     spread = min(others.std(), (high - low) / 1.34) or others.std() or 1.0
     width = 0.9 * spread * len(others) ** -0.2

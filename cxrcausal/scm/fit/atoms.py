@@ -1,9 +1,10 @@
 r"""What a table says against a continuum: exact values that repeat more than a density allows.
 
 A flow has a density and no atoms. Half of the patients with exactly 0 pack-years become numbers
-around 0, some below it; readings heaped at 120 mmHg are spread out; values on a bound are at the end
-of an infinite axis. None of this shows in a likelihood, which atoms raise without end. So a fit says
-it, by name, with what to do: a resolution, under which every value has a probability of its own.
+around 0, some below it; readings heaped at 120 mmHg are spread out; values on a bound are at the
+end of an infinite axis. None of this shows in a likelihood, which atoms raise without end. So a
+fit says it, by name, with what to do: a resolution, under which every value has a probability of
+its own.
 
 Rounding alone is no fault. A continuum rounded to two decimals ties too, as often as its
 neighbours: a value is an atom if it has significantly more rows than twice the density beside it.
@@ -64,15 +65,16 @@ def against_a_continuum(variable: Variable, x: Tensor) -> str | None:
         return None
     step = 1.0 if is_whole else _step(values)
     return (
-        f"{name} is declared a continuum, but {'; '.join(found)}. A density has no such atoms: drawn "
-        f"and counterfactual values will lie beside them, and its log-density has no upper end. Give "
-        f"the variable a resolution (the step in which it is recorded, such as {step:g}) and bounds, "
+        f"{name} is declared a continuum, but {'; '.join(found)}. A density has no such atoms: "
+        f"drawn and counterfactual values will lie beside them, and its log-density has no upper "
+        f"end. Give the variable a resolution (the step in which it is recorded, such as "
+        f"{step:g}) and bounds, "
         f"and every recorded value keeps its probability"
     )
 
 
 def _atoms(values: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Returns the places of distinct values (ascending) that more rows have than a density allows."""
+    """Returns the positions of distinct values (ascending) that a density does not allow."""
     rows, found = counts.sum(), []
     for i in np.flatnonzero(counts >= max(3, _LEAST_SHARE * rows)):
         if counts[i] >= _LARGE_SHARE * rows and len(values) >= _MANY:
@@ -81,7 +83,7 @@ def _atoms(values: np.ndarray, counts: np.ndarray) -> list[int]:
         before = counts[max(0, i - _NEIGHBOURS // 2) : i]
         after = counts[i + 1 : i + 1 + _NEIGHBOURS // 2]
         beside = np.concatenate((before, after))
-        # Rows per rounding step, of steps that have any: 1 + rate / 2 + … on average, at most 1 + rate.
+        # Rows per rounding step, of steps that have any: 1 + rate / 2 + …, at most 1 + rate.
         excess = (beside.sum() - len(beside) + 3) / len(beside)
         rate = min(2 * excess, 1 + excess)
         nearest = np.concatenate((before[-1:], after[:1])).max() - 1

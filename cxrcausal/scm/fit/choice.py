@@ -58,7 +58,8 @@ def check_options(family: object, coupling: object, hidden: object = ()) -> tupl
     """Returns the widths of hidden layers as a tuple, once they and the two words are allowed.
 
     Raises:
-        OptionError: If there is no such family or coupling, or a width is not a whole number above 0.
+        OptionError: If there is no such family or coupling, or a width is not a whole number above
+            0.
     """
     for what, word, allowed in (
         ("family", family, (*OURS, *FAMILIES)),
@@ -87,10 +88,11 @@ def resolve_family(
 ) -> str:
     """Returns the family that a variable gets when `family` is asked for.
 
-    `direct` exists for every variable with levels or a grid, `cnf` for every ordered one, `nsf` for
-    continuous ones. Where the family does not exist for the variable's kind, the kind's own default
-    stands in, so that one word can be given for a whole graph: `cnf` for continuous variables,
-    `direct` for the others. A registered family is for the variables that it says it serves.
+    `direct` exists for every variable with levels or a grid, `cnf` for every ordered one, `nsf`
+    for continuous ones. Where the family does not exist for the variable's kind, the kind's own
+    default stands in, so that one word can be given for a whole graph: `cnf` for continuous
+    variables, `direct` for the others. A registered family is for the variables that it says it
+    serves.
 
     Raises:
         OptionError: If there is no such family or coupling.

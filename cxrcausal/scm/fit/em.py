@@ -2,16 +2,16 @@ r"""Fitting with unknown cells: expectation and maximisation in turn, watched on
 
 A fit on the rows where a variable and its parents are known throws away what the other rows say,
 and says nothing of a variable in a source that never labels it. Here each iteration weighs every
-completion of every row by its posterior under the current mechanisms (`completion`) and then raises
-each mechanism's expected likelihood, so that the likelihood of what is known rises too: a
+completion of every row by its posterior under the current mechanisms (`completion`) and then
+raises each mechanism's expected likelihood, so that the likelihood of what is known rises too: a
 generalised EM, since a mechanism takes a few steps of L-BFGS from where it stands. It starts from
 the fit to the known rows and ends where the log-probability of patients that were set aside no
 longer rises; the last iterations then count all patients.
 
 Cells are assumed to be missing at random given the known ones. What EM raises is the likelihood of
-what is known, under the whole graph: where the graph is wrong, unknown cells are expected wrongly too.
-If cells are removed completely at random, the rows where a variable and its parents are known ask
-less of the graph, and with many rows they can predict complete rows better.
+what is known, under the whole graph: where the graph is wrong, unknown cells are expected wrongly
+too. If cells are removed completely at random, the rows where a variable and its parents are known
+ask less of the graph, and with many rows they can predict complete rows better.
 
 References:
     | Maximum Likelihood from Incomplete Data via the EM Algorithm
@@ -50,7 +50,7 @@ def maximise_evidence(
     children: Mapping[str, Mechanism],
     supports: Supports,
     values: Values,
-    held: np.ndarray,
+    validation: np.ndarray,
     index: pd.Index,
     *,
     seed: int = 0,
@@ -64,7 +64,7 @@ def maximise_evidence(
         children: What soft evidence speaks through (`likelihood`); nothing of it is fitted.
         supports: The values that each variable may have.
         values: Values (rows,) by variable and child, NaN where unknown.
-        held: Which rows (rows,) are set aside to watch the fit.
+        validation: Which rows (rows,) are set aside to watch the fit.
         index: The row labels, which decide the draws with `seed`.
         seed: Of the draws for rows with too many completions to list.
         num_samples: How many draws such a row gets.
@@ -74,14 +74,19 @@ def maximise_evidence(
 
     current = {**copy.deepcopy(dict(mechanisms)), **children}
     supports = {**supports, **dict.fromkeys(children)}
-    train = Patterns.of(values, np.flatnonzero(~held), index)
-    everyone = Patterns.of(values, np.arange(len(held)), index) if held.any() else train
-    watched = Patterns.of(values, np.flatnonzero(held), index) if held.any() else train
+    train = Patterns.of(values, np.flatnonzero(~validation), index)
+    everyone = (
+        Patterns.of(values, np.arange(len(validation)), index) if validation.any() else train
+    )
+    watched = Patterns.of(values, np.flatnonzero(validation), index) if validation.any() else train
     step = ExpectationStep(current, supports, train, seed, num_samples)
     watch = step if watched is train else ExpectationStep(current, supports, watched, seed)
     open_to = _improvable(mechanisms, values)
     logger.info(
-        "EM: %d distinct rows of %d, %d completions", len(train.count), len(held), len(step.row)
+        "EM: %d distinct rows of %d, %d completions",
+        len(train.count),
+        len(validation),
+        len(step.row),
     )
     bar = tqdm(
         range(MOST_ITERATIONS + 1), desc="EM", unit="iteration",
@@ -91,12 +96,12 @@ def maximise_evidence(
     for number in bar:
         if number:
             _maximise(current, step, open_to)
-        told = float(watch.log_evidence(current) @ watched.count / watched.count.sum())
-        logger.info("EM iteration %d: %.5f nats per validation row", number, told)
-        bar.set_postfix_str(f"{told:.4f} nats per row")
-        since = 0 if told > best + LEAST_GAIN else since + 1
-        if told > best:
-            best, best_state = told, copy.deepcopy(current)
+        log_evidence = float(watch.log_evidence(current) @ watched.count / watched.count.sum())
+        logger.info("EM iteration %d: %.5f nats per validation row", number, log_evidence)
+        bar.set_postfix_str(f"{log_evidence:.4f} nats per row")
+        since = 0 if log_evidence > best + LEAST_GAIN else since + 1
+        if log_evidence > best:
+            best, best_state = log_evidence, copy.deepcopy(current)
         if since >= PATIENCE:
             break
     bar.close()

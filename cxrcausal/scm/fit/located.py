@@ -1,4 +1,4 @@
-r"""A flow fitted from a regression upwards: what simple data ask for, and no more than they can show.
+r"""A flow fitted from a regression upwards: what data ask for, and no more than they show.
 
 A flow with a location and a scale (`MonotoneFlow.is_located`) holds the models of a statistician.
 It starts at least squares, a straight line in every number with normal noise of one spread, and is
@@ -153,7 +153,7 @@ class _Ladder:
         self.mechanism, self.cells, self.columns = mechanism, cells, columns
         self.generator = generator
         self.free = Freedom()
-        self.spare = bool(cells.held.any())
+        self.spare = bool(cells.validation.any())
         self.rounds = 0
         _least_squares(mechanism, cells.x, columns, cells.train)
         self._descend(self.free, cells.train).run(_ITERATIONS)
@@ -219,7 +219,8 @@ class _Ladder:
             kept = kept and not free.residual > self.free.residual and self._informs(free, losses)
         _log.debug(
             "%s: %s %s, validation gain %.5f nats (standard error %.5f)",
-            self.mechanism.variable.name, ", ".join(more), "kept" if kept else "dropped", gain, error,
+            self.mechanism.variable.name, ", ".join(more), "kept" if kept else "dropped",
+            gain, error,
         )  # fmt: skip
         if kept:
             self.free, self.losses = free, losses
@@ -235,7 +236,9 @@ class _Ladder:
         gain = float((self.losses - losses) @ cells.train)
         independent = rows
         if self.spare:  # rows of one patient count as one
-            independent *= (cells.held_group.max() + 1) / max(cells.held_weight.sum(), 1.0)
+            independent *= (cells.validation_patient.max() + 1) / max(
+                cells.validation_weight.sum(), 1.0
+            )
         independent = max(min(independent, rows), 2.0)
         size = self._size(free) - self._size(self.free)
         return gain * independent / rows > 0.5 * size * math.log(independent)
@@ -250,12 +253,12 @@ class _Ladder:
 
     def _watch(self, descent: "_Descent", most_rounds: int, patience: int) -> None:
         """Trains in rounds and returns to the best one on the validation patients."""
-        held = torch.nonzero(self.cells.held > 0).squeeze(-1)
-        best, best_round = float(self.losses[held] @ self.cells.held[held]), 0
+        rows = torch.nonzero(self.cells.validation > 0).squeeze(-1)
+        best, best_round = float(self.losses[rows] @ self.cells.validation[rows]), 0
         state = copy.deepcopy(self.mechanism.state_dict())
         for number in range(1, most_rounds + 1):
             descent.run(_ROUND)
-            loss = float(self._losses(held) @ self.cells.held[held])
+            loss = float(self._losses(rows) @ self.cells.validation[rows])
             if loss < best:
                 best, best_round = loss, number
                 state = copy.deepcopy(self.mechanism.state_dict())
@@ -267,10 +270,10 @@ class _Ladder:
         return _Descent(self.mechanism, self.cells.x, self.columns, weight, free, self.generator)
 
     @torch.no_grad()
-    def _losses(self, some: Tensor | None = None) -> Tensor:
-        """Returns the loss of every cell (cells,), or of some of them, in nats."""
-        x = self.cells.x if some is None else self.cells.x[some]
-        columns = self.columns if some is None else self.columns[some]
+    def _losses(self, subset: Tensor | None = None) -> Tensor:
+        """Returns the loss of every cell (cells,), or of a subset, in nats."""
+        x = self.cells.x if subset is None else self.cells.x[subset]
+        columns = self.columns if subset is None else self.columns[subset]
         network = self.mechanism.conditioner.network
         parts = zip(x.split(_BATCH), columns.split(_BATCH), strict=True)
         return torch.cat([-self.mechanism.log_prob_given(a, network(b)) for a, b in parts])
@@ -278,7 +281,7 @@ class _Ladder:
 
 @torch.no_grad()
 def _least_squares(mechanism: Regression, x: Tensor, columns: Tensor, weight: Tensor) -> None:
-    """Puts the location at least squares, a straight line in every number, and the scale at its error."""
+    """Puts the location at least squares, straight in every number, the scale at its error."""
     linear = mechanism.conditioner.network.linear
     y, share = mechanism.score(x), weight / weight.sum()
     root = share.sqrt()[:, None]
@@ -344,7 +347,7 @@ class _Descent:
         return loss.detach()
 
     def _penalty(self) -> Tensor:
-        """Returns the penalty of the network's weights; a flow's shape costs more than a regression."""
+        """Returns the penalty of the network's weights; a flow's shape costs more than a line."""
         total = torch.zeros((), dtype=torch.float64)
         last = self.network.layers[-1:]
         for layer in (self.network.linear, *self.network.layers):

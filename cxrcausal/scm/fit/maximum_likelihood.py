@@ -1,12 +1,13 @@
 r"""Maximum likelihood of one mechanism, starting from logistic regression.
 
-Rows that agree in the variable and in all its parents are counted once with their number as weight,
-so a table of binary findings shrinks a hundredfold. The linear part of the network is then fitted to
-convergence by L-BFGS with a weak ridge penalty: that is the logistic regression of a statistician.
-A residual network follows, ended at its best round on patients that were set aside, and kept only
-where it predicts these same patients better by more than one and a half standard errors; then both
-are fitted again on all rows. The round being chosen on them, that gain is somewhat optimistic: a
-kept residual can predict new patients a little worse than the regression alone.
+Rows that agree in the variable and in all its parents are counted once with their number as
+weight, so a table of binary findings shrinks a hundredfold. The linear part of the network is then
+fitted to convergence by L-BFGS with a weak ridge penalty: that is the logistic regression of a
+statistician. A residual network follows, ended at its best round on patients that were set aside,
+and kept only where it predicts these same patients better by more than one and a half standard
+errors; then both are fitted again on all rows. The round being chosen on them, that gain is
+somewhat optimistic: a kept residual can predict new patients a little worse than the regression
+alone.
 """
 
 import copy
@@ -58,7 +59,7 @@ _LEVEL_FLOW = replace(_FLOW, penalty=50.0)  # few edges have many coefficients t
 def fit_by_stages(
     mechanism: Regression, cells: Cells, generator: torch.Generator, most_rounds: int
 ) -> None:
-    """Fits the linear part, tries the residual on validation patients, fits what is kept on all."""
+    """Fits the linear part, then the residual if validation patients bear it out, on all rows."""
     if mechanism.support is not None and not mechanism.parents:
         mechanism.conditioner.features.calibrate(cells.pa, cells.total)
         return  # it starts at its marginal, which is the maximum
@@ -76,7 +77,7 @@ def fit_by_stages(
             "%s: its flow is fitted on %d of %d distinct rows, drawn at random",
             mechanism.variable.name, effort.cells, len(cells.x),
         )  # fmt: skip
-    if not conditioner.hidden or not cells.held.any():
+    if not conditioner.hidden or not cells.validation.any():
         network.residual = torch.nn.ModuleList()
         _Descent(mechanism, cells.x, columns, cells.total, effort, generator).run(most)
         return
@@ -153,13 +154,13 @@ def _train_watched(
     most_rounds: int,
 ) -> int:
     """Trains on the training patients, returns to the best round on the others, and its number."""
-    held = torch.nonzero(cells.held > 0).squeeze(-1)
+    rows = torch.nonzero(cells.validation > 0).squeeze(-1)
     descent = _Descent(mechanism, cells.x, columns, cells.train, effort, generator)
     best, best_round, best_state = math.inf, 0, copy.deepcopy(mechanism.state_dict())
     for number in range(most_rounds + 1):
         if number:
             descent.run(ITERATIONS)
-        loss = float(_losses(mechanism, cells.x[held], columns[held]) @ cells.held[held])
+        loss = float(_losses(mechanism, cells.x[rows], columns[rows]) @ cells.validation[rows])
         if loss < best:
             best, best_round = loss, number
             best_state = copy.deepcopy(mechanism.state_dict())

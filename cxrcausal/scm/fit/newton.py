@@ -43,13 +43,13 @@ DRAWS = 100
 
 _NEGLIGIBLE = 1e-9
 _MOST_LEVELS = 8  # the information of more levels is the outer product of scores
-_MOST_NUMBERS = 2**22  # held at a time, 32 MB
+_MOST_NUMBERS = 2**22  # in memory at a time, 32 MB
 
 
 def words_of_patients(
     patients: np.ndarray | pd.Series | None, index: pd.Index
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns whose row each is, as a place (rows,) in a list of patients, and their words.
+    """Returns whose row each is, as a number (rows,) in a list of patients, and their words.
 
     Arguments:
         patients: The patient of each row, (rows,); each row is its own if None.
@@ -80,7 +80,7 @@ def patient_weights(words: np.ndarray, seed: int, draws: slice = slice(None)) ->
 
 @final
 class PatientWeights:
-    """The weights of some patients, kept for all mechanisms of a fit where they are not too many.
+    """The weights of patients, kept for all mechanisms of a fit where they are not too many.
 
     Arguments:
         words: Of the patients' labels, (patients,).
@@ -93,14 +93,16 @@ class PatientWeights:
         self._all = patient_weights(words, seed) if few else None
 
     def parts(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yields some of the replicates and the weights (patients, some replicates) in them."""
+        """Yields parts of the replicates and the weights (patients, replicates) in each."""
         at_once = max(1, _MOST_NUMBERS // max(len(self.words), 1))
         for start in range(0, DRAWS, at_once):
-            some = slice(start, min(start + at_once, DRAWS))
+            subset = slice(start, min(start + at_once, DRAWS))
             kept = self._all
             yield (
-                some,
-                patient_weights(self.words, self.seed, some) if kept is None else kept[:, some],
+                subset,
+                patient_weights(self.words, self.seed, subset)
+                if kept is None
+                else kept[:, subset],
             )
 
 
@@ -110,7 +112,7 @@ class WeighedCells:
 
     Arguments:
         values: Values (rows,) by name, the variable first.
-        codes: The patient of each row, as a place.
+        codes: The patient of each row, as a number.
         weights: Of the patients.
         unknown: Whether rows with an unknown cell count too.
     """
@@ -127,8 +129,8 @@ class WeighedCells:
         usable = np.ones(len(codes), bool) if unknown else ~np.isnan(columns).any(0)
         cell = np.zeros(int(usable.sum()), np.int64)
         for column in columns[:, usable]:
-            level, seen = pd.factorize(column)  # -1 where unknown
-            cell = pd.factorize(cell * (len(seen) + 1) + level + 1)[0]
+            level, levels = pd.factorize(column)  # -1 where unknown
+            cell = pd.factorize(cell * (len(levels) + 1) + level + 1)[0]
         _, first = np.unique(cell, return_index=True)
         distinct = torch.from_numpy(np.ascontiguousarray(columns[:, usable][:, first]))
         self.values = dict(zip(values, distinct, strict=True))
@@ -137,17 +139,17 @@ class WeighedCells:
         self.present = np.unique(codes[usable])
         self._cell, self._own, self.weights = cell, codes[usable], weights
 
-    def more(self, some: np.ndarray) -> np.ndarray:
-        """Returns how much more often than it does each of some cells occurs (cells, draws)."""
-        place = np.full(len(self.count), -1)
-        place[some] = np.arange(len(some))
-        row = place[self._cell]
+    def more(self, subset: np.ndarray) -> np.ndarray:
+        """Returns how much more often than it does each cell of a subset occurs (cells, draws)."""
+        position = np.full(len(self.count), -1)
+        position[subset] = np.arange(len(subset))
+        row = position[self._cell]
         kept = row >= 0
         counts = csr_array(
             (np.ones(int(kept.sum())), (row[kept], self._own[kept])),
-            shape=(len(some), len(self.weights.words)),
+            shape=(len(subset), len(self.weights.words)),
         )
-        out = np.empty((len(some), DRAWS))
+        out = np.empty((len(subset), DRAWS))
         for draws, weights in self.weights.parts():
             out[:, draws] = counts @ (weights - weights[self.present].mean(0))
         return out
@@ -164,7 +166,7 @@ def steps_of(
     Arguments:
         mechanism: A fitted mechanism.
         values: Values (rows,) by name, NaN where unknown.
-        codes: The patient of each row, as a place.
+        codes: The patient of each row, as a number.
         weights: Of the patients.
     """
     known = {v.name: values[v.name].cpu() for v in (mechanism.variable, *mechanism.parents)}
@@ -179,7 +181,7 @@ def steps_of(
 
 
 def _counted(mechanism: Mechanism, cells: WeighedCells) -> Tensor:
-    """Returns the steps (draws, parameters) of a maximum in closed form, taken in every replicate."""
+    """Returns the steps (draws, parameters) of a maximum that is known in closed form."""
     name, *parents = cells.values
     x, pa = cells.values[name], {p: cells.values[p] for p in parents}
     other, steps = copy.deepcopy(mechanism).cpu(), []
@@ -199,18 +201,18 @@ def _newton(mechanism: Regression, cells: WeighedCells) -> Tensor:
     """Returns the steps (draws, parameters) of a regression, all at once."""
     other = copy.deepcopy(mechanism).cpu()
     basis, penalty, most = _free(other)
-    some = np.arange(len(cells.count))
-    if len(some) > most:  # the fit saw so many of them
-        some = np.random.default_rng(cells.weights.seed & (2**64 - 1)).permutation(some)[:most]
+    subset = np.arange(len(cells.count))
+    if len(subset) > most:  # the fit read so many of them
+        subset = np.random.default_rng(cells.weights.seed & (2**64 - 1)).permutation(subset)[:most]
     name, *parents = cells.values
-    x = cells.values[name][some]
-    pa = {p: cells.values[p][some] for p in parents}
+    x = cells.values[name][subset]
+    pa = {p: cells.values[p][subset] for p in parents}
     design, theta = (t.expand(len(x), -1) for t in _design(other.conditioner, pa))
-    count = torch.from_numpy(cells.count[some])
+    count = torch.from_numpy(cells.count[subset])
     score = _score(other, x, theta)
     information = basis.T @ _information(other, x, score, theta, design, count) @ basis
     penalised = information + basis.T @ (penalty[:, None] * basis)
-    more = torch.from_numpy(cells.more(some))
+    more = torch.from_numpy(cells.more(subset))
     pull = torch.stack([(score * column[:, None]).T @ design for column in more.T]).flatten(1)
     step = torch.linalg.solve(penalised, basis.T @ pull.T).T @ basis.T
     return _as_parameters(step, score.shape[1], other.conditioner) * _correction(
@@ -318,9 +320,9 @@ def _information(
     total = torch.zeros(size, size, dtype=torch.float64)
     step = max(1, _MOST_NUMBERS // size)
     for start in range(0, len(score), step):
-        some = slice(start, start + step)
-        outer = (score[some, :, None] * design[some, None, :]).flatten(1)
-        total += outer.T @ (count[some, None] * outer)
+        subset = slice(start, start + step)
+        outer = (score[subset, :, None] * design[subset, None, :]).flatten(1)
+        total += outer.T @ (count[subset, None] * outer)
     return total
 
 

@@ -1,4 +1,4 @@
-"""Fitting an SCM node by node: which rows each mechanism may use, and what the fit never saw.
+"""Fitting an SCM node by node: which rows each mechanism may use, and what the fit never observed.
 
 A mechanism is fitted on the rows where its variable and its observed parents are known, or from
 there on by EM on what all rows say (`em`). Variables that no row records get no mechanism, and are
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Missing", "data_fingerprint", "keep_replicates", "learn"]
 
 Missing = Literal["available", "em"]
-"""What a fit makes of rows with unknown cells: each mechanism learns from the rows where it and its
-parents are known, or all of them learn from what every row says, by EM."""
+"""What a fit makes of rows with unknown cells: each mechanism learns from the rows where it and
+its parents are known, or all of them learn from what every row says, by EM."""
 
 logger = logging.getLogger("cxrcausal")
 
@@ -74,7 +74,7 @@ def learn(
     patients = patient_codes(groups, table, "the table to fit")
     values = encode(table, graph)
     observed = {
-        name: _seen(graph.variables[name], values[name])
+        name: _observed_part(graph.variables[name], values[name])
         for name in graph.topological_order
         if not bool(values[name].isnan().all())
     }
@@ -83,8 +83,8 @@ def learn(
         logger.info("never observed, so without a mechanism: %s", ", ".join(never))
     if likelihood and missing != "em":
         raise OptionError(
-            f"likelihood speaks of unknown cells, which a fit with missing={missing!r} leaves out; "
-            f"give missing='em'"
+            f"likelihood speaks of unknown cells, which a fit with missing={missing!r} leaves "
+            f"out; give missing='em'"
         )
     how = {"family": family, "coupling": coupling, "seed": seed, "hidden": hidden}
     policies = dict(table.attrs.get("cxrcausal", {}))
@@ -96,7 +96,7 @@ def learn(
         observed=observed,
         policies=policies,
         data_fingerprint=data_fingerprint(table, graph),
-        observed_by=_seen_by_context(graph, values, observed),
+        observed_by=_observed_by_context(graph, values, observed),
     )
     if missing == "available":
         found = fitted(_fit_known(graph, values, patients, observed, how, progress))
@@ -104,17 +104,17 @@ def learn(
         return replace(
             found, replicates=replicate(found.mechanisms, values, labels, table.index, seed)
         )
-    held = set_aside(patients, len(table), seed)
-    if any(bool(values[name].isnan()[torch.from_numpy(~held)].all()) for name in observed):
-        held[:] = False  # too little is known of a variable to spare some of it
-    rows = torch.from_numpy(~held)
+    validation = set_aside(patients, len(table), seed)
+    if any(bool(values[name].isnan()[torch.from_numpy(~validation)].all()) for name in observed):
+        validation[:] = False  # too little is known of a variable to spare some of it
+    rows = torch.from_numpy(~validation)
     start = fitted(
         _fit_known(
             graph,
             _startable(graph, values, observed, rows, seed),
             patients,
             observed,
-            how | {"weights": (~held).astype(np.float64)},
+            how | {"weights": (~validation).astype(np.float64)},
             progress,
             warn=False,
         )
@@ -126,7 +126,7 @@ def learn(
             children,
             start.supports,
             {name: values[name] for name in start.mechanisms} | said,
-            held,
+            validation,
             table.index if table.index.is_unique else pd.RangeIndex(len(table)),
             seed=seed,
             progress=progress,
@@ -161,7 +161,7 @@ def _fit_known(
         mechanisms[name] = fit_mechanism(graph.variables[name], parents, values, patients, **how)
     if thin and warn:
         logger.warning(
-            "some mechanisms saw no row of a level of a parent, and extrapolate there: %s",
+            "some mechanisms had no row of a level of a parent, and extrapolate there: %s",
             summarise(thin, 10),
         )
     return mechanisms
@@ -230,7 +230,7 @@ def keep_replicates(
 
 
 def data_fingerprint(table: pd.DataFrame, graph: CausalGraph) -> str:
-    """Returns 16 hex digits of a SHA-256 of the graph's columns, whatever the order of the rows."""
+    """Returns 16 hex digits of a SHA-256 of the graph's columns, in any order of the rows."""
     columns = list(graph.variables)
     if not set(columns) <= set(table.columns):  # an absent column is one of unknowns
         table, _ = complete_table(table, graph)
@@ -238,7 +238,7 @@ def data_fingerprint(table: pd.DataFrame, graph: CausalGraph) -> str:
     return hashlib.sha256(np.sort(words).tobytes()).hexdigest()[:16]
 
 
-def _seen(variable: Variable, x: Tensor) -> tuple:
+def _observed_part(variable: Variable, x: Tensor) -> tuple:
     """Returns the levels, or the range, of known values."""
     known = x[~x.isnan()]
     if variable.is_discrete:
@@ -246,25 +246,25 @@ def _seen(variable: Variable, x: Tensor) -> tuple:
     return float(known.min()), float(known.max())
 
 
-def _seen_by_context(
+def _observed_by_context(
     graph: CausalGraph, values: Mapping[str, Tensor], observed: Observed
 ) -> dict[str, dict[str, dict[str, tuple]]]:
-    """Returns what was seen of each variable under each observed level of each context."""
-    seen: dict[str, dict[str, dict[str, tuple]]] = {}
+    """Returns what was observed of each variable under each observed level of each context."""
+    by_context: dict[str, dict[str, dict[str, tuple]]] = {}
     for context in observed:
         variable = graph.variables[context]
         if variable.role != "context" or not variable.is_discrete:
             continue
-        seen[context] = {}
+        by_context[context] = {}
         for level in observed[context]:
             here = values[context] == variable.levels.index(str(level))
-            some = {name: values[name][here] for name in observed if name != context}
-            seen[context][str(level)] = {
-                name: _seen(graph.variables[name], x)
-                for name, x in some.items()
+            part = {name: values[name][here] for name in observed if name != context}
+            by_context[context][str(level)] = {
+                name: _observed_part(graph.variables[name], x)
+                for name, x in part.items()
                 if not bool(x.isnan().all())
             }
-    return seen
+    return by_context
 
 
 def _unmet(

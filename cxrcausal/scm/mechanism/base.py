@@ -1,9 +1,10 @@
-r"""One structural assignment: a variable as a function of its parents and of its own exogenous noise.
+r"""One structural assignment: a variable as a function of its parents and of its own noise.
 
-Values are float64 tensors: a continuous variable in its own unit, a discrete one as the index of its
-level. The noise of an ordered variable is one standard normal :math:`\varepsilon`; that of a Gumbel
-mechanism is one standard Gumbel per level. Parents come as a mapping from name to values; all of them
-broadcast against each other, so a mechanism can be asked about one row or about a whole grid.
+Values are float64 tensors: a continuous variable in its own unit, a discrete one as the index of
+its level. The noise of an ordered variable is one standard normal :math:`\varepsilon`; that of a
+Gumbel mechanism is one standard Gumbel per level. Parents come as a mapping from name to values;
+all of them broadcast against each other, so a mechanism can be asked about one row or about a
+whole grid.
 """
 
 import abc
@@ -18,8 +19,8 @@ from cxrcausal.graph.variable import Variable
 __all__ = ["Mechanism", "Parents", "lacking", "predict_known"]
 
 Parents = Mapping[str, Tensor]
-"""Values of the parents, by name: float64, broadcastable against each other; never NaN, except where
-a mechanism says that it accepts unknown parents (`LogicMechanism`)."""
+"""Values of the parents, by name: float64, broadcastable against each other; never NaN, except
+where a mechanism says that it accepts unknown parents (`LogicMechanism`)."""
 
 
 class Mechanism(nn.Module, abc.ABC):
@@ -46,11 +47,11 @@ class Mechanism(nn.Module, abc.ABC):
     @property
     @abc.abstractmethod
     def support(self) -> Tensor | None:
-        """The values (levels,) that the variable can take, ascending; None if it is a continuum."""
+        """The values (levels,) that the variable can take, ascending; None of a continuum."""
 
     @abc.abstractmethod
     def log_prob(self, x: Tensor, pa: Parents) -> Tensor:
-        r"""Returns :math:`\log p(x \mid \mathrm{pa})`: of the value's mass, or its density per unit.
+        r"""Returns :math:`\log p(x \mid \mathrm{pa})`, of a mass or of a density per unit.
 
         Shapes: `x` (*batch) against parents (*batch), giving (*batch).
         """
@@ -73,7 +74,7 @@ class Mechanism(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def abduct(self, x: Tensor, pa: Parents, uniform: Tensor) -> Tensor:
-        r"""Returns a draw from :math:`p(u \mid x, \mathrm{pa})`, from which `predict` gives back :math:`x`.
+        r"""Returns a draw from :math:`p(u \mid x, \mathrm{pa})`; `predict` gives :math:`x` back.
 
         Arguments:
             x: Observed values (*batch).
@@ -83,10 +84,10 @@ class Mechanism(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def transition(self, x: Tensor, pa: Parents, pa_star: Parents) -> Tensor:
-        r"""Returns :math:`P(x^* = j \mid x, \mathrm{pa}, \mathrm{pa}^*)`, (*batch, levels), in closed form.
+        r"""Returns :math:`P(x^* = j \mid x, \mathrm{pa}, \mathrm{pa}^*)`, (*batch, levels).
 
-        The distribution of the counterfactual value under parents `pa_star`, given that `x` was observed
-        under `pa`, the exogenous noise integrated out.
+        The distribution of the counterfactual value under parents `pa_star`, given that `x` was
+        observed under `pa`, in closed form: the exogenous noise is integrated out.
 
         Raises:
             TypeError: If the variable is a continuum (`support` is None).
@@ -117,7 +118,7 @@ class Mechanism(nn.Module, abc.ABC):
         return False
 
     def moved_tensors(self) -> list[Tensor]:
-        """The tensors that a replicate of a fit moves, in its order; none if it has no replicates."""
+        """The tensors that a replicate of a fit moves, in its order; none without replicates."""
         return []
 
     def forward(self, x: Tensor, pa: Parents) -> Tensor:

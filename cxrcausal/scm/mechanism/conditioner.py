@@ -1,11 +1,11 @@
 r"""Parents as numbers, and the small network that reads them.
 
 Every mechanism here is an arbitrary function of its parents up to a handful of coefficients
-:math:`\theta(\mathrm{pa})`: one logit, one logit per level, or the coefficients of a monotone flow.
-The network is a logistic regression (one indicator per level, a natural cubic spline of every
-continuous parent) plus a residual whose last layer starts at zero, so that a node can never start
-below the regression that a statistician would have fitted. Arithmetic is in float64 throughout,
-whatever precision the weights were stored in.
+:math:`\theta(\mathrm{pa})`: one logit, one logit per level, or the coefficients of a monotone
+flow. The network is a logistic regression (one indicator per level, a natural cubic spline of
+every continuous parent) plus a residual whose last layer starts at zero, so that a node can never
+start below the regression that a statistician would have fitted. Arithmetic is in float64
+throughout, whatever precision the weights were stored in.
 
 References:
     | The Elements of Statistical Learning, section 5.2.1 (natural cubic splines)
@@ -28,17 +28,18 @@ _KNOT_QUANTILES = {
     6: (0.02, 0.2, 0.4, 0.6, 0.8, 0.98),
     10: (0.0, 0.005, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.995, 1.0),
 }
-"""Where the knots of a spline lie, by their number: six for a regression that always bends; ten, from end
-to end of the data, for one that bends only where that predicts better."""
+"""Where the knots of a spline lie, by their number: six for a regression that always bends;
+ten, from end to end of the data, for one that bends only where that predicts better."""
 _LEAST_SPREAD = {6: 1e-9, 10: 1e-13}
-"""The variance, of the largest, that a whitened column has at least; a straight line is exact to its root."""
+"""The variance, of the largest, that a whitened column has at least; a straight line is
+exact to its root."""
 
 
 @final
 class ParentFeatures(nn.Module):
-    """Turns parents into numbers: an indicator per level but the first, a spline per continuous one.
+    """Turns parents into numbers: an indicator per level but the first, a spline per number.
 
-    The spline columns are centred and whitened on the rows of the fit, so that a whisper of
+    The spline columns are centred and whitened on the rows of the fit, so that a weak
     penalty weighs them alike; beyond the data they go on in a straight line.
 
     Arguments:
@@ -57,8 +58,10 @@ class ParentFeatures(nn.Module):
         continuous = sum(not p.is_discrete for p in parents)
         size = knots
         ends = [p.bounds or (-2.0, 2.0) for p in parents if not p.is_discrete]
-        places = [torch.linspace(a, b, size, dtype=torch.float64) for a, b in ends]
-        self.register_buffer("knots", torch.stack(places) if places else torch.zeros(0, size))
+        positions = [torch.linspace(a, b, size, dtype=torch.float64) for a, b in ends]
+        self.register_buffer(
+            "knots", torch.stack(positions) if positions else torch.zeros(0, size)
+        )
         self.register_buffer("centre", torch.zeros(continuous, size - 1, dtype=torch.float64))
         eye = torch.eye(size - 1, dtype=torch.float64).repeat(continuous, 1, 1)
         self.register_buffer("whitening", eye)
@@ -72,7 +75,7 @@ class ParentFeatures(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, pa: Parents, weights: Tensor) -> None:
-        """Sets knots, centres and whitening from rows (rows,) and how often each occurs (rows,)."""
+        """Sets knots, centres and whitening from rows (rows,) that count `weights` times."""
         share = weights / weights.sum()
         for c, variable in enumerate(p for p in self.parents if not p.is_discrete):
             value = pa[variable.name]
@@ -116,7 +119,7 @@ class ParentFeatures(nn.Module):
         return torch.block_diag(*blocks) if blocks else torch.zeros(0, 0, dtype=torch.float64)
 
     def forward(self, pa: Parents) -> Tensor:
-        """Returns the columns (rows, width) of parents given as (rows,); one row without parents."""
+        """Returns the columns (rows, width) of parents (rows,); one row without parents."""
         if not self.parents:
             return self.knots.new_zeros(1, 0)
         columns, c = [], 0
@@ -133,7 +136,7 @@ class ParentFeatures(nn.Module):
 
 
 def _natural_spline(x: Tensor, knots: Tensor) -> Tensor:
-    """Returns the natural cubic spline basis (rows, knots − 1) without its constant, unit knots."""
+    """Returns the natural cubic spline basis (rows, knots − 1), without its constant."""
     low, span = knots[0], knots[-1] - knots[0]
     z, t = (x - low) / span, (knots - low) / span
     cubes = (z[:, None] - t).clamp(min=0.0) ** 3

@@ -1,7 +1,7 @@
 r"""Evaluate once per configuration of the parents, then look up.
 
 Parents are mostly discrete, so most rows share theirs with many others. `Configurations` names the
-distinct ones among a batch and each row's place in that list; where the parents have few joint
+distinct ones among a batch and each row's position in that list; where the parents have few joint
 values at all, the list is every one of them, and `TableCache` keeps what was computed for it until
 the mechanism's weights change. Of 10,000 real rows, 1,000 to 4,000 differ in ten or more parents.
 """
@@ -35,19 +35,19 @@ def level_count(variable: Variable) -> int | None:
 @final
 @dataclass(frozen=True)
 class Configurations:
-    """Parent configurations, and the place of every row's own among them.
+    """Parent configurations, and the position of every row's own among them.
 
     Arguments:
         variables: The parents, in order.
         values: The configurations, name to values (configurations,); left out if they are all.
-        place: The rows' places (*batch), int64.
+        index: The rows' positions (*batch), int64.
         count: How many configurations there are; one without parents.
         is_every: Whether they are all joint values of the parents, in their fixed order.
     """
 
     variables: tuple[Variable, ...]
     values: dict[str, Tensor]
-    place: Tensor
+    index: Tensor
     count: int
     is_every: bool
 
@@ -60,7 +60,7 @@ class Configurations:
         Arguments:
             variables: The parents to read.
             pa: Their values, broadcastable against each other.
-            device: Where the places belong if there are no parents.
+            device: Where the positions belong if there are no parents.
         """
         if not variables:
             return cls((), {}, torch.zeros((), dtype=torch.int64, device=device), 1, True)
@@ -73,21 +73,21 @@ class Configurations:
             if code is not None and tabulate:
                 return cls(variables, {}, code, total, True)
             if code is not None:
-                seen, place = torch.unique(code, return_inverse=True)
-                first = torch.empty_like(seen)
-                first[place.flatten()] = torch.arange(rows, device=code.device)  # any row serves
+                codes, index = torch.unique(code, return_inverse=True)
+                first = torch.empty_like(codes)
+                first[index.flatten()] = torch.arange(rows, device=code.device)  # any row serves
                 distinct = {
                     v.name: x.flatten()[first] for v, x in zip(variables, values, strict=True)
                 }
-                return cls(variables, distinct, place, len(seen), False)
-        place = torch.arange(rows, device=values[0].device).reshape(values[0].shape)
+                return cls(variables, distinct, index, len(codes), False)
+        index = torch.arange(rows, device=values[0].device).reshape(values[0].shape)
         rowwise = {v.name: x.flatten() for v, x in zip(variables, values, strict=True)}
-        return cls(variables, rowwise, place, rows, False)
+        return cls(variables, rowwise, index, rows, False)
 
     @property
     def parents(self) -> dict[str, Tensor]:
         """The configurations, name to values (configurations,)."""
-        return _every(self.variables, self.place.device) if self.is_every else self.values
+        return _every(self.variables, self.index.device) if self.is_every else self.values
 
 
 def _axis(variable: Variable) -> tuple[float, float, int]:
@@ -135,7 +135,7 @@ class _HasConditioner(Protocol):
 
 @final
 class TableCache:
-    """What a mechanism computed for every configuration of its parents, until its weights change."""
+    """What a mechanism computed for all configurations of its parents and its weights."""
 
     def __init__(self) -> None:
         self._state: tuple[tuple[int, int], ...] = ()
@@ -148,7 +148,7 @@ class TableCache:
     def get(
         self,
         mechanism: _HasConditioner,
-        seen: Configurations,
+        configurations: Configurations,
         name: str,
         function: Callable[[Tensor], Tensor],
     ) -> Tensor:
@@ -156,20 +156,20 @@ class TableCache:
 
         Arguments:
             mechanism: The mechanism, with its `conditioner`.
-            seen: The configurations; only a list of all of them is remembered, and only of weights
-                that are not being trained.
+            configurations: The configurations; only a list of all of them is remembered, and only
+                of weights that are not being trained.
             name: What is computed.
             function: Computes it from coefficients (configurations, outputs).
         """
         tensors = (*mechanism.parameters(), *mechanism.buffers())
-        if not seen.is_every or any(t.requires_grad for t in tensors):
-            return function(mechanism.conditioner(seen.parents))
+        if not configurations.is_every or any(t.requires_grad for t in tensors):
+            return function(mechanism.conditioner(configurations.parents))
         state = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
         if state != self._state:
             self._state, self._tables = state, {}
         table = self._tables.get(name)
         if table is None:
-            table = function(mechanism.conditioner(seen.parents))
+            table = function(mechanism.conditioner(configurations.parents))
             if table.numel() <= _MOST_REMEMBERED:
                 self._tables[name] = table
         return table

@@ -1,9 +1,9 @@
 r"""A continuous variable recorded exactly: one monotone flow, abducted to a point.
 
 The value is standardised by a fixed map, affine for a variable without bounds and the logit of its
-place between them for one with bounds, so that no noise and no intervention on a parent can lead
-outside. The standardised value is a monotone flow of one standard normal, with coefficients from the
-parents; its inverse is the exogenous noise, and its slope the density.
+position between them for one with bounds, so that no noise and no intervention on a parent can
+lead outside. The standardised value is a monotone flow of one standard normal, with coefficients
+from the parents; its inverse is the exogenous noise, and its slope the density.
 
 References:
     | Deep Structural Causal Models for Tractable Counterfactual Inference
@@ -142,8 +142,10 @@ class FlowMechanism(Regression):
 
     def _coefficients(self, pa: Parents) -> Tensor:
         """Returns the flow's coefficients (*batch, outputs)."""
-        seen = Configurations.of(self.parents, pa, self.location.device)
-        return self._tables.get(self, seen, "theta", lambda theta: theta)[seen.place]
+        configurations = Configurations.of(self.parents, pa, self.location.device)
+        return self._tables.get(self, configurations, "theta", lambda theta: theta)[
+            configurations.index
+        ]
 
     def _standardise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns standardised values (*batch) and the log-slope of standardising them."""
@@ -155,6 +157,6 @@ class FlowMechanism(Regression):
         if self.variable.bounds is None:
             return x, torch.zeros_like(x)
         low, high = self.variable.bounds
-        place = ((x - low) / (high - low)).clamp(_INSIDE, 1 - _INSIDE)
-        log_slope = -(place.log() + (-place).log1p()) - math.log(high - low)
-        return torch.logit(place), log_slope
+        share = ((x - low) / (high - low)).clamp(_INSIDE, 1 - _INSIDE)
+        log_slope = -(share.log() + (-share).log1p()) - math.log(high - low)
+        return torch.logit(share), log_slope

@@ -1,10 +1,10 @@
 r"""A definition with noise: *no finding* is positive where none of its findings is, nearly always.
 
 The variable has two rates, :math:`P(1 \mid \text{none positive})` and
-:math:`P(1 \mid \text{any positive})`, estimated per level of any discrete context among the parents
-(the source whose labelling pipeline it is). A known positive finding decides, whatever else is
-unknown; where none is known to be positive and some are unknown, the answer is NaN. Its noise is
-that of a binary interval, so abduction and counterfactuals are exact in the same way.
+:math:`P(1 \mid \text{any positive})`, estimated per level of any discrete context among the
+parents (the source whose labelling pipeline it is). A known positive finding decides, whatever
+else is unknown; where none is known to be positive and some are unknown, the answer is NaN. Its
+noise is that of a binary interval, so abduction and counterfactuals are exact in the same way.
 
 References:
     | CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert Comparison
@@ -134,7 +134,7 @@ class LogicMechanism(Mechanism):
         return draw_inside(a, b, uniform.squeeze(-1)).unsqueeze(-1)
 
     def transition(self, x: Tensor, pa: Parents, pa_star: Parents) -> Tensor:
-        r"""Returns :math:`P(x^* = j \mid x, \mathrm{pa}, \mathrm{pa}^*)`: how the intervals overlap."""
+        r"""Returns :math:`P(x^* \mid x, \mathrm{pa}, \mathrm{pa}^*)`: how intervals overlap."""
         a, b = self._interval(x, pa)
         edge = self._edge(pa_star, a)
         infinite = torch.full_like(edge, torch.inf)

@@ -5,11 +5,12 @@ conditional continuous-time flow
 
 .. math:: \frac{dy}{d\tau} = v(y, \tau; \mathrm{pa}), \qquad y(0) = \varepsilon, \quad y(1) = y .
 
-In one dimension trajectories cannot cross, so :math:`T(\varepsilon; \mathrm{pa}) = y(1)` is strictly
-increasing: it is the conditional quantile map, the optimal-transport map, and the only monotone
-counterfactual transport. The velocity is linear plus a sum of bumps in its slope, with coefficients
-from the parents; its slope is bounded by construction, and the Runge-Kutta step is short enough
-against that bound for the *computed* map to be strictly increasing too, not only the exact one.
+In one dimension trajectories cannot cross, so :math:`T(\varepsilon; \mathrm{pa}) = y(1)` is
+strictly increasing: it is the conditional quantile map, the optimal-transport map, and the only
+monotone counterfactual transport. The velocity is linear plus a sum of bumps in its slope, with
+coefficients from the parents; its slope is bounded by construction, and the Runge-Kutta step is
+short enough against that bound for the *computed* map to be strictly increasing too, not only the
+exact one.
 
 The likelihood needs the inverse, so the inverse, computed backwards, is what defines the map; the
 forward map is solved for it by Newton steps inside a bracket, started from the forward solution.
@@ -44,8 +45,8 @@ _SAFE_STEP = 0.5  # slope bound times step; the 3/8-rule map provably ascends up
 class MonotoneFlow(nn.Module, abc.ABC):
     r"""A strictly increasing map :math:`y = T(\varepsilon)` with coefficients for each row.
 
-    All-zero coefficients are the identity. `outputs` is the number of coefficients; in every method
-    they come as (*batch, outputs) and broadcast against the numbers (*batch).
+    All-zero coefficients are the identity. `outputs` is the number of coefficients; in every
+    method they come as (*batch, outputs) and broadcast against the numbers (*batch).
     """
 
     outputs: int
@@ -81,8 +82,8 @@ class MonotoneFlow(nn.Module, abc.ABC):
 
 
 Solution = Literal["rows", "table", "none"]
-"""How a flow is solved while it is fitted: for every row; once for all rows, which share the shape of
-the first, in a table; or not at all, the shape being the identity."""
+"""How a flow is solved while it is fitted: for every row; once for all rows, which share the shape
+of the first, in a table; or not at all, the shape being the identity."""
 
 
 @final
@@ -134,7 +135,7 @@ class ContinuousFlow(MonotoneFlow):
         return eps, tangent.log()
 
     def forward_map(self, eps: Tensor, theta: Tensor, *, exact: bool = True) -> Tensor:
-        r"""Returns :math:`y = T(\varepsilon)` (*batch), by the ODE and Newton steps on the inverse."""
+        r"""Returns :math:`y = T(\varepsilon)` (*batch): the ODE, then Newton on the inverse."""
         eps = _broadcast(eps, theta)
         guess = self._solve(self._velocity(theta, slope=False), eps, (0.0, 1.0))
         if not exact:
@@ -194,9 +195,10 @@ class LocatedFlow(MonotoneFlow):
     .. math:: y = \mu + e^{\varsigma} \, S(\varepsilon)
 
     The linear part of the velocity is solved by hand: location :math:`\mu` and log-scale
-    :math:`\varsigma` are the first two coefficients, and the flow :math:`S` keeps the bumps. With the
-    bumps at zero it is the regression with normal noise, however steep, and no equation is solved.
-    Where the bumps are the same in every row, one table of :math:`S^{-1}` serves all rows of a fit.
+    :math:`\varsigma` are the first two coefficients, and the flow :math:`S` keeps the bumps. With
+    the bumps at zero it is the regression with normal noise, however steep, and no equation is
+    solved. Where the bumps are the same in every row, one table of :math:`S^{-1}` serves all rows
+    of a fit.
 
     Arguments:
         bumps: The number of hyperbolic tangents of :math:`S`.
@@ -253,7 +255,7 @@ class LocatedFlow(MonotoneFlow):
         return location + torch.exp(log_scale) * z
 
     def _pieces(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Returns location, bounded log-scale, and coefficients of the shape if it is not normal."""
+        """Returns location, bounded log-scale, and the shape's coefficients if not normal."""
         location, log_scale = theta[..., 0], theta[..., 1]
         log_scale = _MOST_LOG_SCALE * torch.tanh(log_scale / _MOST_LOG_SCALE)
         bumps = theta[..., 2:]

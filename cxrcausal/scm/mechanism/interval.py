@@ -1,10 +1,10 @@
 r"""Ordered levels as intervals of one standard normal, abducted exactly.
 
 A binary or ordinal variable, and a continuous one that is recorded on a grid (age in whole years),
-is a standard normal :math:`\varepsilon` seen through edges :math:`e_1 < \dots < e_{K-1}` that move
+is a standard normal :math:`\varepsilon` cut at edges :math:`e_1 < \dots < e_{K-1}` that move
 with the parents: level :math:`k` is :math:`e_k < \varepsilon \le e_{k+1}`, its probability
-:math:`\Phi(e_{k+1}) - \Phi(e_k)`. Observing a level leaves a truncated normal, so abduction is exact
-and training is maximum likelihood: no dequantisation noise, no bound. The edges are a
+:math:`\Phi(e_{k+1}) - \Phi(e_k)`. Observing a level leaves a truncated normal, so abduction is
+exact and training is maximum likelihood: no dequantisation noise, no bound. The edges are a
 function of the parents as it is (`DirectEdges`) or the pre-images of fixed cuts under a monotone
 flow (`FlowEdges`); nothing here depends on which. The lowest and the highest level are open
 intervals.
@@ -130,20 +130,22 @@ class IntervalMechanism(Regression):
         return (cuts[level] + cuts[level + 1]) / 2
 
     def log_prob_given(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Returns log-probabilities (rows,) of values (rows,) under coefficients (rows, outputs)."""
+        """Returns log p (rows,) of values (rows,) under coefficients (rows, outputs)."""
         return self.source.log_mass(self.index(x), theta)
 
     def log_prob(self, x: Tensor, pa: Parents) -> Tensor:
         r"""Returns :math:`\log p(x \mid \mathrm{pa})`, the mass of the level."""
-        seen, level = self._configurations(pa), self.index(x)
-        if self._is_sparse(seen, level):
-            return log_interval(*self._ends(seen, level))
-        return self._log_masses(seen).flatten()[seen.place * self.source.levels + level]
+        configurations, level = self._configurations(pa), self.index(x)
+        if self._is_sparse(configurations, level):
+            return log_interval(*self._ends(configurations, level))
+        return self._log_masses(configurations).flatten()[
+            configurations.index * self.source.levels + level
+        ]
 
     def log_probs(self, pa: Parents) -> Tensor:
         """Returns log-probabilities (*batch, levels) of every value in `support`."""
-        seen = self._configurations(pa)
-        return self._log_masses(seen)[seen.place]
+        configurations = self._configurations(pa)
+        return self._log_masses(configurations)[configurations.index]
 
     def prior(self, uniform: Tensor) -> Tensor:
         """Returns standard normal noise (*batch, 1) from uniforms of that shape."""
@@ -151,69 +153,76 @@ class IntervalMechanism(Regression):
 
     def predict(self, u: Tensor, pa: Parents) -> Tensor:
         """Returns the level (*batch) between whose edges the noise (*batch, 1) lies."""
-        seen, noise = self._configurations(pa), u.squeeze(-1)
-        if not self._is_sparse(seen, noise):
-            return self.grid[_locate(noise, self._padded(seen), seen.place)]
-        noise, place = torch.broadcast_tensors(noise, seen.place)
-        theta = self.conditioner(seen.parents)
-        level = self.source.locate(noise.flatten(), theta[place.flatten()])
-        return self.grid[level.reshape(place.shape)]
+        configurations, noise = self._configurations(pa), u.squeeze(-1)
+        if not self._is_sparse(configurations, noise):
+            return self.grid[_locate(noise, self._padded(configurations), configurations.index)]
+        noise, index = torch.broadcast_tensors(noise, configurations.index)
+        theta = self.conditioner(configurations.parents)
+        level = self.source.locate(noise.flatten(), theta[index.flatten()])
+        return self.grid[level.reshape(index.shape)]
 
     def abduct(self, x: Tensor, pa: Parents, uniform: Tensor) -> Tensor:
-        r"""Returns :math:`\varepsilon` (*batch, 1), normal and truncated to the interval of `x`."""
+        r"""Returns :math:`\varepsilon` (*batch, 1), a normal truncated to the interval of `x`."""
         a, b = self.interval(x, pa)
         return draw_inside(a, b, uniform.squeeze(-1), self.source.margin).unsqueeze(-1)
 
     def transition(self, x: Tensor, pa: Parents, pa_star: Parents) -> Tensor:
-        r"""Returns :math:`P(x^* = j \mid x, \mathrm{pa}, \mathrm{pa}^*)`: how the intervals overlap."""
+        r"""Returns :math:`P(x^* \mid x, \mathrm{pa}, \mathrm{pa}^*)`: how intervals overlap."""
         a, b = self.interval(x, pa)
-        seen = self._configurations(pa_star)
-        return overlap(a, b, self._padded(seen)[seen.place])
+        configurations = self._configurations(pa_star)
+        return overlap(a, b, self._padded(configurations)[configurations.index])
 
     def interval(self, x: Tensor, pa: Parents) -> tuple[Tensor, Tensor]:
-        """Returns the ends (*batch) of the noise that gives `x` under `pa`; open ends are infinite."""
-        seen, level = self._configurations(pa), self.index(x)
-        if self._is_sparse(seen, level):
-            return self._ends(seen, level)
-        flat, at = self._padded(seen).flatten(), seen.place * (self.source.levels + 1) + level
+        """Returns the ends (*batch) of the noise that gives `x` under `pa`, infinite if open."""
+        configurations, level = self._configurations(pa), self.index(x)
+        if self._is_sparse(configurations, level):
+            return self._ends(configurations, level)
+        flat, at = (
+            self._padded(configurations).flatten(),
+            configurations.index * (self.source.levels + 1) + level,
+        )
         return flat[at], flat[at + 1]
 
     def index(self, x: Tensor) -> Tensor:
-        """Returns the places of values in `support`, as int64."""
+        """Returns the positions of values in `support`, as int64."""
         if self.variable.bounds is None or self.variable.resolution is None:
             return x.to(torch.int64)
         return ((x - self.variable.bounds[0]) / self.variable.resolution).round().to(torch.int64)
 
     def _configurations(self, pa: Parents) -> Configurations:
-        """Returns the parents' distinct configurations and each row's place among them."""
+        """Returns the parents' distinct configurations and each row's number among them."""
         return Configurations.of(self.parents, pa, self.grid.device)
 
-    def _padded(self, seen: Configurations) -> Tensor:
+    def _padded(self, configurations: Configurations) -> Tensor:
         """Returns each configuration's edges with infinite ends (configurations, levels + 1)."""
-        return self._tables.get(self, seen, "padded", self.source.padded)
+        return self._tables.get(self, configurations, "padded", self.source.padded)
 
-    def _log_masses(self, seen: Configurations) -> Tensor:
+    def _log_masses(self, configurations: Configurations) -> Tensor:
         """Returns each configuration's log-probabilities (configurations, levels)."""
-        return self._tables.get(self, seen, "log_masses", self.source.log_masses)
+        return self._tables.get(self, configurations, "log_masses", self.source.log_masses)
 
-    def _is_sparse(self, seen: Configurations, rows: Tensor) -> bool:
+    def _is_sparse(self, configurations: Configurations, rows: Tensor) -> bool:
         """Whether the rows' own edges are fewer than all edges of all configurations."""
-        count = torch.broadcast_shapes(seen.place.shape, rows.shape).numel()
-        edges = seen.count * (self.source.levels - 1)
-        return self.source.is_pointwise and not seen.is_every and edges > _EDGES_PER_ROW * count
+        count = torch.broadcast_shapes(configurations.index.shape, rows.shape).numel()
+        edges = configurations.count * (self.source.levels - 1)
+        return (
+            self.source.is_pointwise
+            and not configurations.is_every
+            and edges > _EDGES_PER_ROW * count
+        )
 
-    def _ends(self, seen: Configurations, level: Tensor) -> tuple[Tensor, Tensor]:
+    def _ends(self, configurations: Configurations, level: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the ends (*batch) of the rows' own levels (*batch)."""
-        level, place = torch.broadcast_tensors(level, seen.place)
-        theta = self.conditioner(seen.parents)
-        a, b = self.source.ends(level.flatten(), theta[place.flatten()])
-        return a.reshape(place.shape), b.reshape(place.shape)
+        level, index = torch.broadcast_tensors(level, configurations.index)
+        theta = self.conditioner(configurations.parents)
+        a, b = self.source.ends(level.flatten(), theta[index.flatten()])
+        return a.reshape(index.shape), b.reshape(index.shape)
 
 
-def _locate(noise: Tensor, padded: Tensor, place: Tensor) -> Tensor:
-    """Returns how many edges lie strictly below the noise, by bisection in each row's own edges."""
+def _locate(noise: Tensor, padded: Tensor, index: Tensor) -> Tensor:
+    """Returns how many edges lie strictly below the noise, by bisection in each row's own."""
     levels = padded.shape[-1] - 1
-    flat, start = padded.flatten(), place * (levels + 1)
+    flat, start = padded.flatten(), index * (levels + 1)
     if levels == 2:
         return (noise > flat[start + 1]).to(torch.int64)
     noise, start = torch.broadcast_tensors(noise, start)

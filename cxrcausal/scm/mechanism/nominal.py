@@ -1,11 +1,11 @@
 r"""Levels without an order: the largest of Gumbel-perturbed logits, abducted exactly.
 
 The level is :math:`\arg\max_k (l_k + G_k)` with one standard Gumbel per level. Given that level
-:math:`i` won, the maximum is :math:`Z \sim \mathrm{Gumbel}(\log\sum_k e^{l_k})`, whichever level it
-was, and the others are Gumbels truncated at :math:`Z`. (Truncating at a draw of the winner's own
-law instead, as reference implementations do, changes levels under no intervention at all.)
-The law of the counterfactual level has a closed form. With factual probabilities :math:`p`,
-counterfactual ones :math:`q` and :math:`r = q/p`:
+:math:`i` won, the maximum is :math:`Z \sim \mathrm{Gumbel}(\log\sum_k e^{l_k})`, whichever level
+it was, and the others are Gumbels truncated at :math:`Z`. (Truncating at a draw of the winner's
+own distribution instead, as reference implementations do, changes levels under no intervention at
+all.) The distribution of the counterfactual level has a closed form. With factual probabilities
+:math:`p`, counterfactual ones :math:`q` and :math:`r = q/p`:
 
 .. math::
     P(x = i, x^* = j) = p_i q_j \int_{r_i}^{r_j}
@@ -38,12 +38,12 @@ from cxrcausal.scm.mechanism.regression import Regression
 __all__ = ["GumbelMechanism", "gumbel_transition"]
 
 _MARGIN = 1e-11  # by how much a loser stays below the winner: far above rounding
-_LEAST_LOGIT = -60.0  # a level that the fit never saw, or can tell is all but impossible
+_LEAST_LOGIT = -60.0  # a level that the fit never observed is all but impossible
 _LEAST_EXPONENTIAL = 2.0**-55
 
 
 def gumbel_transition(i: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Returns the law of the counterfactual level under the Gumbel-max coupling.
+    """Returns the distribution of the counterfactual level under the Gumbel-max coupling.
 
     Arguments:
         i: Factual levels (*batch), int64.
@@ -68,8 +68,8 @@ def gumbel_transition(i: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
     moved = torch.where(log_r > log_r.gather(-1, i), log_q.exp() * rises, 0.0)
     p_i, q_i = log_p.gather(-1, i), log_q.gather(-1, i)
     kept = -torch.maximum(log_p, log_q - q_i + p_i).logsumexp(-1, keepdim=True)
-    law = moved.scatter(-1, i, kept.exp())
-    return law / law.sum(-1, keepdim=True)
+    share = moved.scatter(-1, i, kept.exp())
+    return share / share.sum(-1, keepdim=True)
 
 
 @final
@@ -129,19 +129,21 @@ class GumbelMechanism(Regression):
         return self.levels
 
     def log_prob_given(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Returns log-probabilities (rows,) of values (rows,) under coefficients (rows, levels)."""
+        """Returns log p (rows,) of values (rows,) under coefficients (rows, levels)."""
         return self._log_masses(theta).gather(-1, x.to(torch.int64)[:, None]).squeeze(-1)
 
     def log_prob(self, x: Tensor, pa: Parents) -> Tensor:
         r"""Returns :math:`\log p(x \mid \mathrm{pa})`, the mass of the level."""
-        seen = self._configurations(pa)
-        flat = self._tables.get(self, seen, "log_masses", self._log_masses).flatten()
-        return flat[seen.place * self.noise_size + x.to(torch.int64)]
+        configurations = self._configurations(pa)
+        flat = self._tables.get(self, configurations, "log_masses", self._log_masses).flatten()
+        return flat[configurations.index * self.noise_size + x.to(torch.int64)]
 
     def log_probs(self, pa: Parents) -> Tensor:
         """Returns log-probabilities (*batch, levels) of every level."""
-        seen = self._configurations(pa)
-        return self._tables.get(self, seen, "log_masses", self._log_masses)[seen.place]
+        configurations = self._configurations(pa)
+        return self._tables.get(self, configurations, "log_masses", self._log_masses)[
+            configurations.index
+        ]
 
     def prior(self, uniform: Tensor) -> Tensor:
         """Returns standard Gumbel noise (*batch, levels) from uniforms of that shape."""
@@ -163,7 +165,7 @@ class GumbelMechanism(Regression):
         return noise.scatter(-1, i, top - log_p.gather(-1, i))
 
     def transition(self, x: Tensor, pa: Parents, pa_star: Parents) -> Tensor:
-        r"""Returns :math:`P(x^* = j \mid x, \mathrm{pa}, \mathrm{pa}^*)`, see `gumbel_transition`."""
+        r"""Returns :math:`P(x^* \mid x, \mathrm{pa}, \mathrm{pa}^*)`, see `gumbel_transition`."""
         return gumbel_transition(x.to(torch.int64), self.log_probs(pa), self.log_probs(pa_star))
 
     def _log_masses(self, theta: Tensor) -> Tensor:
@@ -171,7 +173,7 @@ class GumbelMechanism(Regression):
         return (theta + self.offset).log_softmax(-1).clamp(min=_LEAST_LOGIT)
 
     def _configurations(self, pa: Parents) -> Configurations:
-        """Returns the parents' distinct configurations and each row's place among them."""
+        """Returns the parents' distinct configurations and each row's number among them."""
         return Configurations.of(self.parents, pa, self.levels.device)
 
 

@@ -1,6 +1,6 @@
 r"""Intervals of a standard normal: their mass, draws inside them, how they overlap.
 
-Every ordered variable with levels is a standard normal seen through edges, so abduction, likelihood
+Every ordered variable with levels is a standard normal cut at edges, so abduction, likelihood
 and counterfactuals come down to these three. Probabilities are taken in the nearer tail and in log
 space, so that a level of probability 1e-7, or e^-600, is as exact as any other.
 """

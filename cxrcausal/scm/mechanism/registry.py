@@ -1,9 +1,9 @@
 """Mechanisms by name, and where one of your own is put among them.
 
-A class that is registered is saved and loaded with an SCM like those of the package. With a family's
-name it is fitted too: `FlowSCM(graph, family="probit").fit(table)` gives it every variable that it is
-for, and the others their kind's own default. A checkpoint holds names and numbers and never code, so
-whoever loads it registers the same class first.
+A class that is registered is saved and loaded with an SCM like those of the package. With a
+family's name it is fitted too: `FlowSCM(graph, family="probit").fit(table)` gives it every
+variable that it is for, and the others their kind's own default. A checkpoint holds names and
+numbers and never code, so whoever loads it registers the same class first.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ MECHANISMS: dict[str, type[Mechanism]] = {
     cls.__name__: cls
     for cls in (FlowMechanism, IntervalMechanism, GumbelMechanism, LogicMechanism)
 }
-"""Every mechanism class by name; each builds itself with `from_config(variable, parents, config)`."""
+"""Every mechanism class by name."""
 
 BUILT_IN = frozenset(MECHANISMS)
 RESERVED = frozenset({"auto", "direct", "cnf", "nsf"})
@@ -64,9 +64,9 @@ def register_mechanism(
     - ``config(self) -> dict``, if its constructor takes more than the variables: what that is, as
       JSON; weights are kept for it. ``from_config(cls, variable, parents, config)``, a class
       method, builds it again where handing that on to the constructor is not enough;
-    - with a family, ``fit(cls, variable, parents, values, weights, seed)``, a class method: returns
-      it fitted to values (rows,) by name, all known, that count `weights` (rows,) times each. See
-      `maximise_likelihood`.
+    - with a family, ``fit(cls, variable, parents, values, weights, seed)``, a class method:
+      returns it fitted to values (rows,) by name, all known, that count `weights` (rows,) times
+      each. See `maximise_likelihood`.
 
     Registering a class of the same name again replaces it, as when a notebook's cell is run twice.
 
@@ -122,9 +122,9 @@ def fit_own(
     known = ~torch.stack([values[v.name] for v in (variable, *parents)]).isnan().any(0)
     if not bool(known.any()):
         raise TableError(f"no row has {variable.name!r} and all of its parents known")
-    some = {v.name: values[v.name][known] for v in (variable, *parents)}
+    subset = {v.name: values[v.name][known] for v in (variable, *parents)}
     fit: Callable[..., Any] = own.mechanism.fit  # type: ignore[attr-defined]
-    mechanism = fit(variable, parents, some, weights[known], seed)
+    mechanism = fit(variable, parents, subset, weights[known], seed)
     if not isinstance(mechanism, own.mechanism) or mechanism.variable != variable:
         raise OptionError(
             f"{own.mechanism.__name__}.fit returned {mechanism!r}; it returns the fitted "

@@ -34,7 +34,7 @@ class Regression(Mechanism):
 
     @abc.abstractmethod
     def log_prob_given(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Returns log-probabilities (rows,) of values (rows,) under coefficients (rows, outputs)."""
+        """Returns log p (rows,) of values (rows,) under coefficients (rows, outputs)."""
 
     @property
     def map(self) -> MonotoneFlow | None:

@@ -43,16 +43,16 @@ class EdgeSource(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def edges(self, theta: Tensor) -> Tensor:
-        """Returns edges (rows, levels − 1), strictly ascending, of coefficients (rows, outputs)."""
+        """Returns ascending edges (rows, levels − 1) of coefficients (rows, outputs)."""
 
     @abc.abstractmethod
     def start_at(self, counts: Tensor, possible: Tensor | None = None) -> None:
-        """Makes all-zero coefficients mean the marginal (levels,) of the fit.
+        """Makes all-zero coefficients mean the shares (levels,) of the fit.
 
         Arguments:
             counts: How often each level (levels,) occurs; half a row is added to those that may.
-            possible: Which levels (levels,) may occur at all; every one if None. What the fit never
-                observed is not to be drawn.
+            possible: Which levels (levels,) may occur at all; every one if None. What the fit
+                never observed is not to be drawn.
         """
 
     @abc.abstractmethod
@@ -89,7 +89,8 @@ class DirectEdges(EdgeSource):
     r"""Edges as an arbitrary function of the parents: for two levels a logit, else a softmax.
 
     For two levels the edge is :math:`\Phi^{-1}(\sigma(-\theta))`; for more, the quantiles of the
-    levels' probabilities summed from the nearer end, each of which keeps a share of at least 1e-10.
+    levels' probabilities summed from the nearer end, each of which keeps a share of at least
+    1e-10.
 
     Arguments:
         parents: The variables to read.
@@ -132,7 +133,7 @@ class DirectEdges(EdgeSource):
         return (_LEAST_SHARE + (1 - self.levels * _LEAST_SHARE) * share).log()
 
     def edges(self, theta: Tensor) -> Tensor:
-        """Returns edges (rows, levels − 1), strictly ascending, of coefficients (rows, outputs)."""
+        """Returns ascending edges (rows, levels − 1) of coefficients (rows, outputs)."""
         if self.levels == 2:
             logit = (theta + self.offset).clamp(-_MOST_LOGIT, _MOST_LOGIT)
             return torch.copysign(torch.special.ndtri(torch.sigmoid(-logit.abs())), -logit)
@@ -188,7 +189,7 @@ class FlowEdges(EdgeSource):
         return self.flow
 
     def start_at(self, counts: Tensor, possible: Tensor | None = None) -> None:
-        """Puts the cuts at the marginal (levels,), half a row added to each; 1e-10 if impossible."""
+        """Puts the cuts at the shares of levels, half a row added to each; 1e-10 if impossible."""
         share = counts + 0.5
         share = share / share.sum()
         if possible is not None:
@@ -199,7 +200,7 @@ class FlowEdges(EdgeSource):
         self.cuts.copy_(torch.where(below < above, nearer, -nearer))
 
     def edges(self, theta: Tensor) -> Tensor:
-        """Returns edges (rows, levels − 1), strictly ascending, of coefficients (rows, outputs)."""
+        """Returns ascending edges (rows, levels − 1) of coefficients (rows, outputs)."""
         return self.flow.inverse_map(self.cuts, theta[:, None, :])
 
     def ends(self, level: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,7 +217,7 @@ class FlowEdges(EdgeSource):
         return log_interval(*self.ends(level, theta))
 
     def locate(self, noise: Tensor, theta: Tensor) -> Tensor:
-        """Returns the level (rows,) of noise (rows,): guessed forwards, settled by the pre-images."""
+        """Returns the level (rows,) of noise (rows,): a guess forwards, settled by pre-images."""
         guess = self.flow.forward_map(noise, theta, exact=False)
         level = torch.searchsorted(self.cuts, guess.contiguous())
         while True:

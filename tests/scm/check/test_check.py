@@ -1,4 +1,6 @@
-"""A right model passes its check, each part of it finds what is wrong, and radiographs of one patient count once."""
+"""A right model passes its check, each part of it finds what is wrong, and radiographs of one patient
+count once.
+"""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,6 @@
-"""A density has no atoms: ties in what is declared a continuum are told of, by name; rounding is none."""
+"""A density has no atoms: ties in what is declared a continuum are told of, by name; rounding is
+none.
+"""
 
 import logging
 
@@ -29,12 +31,16 @@ ATOMS = {
     "half are zero": (FREE, heaped(0.0, 0.5, np.exp(normal())), "500 of 1000 rows are exactly 0"),
     "at a detection limit": (FREE, np.maximum(normal(), -1), "rows are exactly -1"),
     "heaped exact values": (FREE, heaped(120.0, 0.12, 120 + 15 * normal()), "120 of 1000"),
-    "heaped whole numbers": (FREE, heaped(120.0, 0.12, np.round(120 + 15 * normal())), "are exactly 120"),
+    "heaped whole numbers": (
+        FREE, heaped(120.0, 0.12, np.round(120 + 15 * normal())), "are exactly 120",
+    ),
     "two heaps": (FREE, heaped(5.0, 0.2, heaped(0.0, 0.5, np.exp(normal()))), "are exactly 5"),
     "heap in few rows": (FREE, heaped(0.0, 0.5, normal(rows=30)), "15 of 30 rows"),
     "lower bound": (SHARE, np.clip(0.3 + 0.3 * normal(), 0, 0.999999), "exactly on its bound 0"),
     "upper bound": (SHARE, np.clip(0.7 + 0.3 * normal(), 1e-9, 1), "exactly on its bound 1"),
-    "one row on a bound": (SHARE, np.append(0.5 + 0.05 * normal(), 1.0), "1 of 1001 rows lie exactly"),
+    "one row on a bound": (
+        SHARE, np.append(0.5 + 0.05 * normal(), 1.0), "1 of 1001 rows lie exactly",
+    ),
     "whole numbers": (FREE, np.round(60 + 10 * normal()), "different whole numbers"),
     "constant": (FREE, np.full(ROWS, 7.0), "a constant has no density"),
     "two values": (FREE, np.where(normal() > 0, 0.5, 1.5), "only 2 different values"),

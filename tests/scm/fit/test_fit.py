@@ -157,7 +157,9 @@ class TestAge:
 class TestContinuum:
     @pytest.mark.parametrize("family", ["cnf", "nsf"])
     def test_a_nonlinear_heteroscedastic_chain(self, family):
-        """Counterfactuals of h = sin(2x) + (.2 + .5 σ(2x)) sinh(u)/1.5 to a tenth of its spread."""
+        """Counterfactuals of h = sin(2x) + (.2 + .5 σ(2x)) sinh(u)/1.5 to a tenth of its
+        spread.
+        """
         cause = Variable("x", "continuous")
         generator = torch.Generator().manual_seed(0)
         u = torch.randn(2, 2500, generator=generator, dtype=torch.float64)
@@ -258,13 +260,13 @@ class TestWeights:
             EDEMA, (SEX,), VALUES, torch.ones(4000).double(), PATIENT, validation=0.3, seed=0
         )
         assert cells.total.sum() == 4000
-        assert 0.2 < cells.held.sum() / 4000 < 0.4
-        assert cells.held.sum() == len(cells.held_cell)
-        share = cells.held_group.max() + 1
+        assert 0.2 < cells.validation.sum() / 4000 < 0.4
+        assert cells.validation.sum() == len(cells.validation_cell)
+        share = cells.validation_patient.max() + 1
         assert share < len(np.unique(PATIENT))
         rows = pd.Series(PATIENT).value_counts()
-        sizes = np.bincount(cells.held_group)
-        assert sizes.sum() == cells.held.sum()
+        sizes = np.bincount(cells.validation_patient)
+        assert sizes.sum() == cells.validation.sum()
         assert sizes.max() <= rows.max()
 
     def test_a_gain_has_a_standard_error_by_patient(self):
@@ -418,7 +420,9 @@ class TestALevelThatTheFitNeverSaw:
         assert scm.log_prob(pd.DataFrame({"a": ["n"]}))[0] == pytest.approx(0, abs=1e-12)
 
     def test_but_one_seen_only_where_a_parent_is_unknown_may_occur(self):
-        """The table has the level; that the mechanism's rows lack it is no reason to rule it out."""
+        """The table has the level; that the mechanism's rows lack it is no reason to rule
+        it out.
+        """
         a, b = (Variable(name, "binary", ("n", "p")) for name in "ab")
         table = pd.DataFrame({"a": ["n", "p"] * 30 + [None], "b": ["n"] * 60 + ["p"]})
         scm = FlowSCM(CausalGraph([a, b], [("a", "b")])).fit(table, progress=False)

@@ -1,4 +1,6 @@
-"""A flow fitted from a regression upwards: least squares on linear data, and more where data show it."""
+"""A flow fitted from a regression upwards: least squares on linear data, and more where data show
+it.
+"""
 
 import copy
 import math
@@ -196,7 +198,9 @@ def test_improving_leaves_the_regression_a_regression():
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
 def test_the_table_is_the_flow(scale):
-    """One table for rows that share their shape: values to 1e-6, its slope the derivative, gradients."""
+    """One table for rows that share their shape: values to 1e-6, its slope the derivative,
+    gradients.
+    """
     flow = LocatedFlow()
     generator = torch.Generator().manual_seed(1)
     theta = scale * torch.randn(flow.outputs, generator=generator, dtype=torch.float64)

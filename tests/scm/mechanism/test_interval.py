@@ -56,7 +56,9 @@ class TestNormal:
 
     @pytest.mark.parametrize(("a", "b"), [(-np.inf, -1.0), (1.0, np.inf), (-np.inf, np.inf)])
     def test_open_ends_have_two_derivatives(self, a, b):
-        """With one end open the second derivative is that of log Phi, -r (z + r) with r = phi / Phi."""
+        """With one end open the second derivative is that of log Phi, -r (z + r) with r = phi /
+        Phi.
+        """
         a, b = numbers(a).requires_grad_(), numbers(b).requires_grad_()
         first = torch.autograd.grad(log_interval(a, b).sum(), (a, b), create_graph=True)
         second = torch.autograd.grad(sum(slope.sum() for slope in first), (a, b))

@@ -29,7 +29,9 @@ def fitted(parents, rows):
 
 
 def test_rates_are_smoothed_shares():
-    """Half a row of each kind is added: (1 + .5)/(2 + 1) with none positive, .5/(3 + 1) with any."""
+    """Half a row of each kind is added: (1 + .5)/(2 + 1) with none positive, .5/(3 + 1)
+    with any.
+    """
     rows = columns(x=[1, 0, 0, 0, 0], edema=[0, 0, 1, 0, 1], fracture=[0, 0, 0, 1, 1])
     mechanism = fitted((EDEMA, FRACTURE), rows)
     torch.testing.assert_close(mechanism.rates, numbers([[1.5 / 3, 0.5 / 4]]))

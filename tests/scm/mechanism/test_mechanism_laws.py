@@ -64,7 +64,9 @@ def test_continuous_composition(mechanism):
 
 @every
 def test_abducted_noise_of_observed_rows_is_the_prior(mechanism):
-    """Over the observational law the posterior averages to the prior, for every noise component."""
+    """Over the observational distribution the posterior averages to the prior, for every
+    noise component.
+    """
     rows = 10_000
     pa = parent_values(mechanism, rows)
     x = sample(mechanism, pa, rows, seed=1)

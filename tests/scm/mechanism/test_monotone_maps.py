@@ -1,4 +1,6 @@
-"""Every map of one number, fitted as users fit it: monotone and invertible, tails to u = 1e-12 on both sides."""
+"""Every map of one number, fitted as users fit it: monotone and invertible, tails to u = 1e-12 on
+both sides.
+"""
 
 import numpy as np
 import pytest

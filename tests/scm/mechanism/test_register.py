@@ -1,4 +1,6 @@
-"""A mechanism of one's own is fitted, saved and loaded like those of the package, or refused in words."""
+"""A mechanism of one's own is fitted, saved and loaded like those of the package, or refused in
+words.
+"""
 
 import numpy as np
 import pandas as pd
