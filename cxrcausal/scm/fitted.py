@@ -197,8 +197,9 @@ def _checked_by(graph: CausalGraph, context: str, by_level: object) -> dict[str,
     levels = graph.variables[context].levels if context in graph.variables else ()
     if not levels or not isinstance(by_level, Mapping) or not set(by_level) <= set(levels):
         raise GraphError(
-            f"what was observed by {context!r} is {by_level!r:.60}; allowed: a mapping from levels "
-            f"of it ({summarise(levels, 10) or 'it has none'}) to what was observed of each variable"
+            f"what was observed by {context!r} is {by_level!r:.60}; allowed: a mapping from its "
+            f"levels ({summarise(levels, 10) or 'it has none'}) to what was observed of each "
+            f"variable"
         )
     checked = {}
     for level, part in by_level.items():

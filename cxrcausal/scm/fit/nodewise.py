@@ -7,10 +7,10 @@ left out as parents.
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,39 @@ its parents are known, or all of them learn from what every row says, by EM."""
 logger = logging.getLogger("cxrcausal")
 
 
+class _Rows(NamedTuple):
+    """The rows of a fit, read once.
+
+    Arguments:
+        graph: The graph.
+        index: The row labels.
+        values: Values (rows,) of every variable, NaN where unknown.
+        patients: The patient of each row (rows,), a number; None if each row is its own.
+        observed: The levels, or the range, of every variable that some row records.
+    """
+
+    graph: CausalGraph
+    index: pd.Index
+    values: dict[str, Tensor]
+    patients: np.ndarray | None
+    observed: dict[str, tuple]
+
+    @classmethod
+    def read(cls, graph: CausalGraph, table: pd.DataFrame, groups: Groups) -> "_Rows":
+        """Reads a canonical table, saying which variables nothing is known of."""
+        values = encode(table, graph)
+        observed = {
+            name: _observed_part(graph.variables[name], values[name])
+            for name in graph.topological_order
+            if not bool(values[name].isnan().all())
+        }
+        never = [name for name in graph.variables if name not in observed]
+        if never:
+            logger.info("never observed, so without a mechanism: %s", ", ".join(never))
+        patients = patient_codes(groups, table, "the table to fit")
+        return cls(graph, table.index, values, patients, observed)
+
+
 def learn(
     graph: CausalGraph,
     table: pd.DataFrame,
@@ -56,13 +89,7 @@ def learn(
     likelihood: Likelihood | None = None,
 ) -> Fitted:
     """Fits every mechanism of a graph, see `FlowSCM.fit`."""
-    from cxrcausal.scm.fit.em import maximise_evidence
-
-    if missing not in get_args(Missing):
-        raise OptionError(
-            f"missing={missing!r} is not known{nearest(missing, get_args(Missing)) or '.'} "
-            f"Allowed: {summarise(get_args(Missing))}"
-        )
+    _check_missing(missing, likelihood)
     table, absent = complete_table(table, graph, what="the table to fit")
     if absent:
         logger.warning(
@@ -71,21 +98,7 @@ def learn(
         )
     if not len(table):
         raise TableError("the table to fit has no rows")
-    patients = patient_codes(groups, table, "the table to fit")
-    values = encode(table, graph)
-    observed = {
-        name: _observed_part(graph.variables[name], values[name])
-        for name in graph.topological_order
-        if not bool(values[name].isnan().all())
-    }
-    never = [name for name in graph.variables if name not in observed]
-    if never:
-        logger.info("never observed, so without a mechanism: %s", ", ".join(never))
-    if likelihood and missing != "em":
-        raise OptionError(
-            f"likelihood speaks of unknown cells, which a fit with missing={missing!r} leaves "
-            f"out; give missing='em'"
-        )
+    rows = _Rows.read(graph, table, groups)
     how = {"family": family, "coupling": coupling, "seed": seed, "hidden": hidden}
     policies = dict(table.attrs.get("cxrcausal", {}))
     if missing != "available":
@@ -93,41 +106,70 @@ def learn(
     fitted = partial(
         Fitted.of,
         graph,
-        observed=observed,
+        observed=rows.observed,
         policies=policies,
         data_fingerprint=data_fingerprint(table, graph),
-        observed_by=_observed_by_context(graph, values, observed),
+        observed_by=_observed_by_context(graph, rows.values, rows.observed),
     )
-    if missing == "available":
-        found = fitted(_fit_known(graph, values, patients, observed, how, progress))
-        labels = patient_labels(groups, table, "the table to fit")
-        return replace(
-            found, replicates=replicate(found.mechanisms, values, labels, table.index, seed)
+    if missing == "em":
+        return _fit_by_em(rows, fitted, likelihood, how, progress)
+    found = fitted(_fit_known(rows, how, progress))
+    labels = patient_labels(groups, table, "the table to fit")
+    kept = replicate(found.mechanisms, rows.values, labels, table.index, seed)
+    return replace(found, replicates=kept)
+
+
+def _check_missing(missing: object, likelihood: Likelihood | None) -> None:
+    """Refuses a word for unknown cells that is none, and soft evidence that would not be read.
+
+    Raises:
+        OptionError: Says what is allowed.
+    """
+    if missing not in get_args(Missing):
+        raise OptionError(
+            f"missing={missing!r} is not known{nearest(missing, get_args(Missing)) or '.'} "
+            f"Allowed: {summarise(get_args(Missing))}"
         )
-    validation = set_aside(patients, len(table), seed)
-    if any(bool(values[name].isnan()[torch.from_numpy(~validation)].all()) for name in observed):
-        validation[:] = False  # too little is known of a variable to spare some of it
-    rows = torch.from_numpy(~validation)
+    if likelihood and missing != "em":
+        raise OptionError(
+            f"likelihood speaks of unknown cells, which a fit with missing={missing!r} leaves "
+            f"out; give missing='em'"
+        )
+
+
+def _fit_by_em(
+    rows: _Rows,
+    fitted: Callable[[Mapping[str, Mechanism]], Fitted],
+    likelihood: Likelihood | None,
+    how: Mapping[str, Any],
+    progress: bool | None,
+) -> Fitted:
+    """Returns the fit to all that is known in every row, from that to complete rows onwards."""
+    from cxrcausal.scm.fit.em import maximise_evidence
+
+    seed, count = how["seed"], len(rows.index)
+    validation = set_aside(rows.patients, count, seed)
+    train = torch.from_numpy(~validation)
+    if any(bool(rows.values[name].isnan()[train].all()) for name in rows.observed):
+        validation[:] = False  # too little is known of a variable to spare any of it
+    train = torch.from_numpy(~validation)
     start = fitted(
         _fit_known(
-            graph,
-            _startable(graph, values, observed, rows, seed),
-            patients,
-            observed,
-            how | {"weights": (~validation).astype(np.float64)},
+            rows._replace(values=_startable(rows, train, seed)),
+            {**how, "weights": train.numpy().astype(np.float64)},
             progress,
             warn=False,
         )
     )
-    children, said = read_likelihood(likelihood, table.index, graph.variables, observed)
+    children, said = read_likelihood(likelihood, rows.index, rows.graph.variables, rows.observed)
     return fitted(
         maximise_evidence(
             start.mechanisms,
             children,
             start.supports,
-            {name: values[name] for name in start.mechanisms} | said,
+            {name: rows.values[name] for name in start.mechanisms} | said,
             validation,
-            table.index if table.index.is_unique else pd.RangeIndex(len(table)),
+            rows.index if rows.index.is_unique else pd.RangeIndex(count),
             seed=seed,
             progress=progress,
         )
@@ -135,20 +177,14 @@ def learn(
 
 
 def _fit_known(
-    graph: CausalGraph,
-    values: Mapping[str, Tensor],
-    patients: np.ndarray | None,
-    observed: Observed,
-    how: Mapping[str, Any],
-    progress: bool | None,
-    *,
-    warn: bool = True,
+    rows: _Rows, how: Mapping[str, Any], progress: bool | None, *, warn: bool = True
 ) -> dict[str, Mechanism]:
     """Returns every mechanism fitted on the rows where it and its observed parents are known."""
     from tqdm.auto import tqdm
 
     from cxrcausal.scm.fit.choice import fit_mechanism
 
+    graph, values, observed = rows.graph, rows.values, rows.observed
     mechanisms = {}
     thin: list[str] = []
     bar = tqdm(
@@ -156,9 +192,10 @@ def _fit_known(
     )
     for name in bar:
         bar.set_postfix_str(name)
+        variable = graph.variables[name]
         parents = tuple(graph.variables[p] for p in graph.parents(name) if p in observed)
-        thin += _unmet(graph.variables[name], parents, values, observed)
-        mechanisms[name] = fit_mechanism(graph.variables[name], parents, values, patients, **how)
+        thin += _unmet(variable, parents, values, observed)
+        mechanisms[name] = fit_mechanism(variable, parents, values, rows.patients, **how)
     if thin and warn:
         logger.warning(
             "some mechanisms had no row of a level of a parent, and extrapolate there: %s",
@@ -167,24 +204,18 @@ def _fit_known(
     return mechanisms
 
 
-def _startable(
-    graph: CausalGraph,
-    values: Mapping[str, Tensor],
-    observed: Observed,
-    rows: Tensor,
-    seed: int,
-) -> dict[str, Tensor]:
-    """Returns values from which every mechanism can be started on the wanted `rows` (mask).
+def _startable(rows: _Rows, train: Tensor, seed: int) -> dict[str, Tensor]:
+    """Returns values from which every mechanism can be started on the `train` rows (rows,).
 
     Where a variable is never known beside all of its parents (two sources that record different
     columns), unknown parents are filled at random with known values of their own: EM then learns
     what the start cannot know.
     """
-    filled = dict(values)
-    for name in observed:
-        parents = [p for p in graph.parents(name) if p in observed]
+    filled = dict(rows.values)
+    for name in rows.observed:
+        parents = [p for p in rows.graph.parents(name) if p in rows.observed]
         together = ~torch.stack([filled[v].isnan() for v in (name, *parents)]).any(0)
-        if bool((together & rows).any()):
+        if bool((together & train).any()):
             continue
         for parent in parents:
             x = filled[parent]

@@ -1,6 +1,4 @@
-"""A right model passes its check, each part of it finds what is wrong, and radiographs of one patient
-count once.
-"""
+"""A right model passes its check, each part finds what is wrong, and patients count once."""
 
 import numpy as np
 import pandas as pd
@@ -94,7 +92,7 @@ def test_p_values_of_the_right_model_are_uniform(right, part):
 
 @pytest.mark.parametrize("part", ["calibration", "PIT", "energy", "noise"])
 def test_radiographs_of_one_patient_are_no_new_evidence(right, part):
-    """Every row twice: a test that counted radiographs would reject a right model far too often."""
+    """Every row twice: a test that counted radiographs would reject a right model too often."""
     p = right[True].loc[right[True]["part"] == part, "p"]
     assert (p < 0.05).mean() < 0.12
 
@@ -236,7 +234,7 @@ def test_a_table_of_one_row_is_told_without_tests():
 
 
 def test_the_rows_of_one_patient_are_told_without_tests():
-    """Four hundred radiographs of one patient do not tell how patients vary: no p-value, no error."""
+    """Four hundred rows of one patient do not tell how patients vary: no p-value, no error."""
     rows = ward(edema=TableMechanism(EDEMA, (AGE, SEX), 1 - EDEMA_TABLE)).sample(400, seed=0)
     assert len(TRUTH.check(rows, permutations=9).misfits())
     check = TRUTH.check(rows.assign(who="one"), "who", permutations=9)
