@@ -205,8 +205,8 @@ class FlowSCM(HasFit):
             log_evidence(known.part(chunk))
             for chunk in chunks(len(known.table), batch_size, "log_prob", progress)
         ]
-        log_evidence = torch.cat(parts).cpu().numpy()
-        return pd.Series(log_evidence, index=known.index, name="log_prob")
+        found = torch.cat(parts).cpu().numpy()
+        return pd.Series(found, index=known.index, name="log_prob")
 
     @torch.no_grad()
     def score(

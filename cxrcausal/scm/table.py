@@ -1,4 +1,4 @@
-"""Tables of patients: checked once, in one place, then numbers.
+"""Tables of patients: checked once, then numbers.
 
 A table may hold levels as strings, categoricals, booleans or 0/1, and more columns than the graph
 has variables. `check_table` turns the graph's columns into one canonical form, categoricals with

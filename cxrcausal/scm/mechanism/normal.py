@@ -45,8 +45,8 @@ def draw_inside(a: Tensor, b: Tensor, uniform: Tensor, margin: float = 1e-11) ->
     upper = a + b > 0
     low, high = torch.where(upper, -b, a), torch.where(upper, -a, b)
     at_low, at_high = torch.special.ndtr(low), torch.special.ndtr(high)
-    place = torch.where(upper, 1.0 - uniform, uniform)
-    drawn = torch.special.ndtri(at_low + place * (at_high - at_low))
+    share = torch.where(upper, 1.0 - uniform, uniform)
+    drawn = torch.special.ndtri(at_low + share * (at_high - at_low))
     drawn = torch.where(upper, -drawn, drawn).clamp(-FAR, FAR)
     keep = ((b - a) / 4).clamp(max=margin)
     return torch.minimum(torch.maximum(drawn, a + keep), b - keep)
@@ -61,7 +61,7 @@ def overlap(a: Tensor, b: Tensor, padded: Tensor) -> Tensor:
         padded: Edges with their infinite ends (*batch, levels + 1).
 
     Returns:
-        Shares (*batch, levels) that sum to one: the law of the counterfactual level.
+        Shares (*batch, levels) that sum to one: the distribution of the counterfactual level.
     """
     low = torch.maximum(a[..., None], padded[..., :-1])
     high = torch.minimum(b[..., None], padded[..., 1:])
