@@ -161,3 +161,11 @@ def test_healthy_sets_what_the_definition_counts():
 def test_null_intervention(rows):
     """Nothing is set."""
     assert resolve({}, rows, GRAPH, SEEN) == resolve(None, rows, GRAPH, SEEN) == {}
+
+
+def test_a_move_out_of_bounds_is_refused_before_any_work(rows):
+    """Known values are checked at once, so that the error names every row."""
+    known = rows.head(2).assign(age=[100.0, 105.0])
+    with pytest.raises(InterventionError, match=r"out of bounds in 2 row\(s\), 'a', 'b': 120"):
+        resolve({"age": shift(20)}, known, GRAPH, SEEN)
+    assert resolve({"age": shift(20)}, known, GRAPH, SEEN, clip=True)["age"].reads_fact
