@@ -74,7 +74,7 @@ class ImageMechanism(Protocol):
         Arguments:
             images: The images, (batch, channel, height, width).
             parents: Their parents, (batch, attributes).
-            solver: How to integrate, or in how many steps; the mechanism's own way if None.
+            solver: The solver, or its number of steps; the mechanism's own if None.
             batch_size: The number of images that are worked on at once; all if None.
             progress: Whether to show a progress bar.
         """
@@ -96,9 +96,9 @@ class ImageMechanism(Protocol):
         Arguments:
             noise: The noise, patients first.
             parents: The parents, (batch, attributes).
-            guidance: How strongly changed parents are imposed; not at all if None.
-            groups: Which parents were set, followed and stayed: masks (batch, attributes).
-            solver: How to integrate, or in how many steps; the mechanism's own way if None.
+            guidance: The strength with which changed parents are imposed; none if None.
+            groups: The masks (batch, attributes) of parents that were set, followed and stayed.
+            solver: The solver, or its number of steps; the mechanism's own if None.
             batch_size: The number of images that are worked on at once; all if None.
             progress: Whether to show a progress bar.
         """

@@ -117,8 +117,8 @@ class CounterfactualModel:
                 columns are left alone, but one that seems to be an absent variable, mistyped.
             do: The intervention, as `FlowSCM.counterfactual` takes it; None is the null
                 intervention.
-            guidance: How strongly changed parents are imposed on the image; as the model's recipe
-                recommends if left out, not at all if None.
+            guidance: The strength with which changed parents are imposed on the image; the
+                recipe's if left out, none if None.
             num_steps: The number of steps of the flow in each direction; the recipe's if None.
             num_samples: The number of counterfactuals per patient, who differ in what the data
                 leave undecided.
@@ -290,7 +290,7 @@ class CounterfactualModel:
             table: The counterfactual metadata as they are shown, imputed or not.
             exogenous: The abducted noise of the metadata.
             world: The counterfactual metadata, unknown where the factual ones are.
-            provenance: What was asked, and of which model.
+            provenance: The question and the model, as JSON holds them.
             blocks: Whether an unknown cell ends a path.
         """
         variables = list(self.graph.variables)
@@ -403,10 +403,10 @@ class CounterfactualModel:
         """Returns an answer of metadata with its radiographs.
 
         Arguments:
-            answer: What is known of the metadata.
+            answer: The answer of metadata alone.
             images: The factual radiographs, (batch, channel, height, width) in [0, 1].
             world: The counterfactual metadata that they are painted from.
-            guidance: How strongly changed parents are imposed.
+            guidance: The strength with which changed parents are imposed; none if None.
             how: The options of abduction and prediction, `solver` among them.
         """
         assert self.image is not None

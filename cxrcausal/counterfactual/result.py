@@ -46,9 +46,9 @@ class Counterfactual:
             is the flow's own error.
         noise: The abducted noise of each radiograph.
         exogenous: The abducted noise of the metadata.
-        intervened: Which cells (rows × variables) were set to another value than the factual one.
-        descendants: Which cells changed because they descend from those.
-        invariant: Which cells stayed as they were. A cell that was unknown counts as one, also
+        intervened: The cells (rows × variables) that were set to another value.
+        descendants: The cells that changed because they descend from those.
+        invariant: The cells that stayed as they were. A cell that was unknown counts as one, also
             where `impute` gives a value drawn for it: no change of it was observed.
         unobserved: Levels that the image mechanism never observed, by variable; they entered as
             unknown.

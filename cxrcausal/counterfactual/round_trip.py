@@ -22,7 +22,7 @@ __all__ = ["RoundTrip", "round_trip_error"]
 FLOOR = 0.01
 """An error below this share of the grey scale is never far worse than the model's own."""
 TIMES = 4.0
-"""So many times the model's own error is far worse; 2 % of radiographs that it inverts are."""
+"""The multiple of the model's own error that is far worse; 2 % of radiographs reach it."""
 SAMPLES = 8
 
 

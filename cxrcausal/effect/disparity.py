@@ -124,7 +124,7 @@ def _claims(
     """Returns what the variation, and its direct, indirect and spurious parts rest on.
 
     Arguments:
-        question: Which groups and which outcome.
+        question: The question, of these groups and this outcome.
         y0: The outcome of the first group.
         y1: The outcome of the second.
         mixed: The outcome with the first group's direct path and the second group's mediators.
@@ -145,8 +145,8 @@ def _claims(
 
 def _observed(question: EffectQuestion) -> Interval:
     """Returns the difference between the groups in the table itself."""
-    x = question.values[question.cause].cpu().numpy()
-    y = question.values[question.outcome].cpu().numpy()
+    x = question.evidence.values[question.cause].cpu().numpy()
+    y = question.evidence.values[question.outcome].cpu().numpy()
     if question.level is not None:
         y = np.where(np.isnan(y), np.nan, y == question.level)
     group = np.where(x == question.high, 1.0, np.where(x == question.low, 0.0, np.nan))

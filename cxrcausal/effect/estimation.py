@@ -48,10 +48,10 @@ class Estimates:
     """The figures of one question that were estimated together.
 
     Arguments:
-        question: What was asked.
+        question: The question that they answer.
         figures: The figures, in the order of the statistics.
         sums: The sums of the terms over the whole table, (terms,).
-        uncertainty: What is known of the error of the parameters that were read.
+        uncertainty: The known error of the parameters that were read.
     """
 
     question: EffectQuestion
@@ -111,8 +111,8 @@ def estimate(question: EffectQuestion, terms: Sequence[Term], statistics: Statis
     parameters; of fixed parameters it is the percentile interval of a patient bootstrap.
 
     Arguments:
-        question: Whose sums these are.
-        terms: What is expected of each patient.
+        question: The question, whose patients are summed over.
+        terms: The terms, each expected of every patient.
         statistics: The figures, from the sums of the terms.
     """
     uncertainty = uncertainty_of(question, terms)
@@ -152,11 +152,11 @@ def _by_replicates(
     """Returns the ends of the figures' intervals, by one-step replicates.
 
     Arguments:
-        question: What is asked.
-        uncertainty: What is known of the error of the parameters.
+        question: The question, whose patients are summed over.
+        uncertainty: The known error of the parameters.
         statistics: The figures, from the sums of the terms.
         sums: The sums of the terms, (terms,).
-        changes: How the sums change with the patients and with the fit, (draws, terms) each.
+        changes: The changes of the sums with the patients and with the fit, (draws, terms) each.
     """
     value, free = statistics(sums[None])[0], question.patients - 1.0
     of_patients, of_fit = (statistics(sums + change) - value for change in changes)
@@ -184,7 +184,7 @@ def _refitted(question: EffectQuestion, terms: Sequence[Term]) -> Iterator[np.nd
 
     scm = question.scm
     rng = np.random.default_rng([question.seed, question.refits])
-    values = {name: x.cpu() for name, x in question.values.items()}
+    values = {name: x.cpu() for name, x in question.evidence.values.items()}
     codes, patients = pd.factorize(question.of_rows)
     for _ in range(question.refits):
         share = np.full(len(patients), 1 / len(patients))

@@ -6,7 +6,8 @@ adds its table :math:`P(v \mid \mathrm{pa})`, a second world of it the coupling'
 :math:`P(v^* \mid v, \mathrm{pa}, \mathrm{pa}^*)`, and elimination sums them out. A continuum is a
 sum over `NODES` points of its normal score, where the trapezoidal rule is exact to rounding for
 smooth integrands. Where a table would be too large, or a question needs three worlds of one
-variable, a mean over draws with common noise stands in, in `BATCHES` parts that tell its error.
+variable, a mean over draws with common noise stands in, in `BATCHES` parts whose spread is its
+error.
 
 References:
     | Complete Identification Methods for the Causal Hierarchy, on twin and parallel worlds
@@ -45,10 +46,10 @@ from cxrcausal.scm.unknown.posterior import fill_unknown, only
 __all__ = ["Nested", "Term", "Tilt"]
 
 NODES = 128
-"""At how many points a continuum below the cause is looked at."""
+"""The number of points at which a continuum below the cause is evaluated."""
 
 BATCHES = 16
-"""In how many parts the draws tell their own error."""
+"""The number of parts of the draws, whose spread is their error."""
 
 _REACH = 7.0  # normal scores beyond this are left out: less than 3e-12 of the mass
 
@@ -62,10 +63,10 @@ class Term:
     r"""One expectation per patient.
 
     Arguments:
-        outcome: One copy of the outcome: whether it is at its level, or its value if it has no
-            level. Two copies: whether the first is at the level and the second is not. None: one.
+        outcome: The copies of the outcome. Of one: whether it has its level, or its value if it
+            has none. Of two: whether the first has the level and the second has not. Of none: one.
         given: The value of the cause that patients are weighted by, :math:`p(x \mid pa)`.
-        tilt: What changes the outcome's probability.
+        tilt: The change of the outcome's probability; none if None.
     """
 
     outcome: tuple[Copy, ...] = ()
@@ -78,11 +79,11 @@ class Nested:
     """Questions about one outcome and one cause, for rows.
 
     Arguments:
-        known: What is known of the rows.
+        known: The evidence on the rows.
         worlds: The copies that are asked about.
         level: The outcome's level; None for its value.
-        draws: How many draws stand in for a sum that is too large.
-        seed: Of these draws.
+        draws: The number of draws that stand in for a sum that is too large.
+        seed: The seed of the draws.
     """
 
     def __init__(
@@ -174,12 +175,12 @@ class _Question:
         return max(largest_table(network, kept), spread * kept_entries)
 
     def exact(self, rows: Tensor) -> Tensor:
-        """Returns the term (rows,) of some rows by elimination."""
+        """Returns the term (rows,) of these rows by elimination."""
         value, weight = summed(*self._network(rows), len(rows))
         return ((weight - self._log_evidence(rows)[:, None]).exp() * value).sum(1)
 
     def by_draws(self, rows: Tensor) -> Tensor:
-        """Returns the term (batches, rows) of some rows as means over draws with common noise."""
+        """Returns the term (batches, rows) of these rows as means over draws with common noise."""
         nested = self.nested
         here = nested.known.take(rows)
         labels = label_words(nested.known.index)[rows.numpy()]
@@ -245,7 +246,7 @@ class _Question:
         return kept[key]
 
     def _network(self, rows: Tensor) -> tuple[Network, Grid]:
-        """Returns the network of some rows, and the value whose mean under it is the answer."""
+        """Returns the network of these rows, and the value whose mean under it is the answer."""
         network = self.sum.network(rows)
         world: dict[Copy, Grid] = {}
         for name, copies in self.copies.items():
@@ -279,10 +280,10 @@ class _Question:
         return Grid(axes, lambda: mechanism.log_prob(x.along(axes), at(pa, axes)))
 
     def _read(self, network: Network, world: Mapping[Copy, Grid], copy: Copy) -> dict[str, Grid]:
-        def see(parent: str) -> Grid:
+        def grid(parent: str) -> Grid:
             return world[copy.reads[parent]] if parent in copy.reads else network.cell(parent)
 
-        return network.parents(copy.name, see)
+        return network.parents(copy.name, grid)
 
     def _add(
         self, network: Network, world: dict[Copy, Grid], name: str, copies: Sequence[Copy]

@@ -77,8 +77,8 @@ class EffectQuestion:
             cause if None.
         level: The outcome's level whose probability is asked for; the positive one of a binary
             outcome if None. A continuous outcome has none and is asked for its mean.
-        groups: Whose rows these are: a column, one label per row, or None if each row is its own
-            patient's.
+        groups: The patients whose rows these are: a column, one label per row, or None if each
+            row is its own patient's.
         resamples: The number of resamples of the patients where parameters are fixed.
         parameters: Whether intervals count that the parameters were `estimated`, or hold them
             `fixed`: those say how sure this SCM's figure is, and are too narrow for what is true
@@ -128,17 +128,16 @@ class EffectQuestion:
         self.graph = recorded(scm.graph, self.worlds)
         self.spurious = is_spurious(self.worlds)
         self.level = level_asked(variables[outcome], level)
-        evidence = scm._read(table, "ignore")
-        self.rows, self.values = evidence.table, evidence.values
-        self.supports = evidence.supports
-        if not len(self.rows):
+        self.evidence = scm._read(table, "ignore")
+        self.table = self.evidence.table
+        if not len(self.table):
             raise TableError("the table has no rows, so there is nobody to average over")
         self.levels = two_values(variables[cause], levels)
         self.low, self.high = (self._number(value) for value in self.levels)
         if self.low == self.high:
             raise OptionError(f"levels are two different values of {cause!r}; found {levels!r}")
-        self.labels = patient_labels(groups, self.rows)
-        self.of_rows, self.words = words_of_patients(self.labels, self.rows.index)
+        self.labels = patient_labels(groups, self.table)
+        self.of_rows, self.words = words_of_patients(self.labels, self.table.index)
         self.resamples = as_count(resamples, "resamples", least=1)
         self.num_samples = as_count(num_samples, "num_samples", least=1)
         self.parameters = _check_parameters(parameters, refits)
@@ -195,8 +194,8 @@ class EffectQuestion:
         rows = self.kept if rows is None else rows
         known = Evidence.of(
             self.scm.mechanisms if mechanisms is None else mechanisms,
-            self.supports,
-            {name: x[rows] for name, x in self.values.items()},
+            self.evidence.supports,
+            self.evidence.values_at(rows),
             pd.RangeIndex(len(rows)),
         )
         return Nested(known, self.worlds, self.level, self.num_samples, self.seed)
@@ -209,7 +208,7 @@ class EffectQuestion:
                 f"found {given!r}"
             )
         words = []
-        kept = np.ones(len(self.rows), dtype=bool)
+        kept = np.ones(len(self.table), dtype=bool)
         graph = self.scm.graph
         for name, wanted in given.items():
             graph.parents(name)
@@ -219,9 +218,9 @@ class EffectQuestion:
                     f"in both worlds; counterfactual_probability answers for given rows"
                 )
             variable = graph.variables[name]
-            if name not in self.rows.columns:
+            if name not in self.table.columns:
                 raise TableError(f"the table has no column {name!r} to choose patients by")
-            column = self.rows[name]
+            column = self.table[name]
             if variable.is_discrete:
                 levels = levels_asked(variable, wanted)
                 kept &= column.isin(levels).to_numpy()
@@ -238,7 +237,7 @@ class EffectQuestion:
     def _number(self, value: object) -> float:
         """Returns a value of the cause as the SCM counts it."""
         setting = resolve(
-            {self.cause: value}, self.rows.iloc[:1], self.scm.graph, self.scm.observed
+            {self.cause: value}, self.table.iloc[:1], self.scm.graph, self.scm.observed
         )[self.cause]
         if not isinstance(setting, Fixed):
             raise OptionError(f"levels are two values of {self.cause!r}; found {value!r}")
@@ -254,7 +253,7 @@ class EffectQuestion:
             raise OptionError(
                 "this SCM's mechanisms were given, not fitted, so none can be refitted"
             )
-        if refits and data_fingerprint(self.rows, self.scm.graph) != self.scm.data_fingerprint:
+        if refits and data_fingerprint(self.table, self.scm.graph) != self.scm.data_fingerprint:
             raise OptionError(
                 f"refits={refits} fits anew on resampled patients of the table that the SCM was "
                 f"fitted to, and this is another one; leave refits out: the interval counts the "

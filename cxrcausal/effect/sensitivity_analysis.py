@@ -259,7 +259,7 @@ def _left(question: EffectQuestion, log_strength: float, prevalence: float, plai
     """Returns what is left of an effect if the unmeasured cause has that log odds ratio with both.
 
     Arguments:
-        question: What is asked.
+        question: The question, whose patients are averaged over.
         log_strength: The logarithm of the odds ratio with the cause; that with the outcome is its
             inverse if the effect is negative.
         prevalence: The share of patients who have the unmeasured cause.

@@ -32,7 +32,7 @@ MOST_ROWS = 2000
 MOST_DRAWN = 200
 """The same where draws stand in for a sum that is too large."""
 SHARE = 0.1
-"""How much of a standard deviation is gone along a direction to find the slope."""
+"""The share of a standard deviation that is gone along a direction to find the slope."""
 _OTHER = 1  # added to the seed: other patients' weights have nothing to do with those of the fit
 
 
@@ -45,7 +45,7 @@ class Uncertainty:
         replicates: The replicates of the parameters; None if they are fixed.
         same: Whether the table is the fit's, so that its patients' weights are the replicates'
             own.
-        why: What of the estimation error is not included, and why; empty if nothing.
+        why: The part of the estimation error that is not included, and why; empty if none.
     """
 
     replicates: Replicates | None
@@ -65,9 +65,9 @@ class Uncertainty:
         Once through the weights of the patients, once through the parameters.
 
         Arguments:
-            question: Whose terms these are.
-            terms: What is expected of each row.
-            expected: These expectations of each row under the fitted mechanisms, (rows, terms).
+            question: The question, whose patients are summed over.
+            terms: The terms, each expected of every row.
+            expected: The expectations of each row under the fitted mechanisms, (rows, terms).
             exact: Whether the expectations are free of sampling.
         """
         assert self.replicates is not None
@@ -98,8 +98,8 @@ def uncertainty_of(question: EffectQuestion, terms: Sequence[Term]) -> Uncertain
     the fit's.
 
     Arguments:
-        question: What is asked, with `parameters` fixed if their error is not asked for.
-        terms: What is expected of each patient.
+        question: The question, with `parameters` fixed if their error is not asked for.
+        terms: The terms, each expected of every patient.
     """
     if question.parameters == "fixed" or question.refits:
         return Uncertainty(None)
@@ -110,10 +110,10 @@ def uncertainty_of(question: EffectQuestion, terms: Sequence[Term]) -> Uncertain
     if state.policies.get("missing") == "em":
         return Uncertainty(None, why="it was fitted by EM")
     kept = state.replicates
-    same = data_fingerprint(question.rows, scm.graph) == state.data_fingerprint
+    same = data_fingerprint(question.table, scm.graph) == state.data_fingerprint
     if same and (kept is None or kept.by_patient != (labels is not None)):
-        cells = {name: x.cpu() for name, x in question.values.items()}
-        kept = replicate(state.mechanisms, cells, labels, question.rows.index, 0, read)
+        cells = {name: x.cpu() for name, x in question.evidence.values.items()}
+        kept = replicate(state.mechanisms, cells, labels, question.table.index, 0, read)
     if kept is None:
         return Uncertainty(None, why="the fit kept no replicates, and this is not its table")
     missed = [name for name in read if name not in kept.steps]
