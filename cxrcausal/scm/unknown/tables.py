@@ -47,16 +47,17 @@ class FamilyTables:
     @staticmethod
     def factors(network: Network) -> list[Factor]:
         """Returns what each factor of a network's skeleton is."""
+        bits = network.bits
         found: list[Factor] = []
         for name, grid in network.factors.items():
-            bit = network.bits.get(name)
-            if bit is not None:
-                called = {name: BIT, bit.before: BEFORE}
-                scope = tuple(called.get(axis, axis) for axis in grid.axes)
-                found.append((f"{EITHER} {bit.definition}", scope))
-            else:
-                scope = tuple(BIT if axis in network.bits else axis for axis in grid.axes)
-                found.append((name, scope))
+            scope = grid.axes
+            if name in bits:
+                called = {name: BIT, bits[name].before: BEFORE}
+                name = f"{EITHER} {bits[name].definition}"
+                scope = tuple([called.get(axis, axis) for axis in scope])
+            elif not bits.keys().isdisjoint(scope):
+                scope = tuple([BIT if axis in bits else axis for axis in scope])
+            found.append((name, scope))
         return found
 
     def of(self, factor: Factor, rows: np.ndarray) -> np.ndarray:
