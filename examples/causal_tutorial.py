@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that holds metadata/")
     parser.add_argument("--output", type=Path, default=Path("runs/causal"))
-    parser.add_argument("--tiny", action="store_true", help="4,000 rows")
+    parser.add_argument("--tiny", action="store_true", help="3,000 rows")
     args = parser.parse_args()
     mpl.use("Agg")
 
@@ -92,7 +92,7 @@ def main() -> None:
     file = args.data / "metadata" / "chexpert_metadata.csv.gz"
     table = cx.read_table(file, source="chexpert", graph=graph)
     if args.tiny:
-        table = table.head(4000)
+        table = table.head(3000)
     part = split_by_patient(table)
 
     print("1. What do the data say against the graphs?\n")
@@ -108,7 +108,7 @@ def main() -> None:
     save(check.plot(), "2-check")
 
     print("\n3. An effect that data identify, and one that they do not\n")
-    some = train.head(1000 if args.tiny else 8000)  # a mean over patients: some of them will do
+    some = train.head(300 if args.tiny else 8000)  # a mean over patients: some of them will do
     print(graph.identifiable(CAUSE, OUTCOME))
     total = sensitivity(scm, some, CAUSE, OUTCOME)
     treated = ett(scm, some, CAUSE, OUTCOME)

@@ -88,13 +88,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds metadata/")
     parser.add_argument("--output", type=Path, default=Path("runs/effects"))
     parser.add_argument("--graph", default="cxr19", help="a graph's name or file")
-    parser.add_argument("--tiny", action="store_true", help="2,000 rows")
+    parser.add_argument("--tiny", action="store_true", help="400 rows")
     args = parser.parse_args()
 
     graph = cx.load_graph(args.graph)
     file = args.data / "metadata" / "chexpert_metadata.csv.gz"
     table = cx.read_table(file, source="chexpert", graph=graph)
-    train = table[split_by_patient(table) == "train"].head(2000 if args.tiny else 10_000)
+    train = table[split_by_patient(table) == "train"].head(400 if args.tiny else 10_000)
     scm = cx.FlowSCM(graph).fit(train, groups="patient_id")
 
     found = sensitivity(scm, train, CAUSE, OUTCOME, strengths=(1, 2, 3, 5))

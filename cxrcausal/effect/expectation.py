@@ -129,32 +129,39 @@ class Nested:
         return (stacked[:1] if exact else stacked), exact
 
     def _questions(self, term: Term, groups: Sequence[Absence]) -> "list[_Question]":
-        """Returns a term's questions: one to all rows that lack nothing of what it reads."""
-        questions = [_Question(self, term, absence) for absence in groups]
-        whole = [question.rows for question in questions if not question.sum.cells]
-        lacking = [question for question in questions if question.sum.cells]
-        if not whole:
-            return lacking
-        rows = np.sort(np.concatenate(whole))
-        return [_Question(self, term, Absence((), rows, (), ())), *lacking]
+        """Returns a term's questions: one to all rows for which it is the same sum."""
+        facts = self._facts(term)
+        alike: dict[tuple[tuple[str, ...], ...], tuple[Elimination, list[np.ndarray]]] = {}
+        for absence in groups:
+            own = Elimination.of(self.known, absence, facts)
+            key = own.cells, own.conditioned, own.read
+            alike.setdefault(key, (own, []))[1].append(absence.rows)
+        return [
+            _Question(self, term, facts, one, np.sort(np.concatenate(rows)))
+            for one, rows in alike.values()
+        ]
+
+    def _facts(self, term: Term) -> set[str]:
+        """Returns the variables that the cause does not reach and whose values a term reads."""
+        worlds = self.worlds
+        inside = {worlds.cause, *worlds.moved}
+        copies = [v for v in worlds.needed(term.outcome) if v != worlds.cause]
+        facts = {p for v in copies for p in worlds.parents[v] if p not in inside}
+        if term.given is not None or term.tilt is not None:
+            facts.update(worlds.parents[worlds.cause])
+        return facts
 
 
 class _Question:
-    """One term for the rows that lack the same cells."""
+    """One term for the rows that lack the same of what it needs."""
 
-    def __init__(self, nested: Nested, term: Term, absence: Absence) -> None:
-        self.nested, self.term, self.rows = nested, term, absence.rows
+    def __init__(
+        self, nested: Nested, term: Term, facts: set[str], one: Elimination, rows: np.ndarray
+    ) -> None:
+        self.nested, self.term, self.rows = nested, term, rows
         self.mechanisms, self.worlds = nested.known.mechanisms, nested.worlds
         self.copies = nested.worlds.needed(term.outcome)
-        cause = self.worlds.cause
-        inside = {cause, *self.worlds.moved}
-        facts = {
-            p for v in self.copies if v != cause for p in self.worlds.parents[v] if p not in inside
-        }
-        if term.given is not None or term.tilt is not None:
-            facts.update(self.worlds.parents[cause])
-        self.facts = facts
-        self.sum = Elimination.of(nested.known, absence, facts)
+        self.facts, self.sum = facts, one
 
     def size(self, rows: Tensor) -> int | None:
         """Returns the entries per row of the largest table; None if no table answers."""
