@@ -281,7 +281,7 @@ def test_an_absent_column_is_one_of_unknowns():
 
 
 def test_every_effect_has_the_default():
-    table = patients(1500, seed=0)
+    table = patients(600, seed=0)
     scm = cx.FlowSCM(GRAPH, hidden=()).fit(table, "patient", progress=False)
     ask = (scm, table, "edema", "effusion")
     how = {"groups": "patient"}
