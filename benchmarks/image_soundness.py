@@ -373,37 +373,37 @@ def losses(args: argparse.Namespace, report: Report, mechanism: RectifiedFlow, t
     """The held-out velocity loss on each subset of parents that guidance asks for."""
     report.head("Held-out velocity loss, test radiographs")
     parents = mechanism.encode(test.table)[0]
-    told = torch.ones_like(parents, dtype=torch.bool)
+    everything = torch.ones_like(parents, dtype=torch.bool)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         untrained = RectifiedFlow(mechanism.graph, mechanism.recipe, mechanism.observed).eval()
-    subsets: dict[str, Tensor] = {"everything": told, "nothing (null)": ~told}
+    subsets: dict[str, Tensor] = {"everything": everything, "nothing (null)": ~everything}
     names = [v.name for v in mechanism.attributes]
     for name in TARGETS:
-        alone = torch.zeros_like(told)
+        alone = torch.zeros_like(everything)
         alone[:, names.index(name)] = True
         subsets |= {f"{name} alone": alone, f"all but {name}": ~alone}
     rows = [
         {
             "network": label,
-            "told": subset,
+            "conditioned on": subset,
             "loss": held_out_loss(network, test.images, parents, keep, repeats=1),
         }
         for label, network, asked in (
             ("this model", mechanism, subsets),
-            ("untrained", untrained, {"everything": told}),
+            ("untrained", untrained, {"everything": everything}),
         )
         for subset, keep in asked.items()
     ]
     report.table(pd.DataFrame(rows), digits=5)
     report.numbers["held_out_loss"] = rows
     bootstrap = PatientBootstrap(test.table["patient_id"], resamples=args.resamples)
-    told_all, told_none = (
-        radiograph_losses(mechanism, test.images, parents, k) for k in (told, ~told)
+    given_all, given_none = (
+        radiograph_losses(mechanism, test.images, parents, k) for k in (everything, ~everything)
     )
-    gain = bootstrap.interval(weighted_mean(told_none - told_all))
-    report.say(f"What the parents are worth, nothing told − everything told: {gain:.5f}.")
-    report.numbers["told_gain"] = dataclasses.asdict(gain)
+    gain = bootstrap.interval(weighted_mean(given_none - given_all))
+    report.say(f"What the parents are worth, conditioned on nothing − on everything: {gain:.5f}.")
+    report.numbers["gain_of_parents"] = dataclasses.asdict(gain)
 
 
 def radiograph_losses(

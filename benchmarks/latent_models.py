@@ -189,8 +189,8 @@ class NoisyModel:
                 continue
             code = np.zeros(len(self.weight), dtype=int)
             for i, p in enumerate(self.parents[v]):
-                told = (hears or {}).get(p, {})
-                code |= (np.full_like(code, told[v]) if v in told else found[p]) << i
+                other = (hears or {}).get(p, {})
+                code |= (np.full_like(code, other[v]) if v in other else found[p]) << i
             found[v] = self.tables[v][code, self.noise[v]]
         return {v: found[v] for v in asked}
 

@@ -5,7 +5,7 @@ table.
 PEERS = ("logistic", "logistic, age spline", "boosted trees", "marginal", "marginal per source")
 OURS = "cxrcausal"
 TOLERANCE = 0.002  # nats per row, in any group
-NOTABLE = 0.0005  # nats per row: what a single variable's loss must exceed to be told
+NOTABLE = 0.0005  # nats per row: what a single variable's loss must exceed to be named
 SHOWN = {
     "age": "age (per year)",
     "no_finding": "no_finding",

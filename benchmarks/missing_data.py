@@ -3,7 +3,7 @@
     python benchmarks/missing_data.py --data FOLDER [--output FILE.json]
 
 FOLDER holds `metadata/nih_train.csv.gz` and `metadata/chexpert_metadata.csv.gz`. Three parts, each
-in a process of its own, whose peak memory is told:
+in a process of its own, whose peak memory is recorded:
 
 - *random*: rows of one source in which all that it labels is known, 30 % of their cells removed at
   random; fitted both ways on training patients, scored on complete rows of test patients and on
@@ -82,8 +82,8 @@ def marginals(train: pd.DataFrame, test: pd.DataFrame, graph: CausalGraph) -> fl
         )
         counts = train[name].value_counts().reindex(levels, fill_value=0).astype(float) + 0.5
         share = np.log(counts / counts.sum())
-        told = test[name].astype(object).map(share.to_dict())
-        total += told.astype(float).fillna(0.0).to_numpy()
+        chance = test[name].astype(object).map(share.to_dict())
+        total += chance.astype(float).fillna(0.0).to_numpy()
     return float(total.mean())
 
 

@@ -416,8 +416,8 @@ def markdown(whole: dict) -> str:
         for key, value in figures.items()
         if isinstance(value, str)
     }
-    told = [whole["note"]] if whole.get("note") else []
-    notes = [*told, fastest(whole["models"]), *where(whole["models"]), *sorted(said)]
+    first = [whole["note"]] if whole.get("note") else []
+    notes = [*first, fastest(whole["models"]), *where(whole["models"]), *sorted(said)]
     return "\n".join([*out, "", *(f"- {line}" for line in notes)])
 
 

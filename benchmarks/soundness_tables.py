@@ -21,7 +21,7 @@ def verdict(report: Report) -> None:
     n = report.numbers
     noise, trip = n["noise"]["abducted"], n["round_trip"]
     by = {(e["intervention"], e["guidance"], e["measure"]): e for e in n["effects"]}
-    losses_of = {(r["network"], r["told"]): r["loss"] for r in n["held_out_loss"]}
+    losses_of = {(r["network"], r["conditioned on"]): r["loss"] for r in n["held_out_loss"]}
     labels = list(dict.fromkeys(e["guidance"] for e in n["effects"]))  # "none" comes first
     rows: list[tuple[str, str, str, bool]] = [
         _line("round trip MAE in <= 50 evaluations", trip["mae"], "<= 0.01",
@@ -34,9 +34,9 @@ def verdict(report: Report) -> None:
               losses_of["this model", "everything"] / losses_of["untrained", "everything"],
               "< 1", lambda v: v < 1),
         ("loss that the parents save",
-         f"{n['told_gain']['value']:.5f} "
-         f"[{n['told_gain']['low']:.5f}, {n['told_gain']['high']:.5f}]",
-         "above 0", n["told_gain"]["low"] > 0),
+         f"{n['gain_of_parents']['value']:.5f} "
+         f"[{n['gain_of_parents']['low']:.5f}, {n['gain_of_parents']['high']:.5f}]",
+         "above 0", n["gain_of_parents"]["low"] > 0),
     ]  # fmt: skip
     for p in n["probes"]:
         if p["source"] == "abducted noise" and p["probe"].startswith("ridge"):
@@ -57,7 +57,7 @@ def verdict(report: Report) -> None:
                     f"shift of {intervention}, {label}",
                     interval_text(e),
                     "above both nulls",
-                    _told(e),
+                    _stands_out(e),
                 )
             )
             whole = f"shift of {intervention}, {label}, is the real gap"
@@ -73,7 +73,7 @@ def readme_table(numbers: dict[str, Any]) -> str:
     noise, trip, model = numbers["noise"]["abducted"], numbers["round_trip"], numbers["model"]
     by = {(e["intervention"], e["guidance"], e["measure"]): e for e in numbers["effects"]}
     finer = {(e["guidance"], e["measure"]): e for e in numbers["finer"]}
-    losses_of = {(r["network"], r["told"]): r["loss"] for r in numbers["held_out_loss"]}
+    losses_of = {(r["network"], r["conditioned on"]): r["loss"] for r in numbers["held_out_loss"]}
     probes = {(p["source"], p["probe"], p["variable"]): p for p in numbers["probes"]}
     rows = [
         ("radiographs (patients)", "", f"{model['test_radiographs']} ({model['test_patients']})"),
@@ -85,13 +85,13 @@ def readme_table(numbers: dict[str, Any]) -> str:
         ("abducted noise: standard deviation", ".85 to 1.15", f"{noise['std']:.3f}"),
         ("abducted noise: KS statistic, power per ring", "0, 1",
          f"{noise['ks']:.3f}, {min(noise['spectrum']):.2f} to {max(noise['spectrum']):.2f}"),
-        ("held-out velocity loss: told everything, told nothing, untrained", "",
+        ("held-out velocity loss: conditional, unconditional, untrained", "",
          f"{losses_of['this model', 'everything']:.4f}, "
          f"{losses_of['this model', 'nothing (null)']:.4f}, "
          f"{losses_of['untrained', 'everything']:.4f}"),
     ]  # fmt: skip
     for variable in PROBED:
-        told, local, radiographs = (
+        pixels, local, radiographs = (
             probes[source, probe, variable]
             for source, probe in (
                 ("abducted noise", "ridge, pixels"),
@@ -100,9 +100,9 @@ def readme_table(numbers: dict[str, Any]) -> str:
             )
         )
         rows.append(
-            (f"{variable} read from the noise: {told['metric']}, pixels; block variances",
-             f"chance, ≤ {told['chance_high']:.2f}",
-             f"{interval_text(told)}; {interval_text(local)} "
+            (f"{variable} read from the noise: {pixels['metric']}, pixels; block variances",
+             f"chance, ≤ {pixels['chance_high']:.2f}",
+             f"{interval_text(pixels)}; {interval_text(local)} "
              f"(from the radiographs: {radiographs['value']:.2f})")
         )  # fmt: skip
     copied = numbers["memorisation"]["pixels (RMS)"]
@@ -114,7 +114,7 @@ def readme_table(numbers: dict[str, Any]) -> str:
     asked = [
         (f"{name}: shift over the real gap "
          f"({by[name, 'none', 'shift']['radiographs']} radiographs)", "1",
-         [interval_text(e) + ("" if _told(e) else " (as the null)")
+         [interval_text(e) + ("" if _stands_out(e) else " (as the null)")
           for e in (by[name, label, "shift"] for label in SHOWN)])
         for name in dict.fromkeys(e["intervention"] for e in numbers["effects"])
     ]  # fmt: skip
@@ -149,7 +149,7 @@ def _row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _told(effect: dict[str, Any]) -> bool:
+def _stands_out(effect: dict[str, Any]) -> bool:
     """Whether a shift stands out from both nulls, on the side that was asked."""
     return effect["excludes_null"] and effect["value"] > max(effect["null"], effect["guided_null"])
 

@@ -100,10 +100,10 @@ def main():
     x = torch.randn(shape, device=args.device)
     t = torch.rand(len(x), device=args.device)
     parents = torch.zeros(len(x), len(attributes), device=args.device)
-    told = torch.ones_like(parents, dtype=torch.bool)
+    keep = torch.ones_like(parents, dtype=torch.bool)
     label = torch.zeros(len(x), dtype=torch.long, device=args.device)
     nets = {
-        "RadiT": (build_network(recipe, attributes), (x, t, parents, told)),
+        "RadiT": (build_network(recipe, attributes), (x, t, parents, keep)),
         "plain DiT": (
             PlainDiT(
                 recipe.size,

@@ -243,15 +243,15 @@ class _Study:
         """Returns the images of these rows, NaN elsewhere; equal integrals are not run twice."""
         at = torch.from_numpy(np.flatnonzero(rows))
         factual = self.factual if factual is None else factual
-        some, told, told_before = noise[at], parents[at], factual[at]
+        subset, new, before = noise[at], parents[at], factual[at]
         intervened = mask[at]
-        key = _digest(some, told, self._meaning(told_before, told, intervened, guidance))
+        key = _digest(subset, new, self._meaning(before, new, intervened, guidance))
         if key not in self._cache:
             self._cache[key] = paint(
                 self.mechanism,
-                some,
-                told_before,
-                told,
+                subset,
+                before,
+                new,
                 intervened,
                 guidance,
                 solver=self.solver,

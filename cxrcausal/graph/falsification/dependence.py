@@ -49,7 +49,7 @@ SPARSE = 8
 """Strata of fewer rows are pooled with others of like prediction."""
 POOLS = 20
 RIDGE = 1e-2
-"""A whisper of penalty, so that a level that is never positive has a finite coefficient."""
+"""A small ridge penalty, so that a level that is never positive has a finite coefficient."""
 STEPS = 30
 
 

@@ -7,7 +7,7 @@ and then no formula exists at all.
 
 Data from a selected part of the patients tell the factor of all causes of the selection only as
 one, up to a constant. So the causes of the selection and the selection itself count as one
-district, which may shrink but never loses the selection: what can be told in spite of that is
+district, which may shrink but never loses the selection: what can be known in spite of that is
 recovered by the recursion of Bareinboim and Tian, which is complete (Correa et al.), and nothing
 else is. Every verdict assumes that the values summed over do occur (positivity).
 
@@ -138,7 +138,7 @@ def _adjusted(x: Sequence[str], y: Sequence[str], z: tuple[str, ...]) -> Formula
 def _recover(
     graph: MixedGraph, selected: Sequence[str], x: Sequence[str], y: Sequence[str]
 ) -> Formula | None:
-    """Returns the distribution of `y` under do(x) from the data of the selected, None if not told.
+    r"""Returns :math:`P(y \mid do(x))` from data of the selected; None if not identified.
 
     In an order that begins with the selection and its causes, all factors but theirs are products
     of conditionals among the selected (Bareinboim and Tian).

@@ -89,7 +89,7 @@ def _energy(axis: "Axes", energy: "Energy") -> None:
 
 
 def _panels(check: "FitCheck") -> list[tuple[str, pd.DataFrame, pd.Series]]:
-    """Returns what is drawn small: kind, bins, and the summary that judges them."""
+    """Returns what is drawn small: kind, bins, and the summary of them."""
     panels = [
         ("pit", check.pit_bins[check.pit_bins["variable"] == name], line)
         for name, line in check.pit.iterrows()
