@@ -19,15 +19,10 @@ tables; that this is the library's figure is checked on rows of equal weight. Wr
 markdown.
 """
 
-import argparse
-import datetime
 import itertools
-import json
-import platform
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -41,11 +36,10 @@ from cxrcausal.effect import (
     natural_effects,
     path_specific_effect,
 )
-from cxrcausal.files import atomic_path
 from cxrcausal.graph.identification.estimand import Conditional, Product
 
 from exact_scm import LEVELS, Case, bounds, is_tied, scm_bounds  # isort: skip  (beside this one)
-from latent_models import NoisyModel, random_graph  # isort: skip
+from latent_models import NoisyModel, publish, random_graph  # isort: skip
 
 CLOSE = 1e-9
 MODELS = 2
@@ -386,29 +380,5 @@ def markdown(report: dict) -> str:
     )
 
 
-def main() -> None:
-    """Asks, prints the counts, and writes them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--graphs", type=int, default=1000)
-    parser.add_argument("--most", type=int, default=5, help="variables of a graph")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path())
-    given = parser.parse_args()
-    report = {
-        "date": datetime.date.today().isoformat(),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "seed": given.seed,
-        "most": given.most,
-        "counts": labels(given.graphs, given.most, given.seed),
-    }
-    given.output.mkdir(parents=True, exist_ok=True)
-    with atomic_path(given.output / "labels.json") as path:
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    with atomic_path(given.output / "labels.md") as path:
-        path.write_text(markdown(report) + "\n", encoding="utf-8")
-    print(markdown(report))
-
-
 if __name__ == "__main__":
-    main()
+    publish("labels", __doc__.splitlines()[0], 5, labels, markdown)

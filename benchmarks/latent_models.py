@@ -6,11 +6,17 @@ enumerated with its hidden causes and its selection, so that what the selected s
 intervention would do are both exact.
 """
 
-from collections.abc import Sequence
+import argparse
+import datetime
+import json
+import platform
+from collections.abc import Callable, Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
+from cxrcausal.files import atomic_path
 from cxrcausal.graph import CausalGraph, HiddenCause, Selection, Variable
 from cxrcausal.graph.identification.estimand import Conditional, Formula, Product, Ratio, Sum
 
@@ -251,3 +257,41 @@ def recovers(graph: CausalGraph, x: tuple[str, ...], y: tuple[str, ...]) -> bool
 
     wanted = above(set(y), nodes - set(x))
     return all(recover(part, nodes) for part in components(wanted))
+
+
+def publish(
+    name: str,
+    about: str,
+    most: int,
+    count: Callable[[int, int, int], dict[str, int]],
+    markdown: Callable[[dict], str],
+) -> None:
+    """Reads a script's options, counts, prints the counts, and writes them as JSON and markdown.
+
+    Arguments:
+        name: The name of both files.
+        about: What the script does, for its help.
+        most: How many variables a graph has at most, unless asked otherwise.
+        count: Returns the counts from the number of graphs, `most` and the seed.
+        markdown: Returns a report as markdown.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--graphs", type=int, default=1000)
+    parser.add_argument("--most", type=int, default=most, help="variables of a graph")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path())
+    given = parser.parse_args()
+    report = {
+        "date": datetime.date.today().isoformat(),
+        "machine": platform.machine(),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        "seed": given.seed,
+        "most": given.most,
+        "counts": count(given.graphs, given.most, given.seed),
+    }
+    given.output.mkdir(parents=True, exist_ok=True)
+    with atomic_path(given.output / f"{name}.json") as path:
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with atomic_path(given.output / f"{name}.md") as path:
+        path.write_text(markdown(report) + "\n", encoding="utf-8")
+    print(markdown(report))

@@ -19,22 +19,16 @@ The clause of Correa and Bareinboim's type-1 adjustment that a cause on which se
 no open back-door path is counted apart. Writes JSON and markdown.
 """
 
-import argparse
-import datetime
 import itertools
-import json
-import platform
 from collections import Counter
-from pathlib import Path
 
 import networkx as nx
 import numpy as np
 
-from cxrcausal.files import atomic_path
 from cxrcausal.graph import CausalGraph
 from cxrcausal.graph.identification.estimand import Conditional, Formula, Product, Sum
 
-from latent_models import LatentModel, random_graph, recovers  # isort: skip  (beside this one)
+from latent_models import LatentModel, publish, random_graph, recovers  # isort: skip  (beside this one)
 
 CLOSE = 1e-9
 MODELS = 2
@@ -171,29 +165,5 @@ def markdown(report: dict) -> str:
     )
 
 
-def main() -> None:
-    """Asks, prints the counts, and writes them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--graphs", type=int, default=1000)
-    parser.add_argument("--most", type=int, default=6, help="variables of a graph")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path())
-    given = parser.parse_args()
-    report = {
-        "date": datetime.date.today().isoformat(),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "seed": given.seed,
-        "most": given.most,
-        "counts": verdicts(given.graphs, given.most, given.seed),
-    }
-    given.output.mkdir(parents=True, exist_ok=True)
-    with atomic_path(given.output / "selection_verdicts.json") as path:
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    with atomic_path(given.output / "selection_verdicts.md") as path:
-        path.write_text(markdown(report) + "\n", encoding="utf-8")
-    print(markdown(report))
-
-
 if __name__ == "__main__":
-    main()
+    publish("selection_verdicts", __doc__.splitlines()[0], 6, verdicts, markdown)

@@ -59,6 +59,7 @@ def test_likelihood_is_told_beside_every_peer(synthetic_data, tmp_path):
     assert "trees" in printed
 
 
+@pytest.mark.slow
 def test_missing_data_is_fitted_both_ways(synthetic_data, tmp_path):
     """Both kinds of gaps, each fit scored on the same rows; the report on disk is what is
     printed."""
@@ -74,6 +75,7 @@ def test_missing_data_is_fitted_both_ways(synthetic_data, tmp_path):
     assert (tmp_path / "missing_data.md").read_text() in printed
 
 
+@pytest.mark.slow
 def test_behaviour_is_as_recorded_and_a_changed_cell_is_found(synthetic_data, tmp_path):
     """A record is as itself; one cell in it, one figure or one pixel is a difference."""
     script = [sys.executable, BENCHMARKS / "behaviour.py"]
@@ -109,6 +111,7 @@ def test_scm_speed_checks_what_it_times(synthetic_data, tmp_path):
     assert unknown["30 % removed"]["unknown"] > 0.25
 
 
+@pytest.mark.slow
 def test_mechanisms_tell_every_family_of_every_kind(synthetic_data, tmp_path):
     printed = run("mechanisms", synthetic_data, tmp_path)
     for kind in ("continuous", "ordinal", "count", "binary", "nominal"):
@@ -150,6 +153,7 @@ def test_no_label_of_an_effect_is_false(tmp_path):
     assert counts["bounds said to follow from data"] > 0
 
 
+@pytest.mark.slow
 def test_simple_data_are_answered_like_least_squares(tmp_path):
     """On few rows too; every mechanism of the timed table has a finite held-out score."""
     printed = run("own_graphs", Path(), tmp_path)
@@ -161,6 +165,7 @@ def test_simple_data_are_answered_like_least_squares(tmp_path):
     assert "Joe, 1.90 by the book" in printed
 
 
+@pytest.mark.slow
 def test_peers_are_asked_beside_us(synthetic_data, tmp_path):
     printed = run("scm_vs_peers", synthetic_data, tmp_path)
     ours = json.loads((tmp_path / "scm_vs_peers.json").read_text())["models"]["cxrcausal"]
@@ -175,6 +180,7 @@ def test_training_speed_compares_networks_of_equal_size(synthetic_data, tmp_path
     assert report["ratio_range"][0] <= report["ratio_median"] <= report["ratio_range"][1]
 
 
+@pytest.mark.slow
 def test_solver_choice_prints_both_errors_of_every_candidate(synthetic_data, tmp_path):
     printed = run("solver_choice", synthetic_data, tmp_path)
     assert printed.count("| midpoint | 12 |") == 5

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from cxrcausal.errors import ImageError
 from cxrcausal.shapes import Image
@@ -20,7 +21,7 @@ __all__ = ["counterfactual_grid", "image_grid"]
 def counterfactual_grid(
     images: Image,
     reconstruction: Image,
-    worlds: Mapping[str, Image],
+    worlds: Mapping[str, Tensor],
     *,
     rows: Sequence[str] = (),
     captions: Mapping[str, Sequence[str]] | None = None,
@@ -35,7 +36,8 @@ def counterfactual_grid(
     Arguments:
         images: Radiographs in [0, 1], (images, 1, height, width).
         reconstruction: What the mechanism gives back under unchanged parents.
-        worlds: Counterfactuals by the label of their column; NaN where the question was not asked.
+        worlds: Counterfactuals, of the same shape, by the label of their column; NaN where the
+            question was not asked.
         rows: What stands beside each radiograph.
         captions: What stands below each counterfactual, by column.
         title: Above all.

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from cxrcausal.errors import ImageError
 from cxrcausal.evaluation.predictor import Predictor
-from cxrcausal.shapes import Image
 
 __all__ = ["Memorisation", "Neighbours", "memorisation", "nearest_neighbours"]
 
@@ -75,14 +74,14 @@ class Memorisation:
 
 
 def memorisation(
-    samples: Image, training: Image, held_out: Image, predictor: Predictor | None = None
+    samples: Tensor, training: Tensor, held_out: Tensor, predictor: Predictor | None = None
 ) -> Memorisation:
     """Compares samples with the radiographs that the model was trained on.
 
     Arguments:
-        samples: Images that the model painted from fresh noise.
-        training: The radiographs that it was trained on.
-        held_out: Real radiographs of other patients.
+        samples: Images that the model painted from fresh noise, (samples, channel, height, width).
+        training: The radiographs that it was trained on, (radiographs, channel, height, width).
+        held_out: Real radiographs of other patients, likewise.
         predictor: Measures distance in its features; root mean squared difference of pixels if
             left out.
 

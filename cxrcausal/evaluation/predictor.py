@@ -198,30 +198,12 @@ class Predictor(nn.Module):
         if len(images) != len(table):
             raise ImageError(f"{len(images)} images stand beside {len(table)} rows of metadata")
         labels = self._labels(table)
-        if validation is None:
-            validation = patient_fraction("stop-early:" + table[groups].astype(str)) < 0.1
-        held = torch.tensor(np.asarray(validation, bool))
-        if not held.any() or held.all():
-            raise TableError(
-                f"{int(held.sum())} of {len(held)} radiographs are for validation; some must be, "
-                "not all"
-            )
-        self._describe(labels[~held])
-        train, stop = images[~held], images[held]
+        held_out = self._held_out(table, groups, validation)
+        self._describe(labels[~held_out])
+        train, stop = images[~held_out], images[held_out]
         self.mean.fill_(float(train.mean()))
         self.std.fill_(float(train.std()))
-        optimiser = torch.optim.AdamW(
-            self.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.05
-        )
-        steps = epochs * -(-len(train) // batch_size)
-        warm = min(50, steps // 10 + 1)
-
-        def rate(step: int) -> float:
-            """Returns a linear warm-up, then a cosine to zero."""
-            falling = (1 + math.cos(math.pi * step / steps)) / 2
-            return learning_rate * min(1.0, (step + 1) / warm) * falling
-
-        engine = Engine(self, optimiser, rate, decay=0.98, clip_norm=1.0)
+        engine = self._engine(learning_rate, epochs * -(-len(train) // batch_size))
         best, best_loss, since = self.state_dict(), math.inf, 0
         self.history = []
         for epoch in range(epochs):
@@ -232,9 +214,9 @@ class Predictor(nn.Module):
                 x = train[rows]
                 if augmentation is not None:
                     x = augment(x, augmentation, generator)
-                engine.step(self._loss(self(x.to(self.device)), labels[~held][rows]).sum())
+                engine.step(self._loss(self(x.to(self.device)), labels[~held_out][rows]).sum())
             with engine.averaged():
-                loss = float(self._loss(self._outputs(stop), labels[held]).sum())
+                loss = float(self._loss(self._outputs(stop), labels[held_out]).sum())
                 if loss < best_loss:
                     best = {k: v.clone() for k, v in self.state_dict().items()}
             self.history.append({"epoch": epoch, "validation_loss": loss})
@@ -246,6 +228,35 @@ class Predictor(nn.Module):
             "predictor: best of %d epochs, validation loss %.4f", len(self.history), best_loss
         )
         return self.eval()
+
+    def _held_out(self, table: pd.DataFrame, groups: str, validation: np.ndarray | None) -> Tensor:
+        """Returns which rows (rows,) decide when to stop.
+
+        Raises:
+            TableError: If these are none, or all.
+        """
+        if validation is None:
+            validation = patient_fraction("stop-early:" + table[groups].astype(str)) < 0.1
+        held_out = torch.tensor(np.asarray(validation, bool))
+        if not held_out.any() or held_out.all():
+            raise TableError(
+                f"{int(held_out.sum())} of {len(held_out)} radiographs are for validation; some "
+                "must be, not all"
+            )
+        return held_out
+
+    def _engine(self, learning_rate: float, steps: int) -> Engine:
+        """Returns AdamW with a linear warm-up, then a cosine to zero after so many steps."""
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.05
+        )
+        warm = min(50, steps // 10 + 1)
+
+        def rate(step: int) -> float:
+            falling = (1 + math.cos(math.pi * step / steps)) / 2
+            return learning_rate * min(1.0, (step + 1) / warm) * falling
+
+        return Engine(self, optimiser, rate, decay=0.98, clip_norm=1.0)
 
     def score(self, images: Image, index: pd.Index | None = None) -> pd.DataFrame:
         """Returns log-odds and years, one row per image, one column per target (see the class).

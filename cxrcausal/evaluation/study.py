@@ -79,12 +79,11 @@ def soundness(
 
     Returns:
         Long form, one row per `intervention`, `guidance` and `measure`: `value`, `low`, `high`;
-            the
-        same of the two nulls (`null`, `null_low`, `null_high`, `guided_null`, ...);
+        the same of the two nulls (`null`, `null_low`, `null_high`, `guided_null`, ...);
         `excludes_null`, whether the interval excludes both; `radiographs` and `patients` asked.
         Measures: `shift`, `moved`, `reached`, `crossed` of the target; `shift of X` for every
-            other score X, as a fraction of X's own gap in
-        the same direction; `change` and `reversibility`, mean absolute differences in [0, 1].
+        other score X, as a fraction of X's own gap in the same direction; `change` and
+        `reversibility`, mean absolute differences in [0, 1].
     """
     study = _Study(mechanism, predictor, table, noise, solver, batch_size)
     for question in questions:
@@ -115,24 +114,35 @@ def soundness(
                 back = study.back(question, guidance, changed, some)
                 error = _image_error(back, images, some)
                 found[0]["reversibility"] = bootstrap.interval(weighted_mean(error))
-            patients = table[groups].to_numpy(object)[known]
-            rows += [
-                {
-                    "intervention": question.label,
-                    "guidance": label,
-                    "measure": measure,
-                    **_columns("", value),
-                    **_columns("null", found[1].get(measure)),
-                    **_columns("guided_null", found[2].get(measure)),
-                    "excludes_null": all(
-                        value.excludes(null[measure]) for null in found[1:] if measure in null
-                    ),
-                    "radiographs": int(known.sum()),
-                    "patients": len(set(patients)),
-                }
-                for measure, value in found[0].items()
-            ]
+            patients = set(table[groups].to_numpy(object)[known])
+            asked = {"radiographs": int(known.sum()), "patients": len(patients)}
+            rows += _report(question.label, label, found, asked)
     return pd.DataFrame(rows)
+
+
+def _report(
+    intervention: str,
+    guidance: str,
+    found: Sequence[Mapping[str, Interval]],
+    asked: Mapping[str, int],
+) -> list[dict[str, Any]]:
+    """Returns the rows of one answer: its measures beside those of both nulls."""
+    answer, *nulls = found
+    return [
+        {
+            "intervention": intervention,
+            "guidance": guidance,
+            "measure": measure,
+            **_columns("", value),
+            **_columns("null", nulls[0].get(measure)),
+            **_columns("guided_null", nulls[1].get(measure)),
+            "excludes_null": all(
+                value.excludes(null[measure]) for null in nulls if measure in null
+            ),
+            **asked,
+        }
+        for measure, value in answer.items()
+    ]
 
 
 class _Study:

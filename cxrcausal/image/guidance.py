@@ -82,9 +82,9 @@ class Guidance:
         InterventionError: If the form is unknown or a weight is not a finite number.
 
     Example:
-        >>> Guidance("nested", intervened=3.0).coefficients()  # v(c) at 1, sharpened where we act
-        {('invariant',): -2.0, ('invariant', 'intervened'): 2.0, ('invariant', 'intervened',
-        'descendants'): 1.0}
+        >>> branches = Guidance("nested", intervened=3.0).coefficients()  # sharpened where we act
+        >>> list(branches.values()), sum(branches.values())  # v(c) if all weights are one
+        ([-2.0, 2.0, 1.0], 1.0)
     """
 
     form: Form = "nested"

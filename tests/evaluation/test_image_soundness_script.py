@@ -64,7 +64,7 @@ def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared
     losses = {
         row["network"]: row["loss"]
         for row in numbers["held_out_loss"]
-        if row["told"] == "everything"
+        if row["conditioned on"] == "everything"
     }
     assert losses["this model"] == pytest.approx(losses["untrained"])
     written = json.loads((tmp_path / "report.json").read_text())
