@@ -132,3 +132,20 @@ def test_no_exported_name_hides_its_module(package):
     exported = set(importlib.import_module(f"cxrcausal.{package}").__all__)
     modules = {path.stem for path in (PACKAGE / package).glob("*.py")}
     assert not exported & modules
+
+
+def test_every_annotated_shape_is_checked(request):
+    """A module that annotates shapes stands where the tests check them at every call."""
+    watched = request.config.getoption("jaxtyping_packages").split(",")[:-1]
+    assert watched
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        if "cxrcausal.shapes" in set(named(ast.parse(path.read_text(encoding="utf-8")))):
+            assert any(module.startswith(package) for package in watched), module
+
+
+def named(tree):
+    """Yields the modules that a module imports from, by their whole names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
