@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from cxrcausal.graph.falsification.table import Cells, Column, Patterns
 
@@ -307,7 +307,7 @@ def _judge(
         log_odds=coefficient if not model.continuous and wide == deep == 1 else np.nan,
         statistic=statistic,
         df=rank,
-        p=float(chi2.sf(statistic, rank)),
+        p=float(chdtrc(rank, statistic)),
     )
 
 

@@ -11,7 +11,7 @@ neighbours: a value is an atom if it has significantly more rows than twice the 
 """
 
 import numpy as np
-from scipy import stats
+from scipy.special import pdtrc
 from torch import Tensor
 
 from cxrcausal.graph.variable import Variable
@@ -87,7 +87,7 @@ def _atoms(values: np.ndarray, counts: np.ndarray) -> list[int]:
         excess = (beside.sum() - len(beside) + 3) / len(beside)
         rate = min(2 * excess, 1 + excess)
         nearest = np.concatenate((before[-1:], after[:1])).max() - 1
-        chance = stats.poisson.sf(counts[i] - 1, 2 * max(rate, nearest))
+        chance = pdtrc(counts[i] - 1, 2 * max(rate, nearest))
         if chance * len(values) < _FALSE_ALARM:
             found.append(int(i))
     return found
