@@ -138,14 +138,7 @@ def test_every_annotated_shape_is_checked(request):
     """A module that annotates shapes stands where the tests check them at every call."""
     watched = request.config.getoption("jaxtyping_packages").split(",")[:-1]
     assert watched
-    for path in PACKAGE.rglob("*.py"):
-        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
-        if "cxrcausal.shapes" in set(named(ast.parse(path.read_text(encoding="utf-8")))):
-            assert any(module.startswith(package) for package in watched), module
-
-
-def named(tree):
-    """Yields the modules that a module imports from, by their whole names."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+    known = modules()
+    for name, path in known.items():
+        if "cxrcausal.shapes" in read_by(ast.parse(path.read_text(encoding="utf-8")), known):
+            assert any(name.startswith(package) for package in watched), name

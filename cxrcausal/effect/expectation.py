@@ -37,6 +37,7 @@ from cxrcausal.scm.unknown.elimination import (
     largest_table,
     refuse_impossible,
     summed,
+    sums,
 )
 from cxrcausal.scm.unknown.factor import Grid, joint_axes
 from cxrcausal.scm.unknown.network import Network, Values, at, predict_along
@@ -131,14 +132,9 @@ class Nested:
     def _questions(self, term: Term, groups: Sequence[Absence]) -> "list[_Question]":
         """Returns a term's questions: one to all rows for which it is the same sum."""
         facts = self._facts(term)
-        alike: dict[tuple[tuple[str, ...], ...], tuple[Elimination, list[np.ndarray]]] = {}
-        for absence in groups:
-            own = Elimination.of(self.known, absence, facts)
-            key = own.cells, own.conditioned, own.read
-            alike.setdefault(key, (own, []))[1].append(absence.rows)
         return [
-            _Question(self, term, facts, one, np.sort(np.concatenate(rows)))
-            for one, rows in alike.values()
+            _Question(self, term, facts, one, rows)
+            for one, rows in sums(self.known, groups, facts)
         ]
 
     def _facts(self, term: Term) -> set[str]:

@@ -38,6 +38,7 @@ from cxrcausal.scm.unknown.elimination import (
     largest_table,
     refuse_impossible,
     summed,
+    sums,
 )
 from cxrcausal.scm.unknown.factor import Grid, joint_axes
 from cxrcausal.scm.unknown.network import (
@@ -48,7 +49,7 @@ from cxrcausal.scm.unknown.network import (
     predict_along,
     quantile_noise,
 )
-from cxrcausal.scm.unknown.pattern import Absence, absences
+from cxrcausal.scm.unknown.pattern import absences
 from cxrcausal.scm.unknown.posterior import fill_unknown, only
 
 __all__ = [
@@ -95,15 +96,15 @@ def counterfactual_distribution(
     width = len(LEVELS) if columns is None else len(columns)
     found = torch.zeros(len(known.index), width, dtype=torch.float64, device=known.device)
     worst, exact = 0.0, True
-    for absence in absences(known.mechanisms, known.values):
-        query = _Query(known, settings, of, absence)
-        rows = torch.from_numpy(absence.rows)
-        unique, inverse = query.distinct(absence.rows)
-        largest = query.size(unique[:1]) if query.is_summable else MOST_ENTRIES + 1
+    query = _Query(known, settings, of)
+    for one, positions in sums(known, absences(known.mechanisms, known.values), query.facts):
+        rows = torch.from_numpy(positions)
+        unique, inverse = query.distinct(one, positions)
+        largest = query.size(one, unique[:1]) if query.is_summable else MOST_ENTRIES + 1
         if largest <= MOST_ENTRIES:
-            parts = [query.by_sum(subset, columns) for subset in unique.split(_step(largest))]
+            parts = [query.by_sum(one, subset, columns) for subset in unique.split(_step(largest))]
             found[rows] = torch.cat(parts)[inverse]
-            exact &= query.sum.is_exact
+            exact &= one.is_exact
             continue
         exact = False
         for subset in rows.split(_step(draws.num_samples * len(known.mechanisms))):
@@ -133,17 +134,13 @@ def cell_scores(mechanisms: Mechanisms, values: Values) -> dict[str, Tensor]:
 
 
 class _Query:
-    """One question to the rows that lack the same cells."""
+    """One question, whatever the rows lack."""
 
-    def __init__(
-        self, known: Evidence, settings: Mapping[str, Setting], of: str, absence: Absence
-    ) -> None:
+    def __init__(self, known: Evidence, settings: Mapping[str, Setting], of: str) -> None:
         self.known, self.settings, self.of = known, settings, of
         self.affected = affected_by(known.mechanisms, settings)
         self.world = world_of(known.mechanisms, settings)
-        self.unknown = absence.unknown
         self.facts = self._facts()
-        self.sum = Elimination.of(known, absence, self.facts)
 
     def _facts(self) -> set[str]:
         """Returns whose factual values the answer reads."""
@@ -169,23 +166,23 @@ class _Query:
         """Whether an exact answer exists: nothing replaced, draws from lists of values alone."""
         return all(setting.is_summable for setting in self.settings.values())
 
-    def distinct(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    def distinct(self, one: Elimination, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Returns one row of each that have one answer, and the rows' places among them."""
         fixed = {
             f"do {name}": setting.values
             for name, setting in self.settings.items()
             if isinstance(setting, Fixed)
         }
-        return self.sum.distinct(rows, fixed)
+        return one.distinct(rows, fixed)
 
-    def size(self, rows: Tensor) -> int:
+    def size(self, one: Elimination, rows: Tensor) -> int:
         """Returns the entries per row of the largest table that an exact answer needs."""
-        return largest_table(*self._network(rows))
+        return largest_table(*self._network(one, rows))
 
-    def by_sum(self, rows: Tensor, columns: Tensor | None) -> Tensor:
+    def by_sum(self, one: Elimination, rows: Tensor, columns: Tensor | None) -> Tensor:
         """Returns the exact distribution (rows, columns) in some rows."""
-        value, weight = summed(*self._network(rows), len(rows))
-        refuse_impossible(weight.amax(1), rows, self.known.index, self.unknown)
+        value, weight = summed(*self._network(one, rows), len(rows))
+        refuse_impossible(weight.amax(1), rows, self.known.index, one.cells)
         return _collect(value, weight.softmax(1), columns)
 
     def by_draws(self, rows: Tensor, columns: Tensor | None, draws: Draws) -> tuple[Tensor, float]:
@@ -215,9 +212,9 @@ class _Query:
         high = value.quantile((level + spread).clamp(max=1.0), dim=1)
         return found, float((high - low).max() / 2)
 
-    def _network(self, rows: Tensor) -> tuple[Network, Grid]:
+    def _network(self, one: Elimination, rows: Tensor) -> tuple[Network, Grid]:
         """Returns the network of some rows, and the counterfactual value that is asked about."""
-        network = self.sum.network(rows)
+        network = one.network(rows)
         world: dict[str, Grid] = {}
 
         def star(name: str) -> Grid:

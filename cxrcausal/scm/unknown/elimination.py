@@ -21,7 +21,15 @@ from cxrcausal.scm.unknown.factor import Grid, cheapest, eliminate, joint_axes
 from cxrcausal.scm.unknown.network import Network
 from cxrcausal.scm.unknown.pattern import Absence, distinct_rows
 
-__all__ = ["BUDGET", "MOST_ENTRIES", "Elimination", "largest_table", "refuse_impossible", "summed"]
+__all__ = [
+    "BUDGET",
+    "MOST_ENTRIES",
+    "Elimination",
+    "largest_table",
+    "refuse_impossible",
+    "summed",
+    "sums",
+]
 
 MOST_ENTRIES = 2**20
 """The most table entries per row of an exact sum."""
@@ -125,6 +133,26 @@ class Elimination:
         for name in self.conditioned:
             network.add_evidence(name)
         return network
+
+
+def sums(
+    known: Evidence, groups: Iterable[Absence], facts: Collection[str]
+) -> list[tuple[Elimination, np.ndarray]]:
+    """Returns the sums that a question needs, each with the rows (rows,) that it answers.
+
+    Rows that lack different cells have one sum if they lack the same of those that matter.
+
+    Arguments:
+        known: What is known of the rows.
+        groups: The rows by what they lack.
+        facts: The variables whose factual values the question reads.
+    """
+    alike: dict[tuple[tuple[str, ...], ...], tuple[Elimination, list[np.ndarray]]] = {}
+    for absence in groups:
+        one = Elimination.of(known, absence, facts)
+        key = one.cells, one.conditioned, one.read
+        alike.setdefault(key, (one, []))[1].append(absence.rows)
+    return [(one, np.sort(np.concatenate(rows))) for one, rows in alike.values()]
 
 
 def largest_table(network: Network, kept: Grid) -> int:

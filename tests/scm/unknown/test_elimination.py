@@ -1,5 +1,6 @@
 """Which unknown cells a question needs, and what is said of an impossible row."""
 
+import numpy as np
 import pytest
 import torch
 from closed_form import COMPLETE, clinic, table_of
@@ -14,6 +15,7 @@ from cxrcausal.scm.unknown.elimination import (
     largest_table,
     refuse_impossible,
     summed,
+    sums,
 )
 from cxrcausal.scm.unknown.pattern import absences
 
@@ -82,3 +84,22 @@ def test_what_is_impossible_is_named():
     with pytest.raises(TableError, match=r"row 'b' and 1 more are impossible .* of 'sex'"):
         refuse_impossible(weight, torch.arange(3), index, ("sex",))
     refuse_impossible(weight[:1], torch.arange(1), index, ("sex",))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_rows_with_one_sum_are_asked_together(data):
+    """Each row belongs to the sum that is its own, and no two sums are alike."""
+    scm = data.draw(models())
+    known = data.draw(tables(scm))
+    facts = data.draw(st.sets(st.sampled_from(sorted(known.mechanisms)), min_size=1))
+    groups = absences(known.mechanisms, known.values)
+    found = sums(known, groups, facts)
+    rows = np.concatenate([rows for _, rows in found])
+    assert sorted(rows) == list(range(len(known.index)))
+    keys = [(one.cells, one.conditioned, one.read) for one, _ in found]
+    assert len(set(keys)) == len(keys)
+    at = {row: key for key, (_, rows) in zip(keys, found, strict=True) for row in rows}
+    for absence in groups:
+        own = Elimination.of(known, absence, facts)
+        assert {at[row] for row in absence.rows} == {(own.cells, own.conditioned, own.read)}
