@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 Family = Literal["auto", "direct", "cnf", "nsf"] | str
-"""A family of the package, or one that was registered, see `register.register_mechanism`."""
+"""A family of the package, or one that was registered, see `registry.register_mechanism`."""
 OURS = ("auto", "direct", "cnf", "nsf")
 Coupling = Literal["gumbel", "ordered"]
 
