@@ -458,7 +458,7 @@ def effects(
         asked.append(question.of(rows))
     found = soundness(
         mechanism,
-        predictor,
+        {"residual": predictor},
         test.images,
         test.table,
         trip.noise,
@@ -539,7 +539,7 @@ def finer_grid(
     sex = next(q for q in questions if q.variable == "sex").of(rows)
     found = soundness(
         mechanism,
-        predictor,
+        {"residual": predictor},
         test.images,
         test.table,
         fine.noise,

@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = [
     "Attributes",
     "Embedding",
+    "Features",
     "Image",
     "Keep",
     "Level",
@@ -36,6 +37,9 @@ Keep = Bool[Tensor, "batch attributes"]
 
 Time = Float[Tensor, "batch"]
 """Flow time: 0 is noise, 1 is the image."""
+
+Features = Float[Tensor, "batch feature"]
+"""What a predictor sees in an image, before it says anything about it."""
 
 Tokens = Float[Tensor, "batch tokens width"]
 Embedding = Float[Tensor, "batch width"]

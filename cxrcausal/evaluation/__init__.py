@@ -16,6 +16,8 @@ from cxrcausal.evaluation.axioms import (
     round_trip,
 )
 from cxrcausal.evaluation.figure import counterfactual_grid, image_grid
+from cxrcausal.evaluation.frechet import frechet_distance
+from cxrcausal.evaluation.identity import Identity, IdentityEmbedding
 from cxrcausal.evaluation.nearest_neighbour import Memorisation, Neighbours, memorisation
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.probe import (
@@ -27,11 +29,20 @@ from cxrcausal.evaluation.probe import (
 )
 from cxrcausal.evaluation.quality import predictor_quality
 from cxrcausal.evaluation.question import Question, flip, move
+from cxrcausal.evaluation.similarity import (
+    Closeness,
+    peak_signal_to_noise,
+    structural_similarity,
+)
+from cxrcausal.evaluation.standardisation import Standardised
 from cxrcausal.evaluation.study import soundness
 from cxrcausal.patients import patient_folds
 
 __all__ = [
+    "Closeness",
     "Effect",
+    "Identity",
+    "IdentityEmbedding",
     "Interval",
     "Memorisation",
     "Neighbours",
@@ -40,22 +51,26 @@ __all__ = [
     "Predictor",
     "Question",
     "RoundTrip",
+    "Standardised",
     "conv_probe",
     "counterfactual_grid",
     "effectiveness",
     "flip",
     "groups_of",
+    "frechet_distance",
     "image_grid",
     "memorisation",
     "move",
     "noise_statistics",
     "paint",
     "patient_folds",
+    "peak_signal_to_noise",
     "predictor_quality",
     "radial_spectrum",
     "ridge_probe",
     "round_trip",
     "soundness",
+    "structural_similarity",
     "weighted_auc",
     "weighted_mean",
     "weighted_slope",

@@ -4,7 +4,7 @@ Three axioms that every counterfactual obeys (Galles and Pearl, 1998) become fig
 *composition*, abducting and predicting under unchanged parents gives the radiograph back;
 *effectiveness*, what was set can be read from the image; *reversibility*, there and back is the
 radiograph again. Effectiveness is read by a predictor trained on real radiographs, as a share of
-the gap that it finds between real ones.
+the change that it finds between real ones whose other parents are alike.
 
 References:
     | Axiomatic characterizations of causal counterfactuals (Galles and Pearl, 1998),
@@ -31,8 +31,8 @@ __all__ = [
     "RoundTrip",
     "effectiveness",
     "groups_of",
+    "mean_change",
     "paint",
-    "relative_shift",
     "round_trip",
 ]
 
@@ -149,10 +149,10 @@ class Effect:
     """What one question did to one score, as fractions of what real radiographs show.
 
     Arguments:
-        shift: Mean change of the score in the asked direction over the real gap; 1 is all of it.
+        shift: Mean change of the score in the asked direction over the real one; 1 is all of it.
         moved: Share of radiographs whose score moved the asked way.
         reached: Share of radiographs whose score ends on the asked side of the threshold (for a
-            continuous variable: that moved by at least half of the real gap).
+            continuous variable: that moved by at least half of the real change).
         crossed: The same among radiographs that began on the other side.
     """
 
@@ -166,7 +166,7 @@ def effectiveness(
     before: np.ndarray,
     after: np.ndarray,
     asked: np.ndarray,
-    gap: Statistic,
+    real: Statistic,
     bootstrap: PatientBootstrap,
     threshold: float | None = None,
 ) -> Effect:
@@ -176,44 +176,37 @@ def effectiveness(
         before: The score of the radiographs, (images,).
         after: The score of the counterfactuals.
         asked: The asked change, from `Question`; NaN where it was not asked.
-        gap: The change of the score that real radiographs show per unit of `asked`, resampled with
-            the rest: the slope of the score on the variable, which for two levels is the gap of
-            their means.
+        real: The mean change in the asked direction that real radiographs show, resampled with the
+            rest: `Standardised.change`.
         bootstrap: The patients of the radiographs.
         threshold: The score that separates two levels; None for a continuous variable.
     """
     sign = np.sign(asked)
     change = np.where(np.isnan(asked), np.nan, sign * (after - before))
     if threshold is None:
-        whole = np.nanmean(np.abs(asked)) * gap(np.ones((1, len(asked))))
-        ends = change / whole >= 0.5
+        ends = change / real(np.ones((1, len(asked)))) >= 0.5
         began = np.ones(len(asked), bool)
     else:
         ends = sign * (after - threshold) > 0
         began = sign * (before - threshold) <= 0
-    known = ~np.isnan(asked)
+    known, mean = ~np.isnan(asked), mean_change(before, after, asked)
     return Effect(
-        shift=bootstrap.interval(relative_shift(before, after, asked, gap)),
+        shift=bootstrap.interval(lambda weights: mean(weights) / real(weights)),
         moved=_share(change > 0, known, bootstrap),
         reached=_share(ends, known, bootstrap),
         crossed=_share(ends, known & began, bootstrap),
     )
 
 
-def relative_shift(
-    before: np.ndarray, after: np.ndarray, asked: np.ndarray, gap: Statistic
-) -> Statistic:
-    """Returns the statistic: the mean change in the asked direction over the real gap.
+def mean_change(before: np.ndarray, after: np.ndarray, asked: np.ndarray) -> Statistic:
+    """Returns the statistic: the mean change in the asked direction, in the score's own unit.
 
     Arguments:
         before: The score of the radiographs, (images,).
         after: The score of the counterfactuals.
         asked: The asked change; NaN where it was not asked.
-        gap: The change of the score that real radiographs show per unit of `asked`.
     """
-    mean = weighted_mean(np.where(np.isnan(asked), np.nan, np.sign(asked) * (after - before)))
-    size = float(np.nanmean(np.abs(asked)))
-    return lambda weights: mean(weights) / (size * gap(weights))
+    return weighted_mean(np.where(np.isnan(asked), np.nan, np.sign(asked) * (after - before)))
 
 
 class _Evaluations:

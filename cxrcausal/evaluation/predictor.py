@@ -1,4 +1,4 @@
-r"""Reads variables back from an image: one small convolutional network for several attributes.
+r"""Reads variables back from an image: one small network for several attributes.
 
 Whether a counterfactual shows what was asked is read by a network that has only ever seen real
 radiographs. It is trained with a masked loss, so a radiograph whose finding is not recorded still
@@ -6,9 +6,6 @@ teaches the others. The scores are log-odds and years, not probabilities: a shif
 visible where a probability has saturated.
 
 References:
-    | Deep Residual Learning for Image Recognition
-    | (He et al., 2016), https://arxiv.org/abs/1512.03385
-    | Group Normalization (Wu and He, 2018), https://arxiv.org/abs/1803.08494
     | Measuring Axiomatic Soundness of Counterfactual Image Models
     | (Monteiro et al., 2023; effectiveness
     | by pseudo-oracles), https://arxiv.org/abs/2303.01274
@@ -38,10 +35,11 @@ from cxrcausal.errors import (
     nearest,
     summarise,
 )
+from cxrcausal.evaluation.network import Architecture, block_mean, build_network
 from cxrcausal.gradients import with_gradients
 from cxrcausal.graph import CausalGraph, Variable, load_graph
 from cxrcausal.scm.table import check_table, encode
-from cxrcausal.shapes import Image
+from cxrcausal.shapes import Features, Image
 from cxrcausal.training import Augmentation, Engine, augment
 
 __all__ = ["AUGMENTATION", "DEFAULT_TARGETS", "Predictor"]
@@ -50,27 +48,9 @@ logger = logging.getLogger("cxrcausal")
 
 DEFAULT_TARGETS = ("sex", "view", "age", "pleural_effusion", "cardiomegaly")
 AUGMENTATION = Augmentation(rotation=6.0, shift=0.06, scale=0.08, contrast=0.2)
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _BATCH = 256
-
-
-class _Block(nn.Module):
-    """Two 3×3 convolutions beside a shortcut, normalised first; `stride` 2 halves the image."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.norm_1 = nn.GroupNorm(8, inputs)
-        self.conv_1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm_2 = nn.GroupNorm(8, outputs)
-        self.conv_2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if stride > 1 else nn.Identity()
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv_1(F.silu(self.norm_1(x)))
-        h = self.conv_2(F.silu(self.norm_2(h)))
-        return h + self.shortcut(F.avg_pool2d(x, 2) if self.stride > 1 else x)
 
 
 @final
@@ -80,17 +60,21 @@ class Predictor(nn.Module):
     A discrete target is scored by the log-odds of its second observed level against the first (one
     column of its name), or, with more than two observed, of each level against the rest (columns
     `view=AP`). A continuous target is scored in its own unit.
+    Images whose side is a multiple of its size are averaged over blocks first, so that mechanisms
+    of different resolution compare.
 
     Arguments:
         graph: The causal graph, or its name; it says kind and levels of the targets.
         targets: The variables to read.
         size: Side of the images.
         channels: Their channels.
-        width: Channels of the first stage; the four stages have 1, 2, 4 and 8 times as many.
+        width: Channels of the first layer; the others are multiples of it.
+        architecture: `residual` or `transformer`: two that err in different ways.
         seed: Weights, order of the radiographs, and augmentation are functions of it.
 
     Raises:
         GraphError: If a target is not a variable of the graph.
+        ImageError: If the architecture is unknown, or size or width do not suit it.
 
     Example:
         >>> predictor = Predictor("cxr19", ("sex", "age"), size=16, width=8)
@@ -109,6 +93,7 @@ class Predictor(nn.Module):
         size: int = 64,
         channels: int = 1,
         width: int = 16,
+        architecture: Architecture = "residual",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -120,10 +105,9 @@ class Predictor(nn.Module):
                     f"{nearest(name, self.graph.variables) or '.'} It has: "
                     f"{summarise(self.graph.variables, 20)}"
                 )
-        if size % 16 or width % 8:
-            raise ImageError(f"size {size} must be a multiple of 16, and width {width} of 8")
         self.targets: tuple[Variable, ...] = tuple(self.graph.variables[t] for t in targets)
         self.size, self.channels, self.width, self.seed = size, channels, width, seed
+        self.architecture = architecture
         # What fitting finds: levels that occur, or mean and deviation; log-odds of the second
         # level.
         self.observed: dict[str, list] = {}
@@ -134,22 +118,12 @@ class Predictor(nn.Module):
         outputs = sum(len(v.levels) if v.is_discrete else 1 for v in self.targets)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.stem = nn.Conv2d(channels, width, 5, 2, 2, bias=False)
-            self.blocks = nn.Sequential(
-                _Block(width, width, 1),
-                _Block(width, 2 * width, 2),
-                _Block(2 * width, 4 * width, 2),
-                _Block(4 * width, 8 * width, 2),
-            )
-            self.norm = nn.GroupNorm(8, 8 * width)
-            self.head = nn.Linear(8 * width, outputs)
-        self.to(memory_format=torch.channels_last)  # the faster one on a CPU
+            self.network = build_network(architecture, size, channels, width)
+            self.head = nn.Linear(self.network.features, outputs)
 
-    def features(self, images: Image) -> Tensor:
-        """Returns what the heads read, (batch, 8 width): a distance there is one in content."""
-        x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        x = self.blocks(self.stem(x))
-        return F.silu(self.norm(x)).mean(dim=(2, 3))
+    def features(self, images: Image) -> Features:
+        """Returns what the heads read, (batch, features): a distance there is one in content."""
+        return self.network((images - self.mean) / self.std)
 
     def forward(self, images: Image) -> Tensor:
         """Returns raw outputs: logits of each discrete target's levels, standardised numbers."""
@@ -194,7 +168,7 @@ class Predictor(nn.Module):
         """
         if self.history:
             raise ImageError("this predictor is fitted; make another to fit it again")
-        self._check(images)
+        images = self._at_size(images)
         if len(images) != len(table):
             raise ImageError(f"{len(images)} images stand beside {len(table)} rows of metadata")
         labels = self._labels(table)
@@ -296,10 +270,10 @@ class Predictor(nn.Module):
 
     def embed(self, images: Image) -> Tensor:
         """Returns `features` of any number of images, without gradients, on the CPU."""
-        self._check(images)
+        images = self._at_size(images)
         with torch.no_grad():
             parts = [self.features(part.to(self.device)).cpu() for part in images.split(_BATCH)]
-        return torch.cat(parts) if parts else torch.empty(0, 8 * self.width)
+        return torch.cat(parts) if parts else torch.empty(0, self.network.features)
 
     def truth(self, table: pd.DataFrame) -> pd.DataFrame:
         """Returns what `score` is compared with: 0 or 1 per scored level, years; NaN unknown."""
@@ -330,6 +304,7 @@ class Predictor(nn.Module):
                 "size": self.size,
                 "channels": self.channels,
                 "width": self.width,
+                "architecture": self.architecture,
                 "seed": self.seed,
             },
             "observed": self.observed,
@@ -371,13 +346,16 @@ class Predictor(nn.Module):
         """Says which targets."""
         return ", ".join(v.name for v in self.targets)
 
-    def _check(self, images: Tensor) -> None:
-        allowed = (self.channels, self.size, self.size)
-        if images.ndim != 4 or tuple(images.shape[1:]) != allowed:
+    def _at_size(self, images: Tensor) -> Tensor:
+        """Returns the images at the network's resolution, larger ones averaged over blocks."""
+        square = images.ndim == 4 and images.shape[2] == images.shape[3]
+        if not square or images.shape[1] != self.channels or images.shape[2] % self.size:
             raise ImageError(
                 f"images have shape {tuple(images.shape)}; this predictor reads "
-                f"(batch, {self.channels}, {self.size}, {self.size})"
+                f"(batch, {self.channels}, {self.size}, {self.size}), and averages larger squares "
+                f"with a side that is a multiple of {self.size}"
             )
+        return block_mean(images, self.size)
 
     def _fitted(self) -> None:
         if not self.observed:
@@ -412,7 +390,7 @@ class Predictor(nn.Module):
     def _outputs(self, images: Image) -> Tensor:
         """Returns raw outputs of any number of images, without gradients, float64 on the CPU."""
         self._fitted()
-        self._check(images)
+        images = self._at_size(images)
         with torch.no_grad():
             parts = [self(part.to(self.device)).cpu().double() for part in images.split(_BATCH)]
         return torch.cat(parts) if parts else torch.empty(0, self.head.out_features).double()

@@ -6,6 +6,11 @@ that independence is the causal assumption. The checks here ask for each: moment
 Kolmogorov-Smirnov statistic, the radial power spectrum, and probes that try to read sex, view or
 age back from the noise, beside the same probes with the labels permuted among patients.
 
+Whoever fits mean and scale to the parents is blind to what neither shows, so probes look elsewhere
+too: at the power of bands of frequency, at the covariance of neighbours, and with a small
+convolutional network at anything. They are cross-validated by patient, or fitted on some patients
+and scored on others whom nobody fitted anything to.
+
 References:
     | Kernel ridge regression in the dual, leave-one-out errors in closed form:
     | Pattern Recognition and Machine Learning (Bishop, 2006), section 6.1;
@@ -15,16 +20,16 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy import special, stats
 from torch import Tensor
+from torch.nn import functional as F
 
 from cxrcausal.bootstrap import (
-    Interval,
     PatientBootstrap,
     Statistic,
     weighted_auc,
@@ -45,7 +50,10 @@ __all__ = [
     "ridge_probe",
 ]
 
-Features = Literal["pixels", "blocks"]
+Features = Literal["pixels", "blocks", "bands", "neighbours"]
+
+_GRID = 8  # blocks or bands per side
+_OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))  # of neighbours: down, right
 
 _PENALTIES = np.logspace(-3, 4, 15)  # in units of the kernel's mean eigenvalue
 
@@ -138,6 +146,7 @@ def ridge_probe(
     *,
     groups: str = "patient_id",
     scored: np.ndarray | None = None,
+    training: np.ndarray | None = None,
     features: Features = "pixels",
     folds: int = 5,
     permutations: int = 200,
@@ -159,8 +168,13 @@ def ridge_probe(
             ones.
         groups: The column of patients.
         scored: Radiographs on which the probe is scored, (images,) bool; the others only train it.
-        features: `pixels`, or `blocks`: the logarithm of the local variance and the local mean in
-            blocks of one eighth of the side, which shows what leaks through the variance.
+        training: Radiographs that fit the probe, (images,) bool; it is scored on the others, and
+            chance is the same scores beside their labels permuted. Cross-validated if left out.
+        features: `pixels`; `blocks`, the logarithm of the local variance and the local mean in
+            blocks of one eighth of the side, which shows what leaks through the variance; `bands`,
+            the logarithm of the power in an eighth by an eighth of the indices of the image's
+            cosine transform; `neighbours`, the mean product of pixels side by side, one above the
+            other, diagonal and two apart, in the same blocks.
         folds: Parts of the cross-validation.
         permutations: How many permutations say what chance is.
         resamples: Of the bootstrap behind each interval.
@@ -174,21 +188,24 @@ def ridge_probe(
     """
     x = _features(noise, features)
     patients = table[groups].to_numpy(object)
-    scored = np.ones(len(table), bool) if scored is None else np.asarray(scored, bool)
+    scored = _scored(table, patients, scored, training)
     values = encode(check_table(table, graph, variables), graph, variables)
     rng = np.random.default_rng(seed)
     rows = {}
     for name in variables:
         y, discrete = _label(values[name].numpy(), graph, name)
         known = ~np.isnan(y)
-        label = _permuted(y[known], patients[known], permutations, rng)
-        fold = patient_folds(patients[known], folds, seed)
-        score = _cross_validated(x[known], label, fold)
-        at = scored[known]
-        good = _quality(score[at], label[at], discrete)
-        bootstrap = PatientBootstrap(patients[known][at], resamples=resamples, seed=seed)
-        interval = bootstrap.interval(_statistic(score[at, 0], label[at, 0], discrete))
-        rows[name] = _probe_row(interval, discrete, good[1:], int(at.sum()))
+        at, whose = scored[known], patients[known]
+        if training is None:
+            label = _permuted(y[known], whose, permutations, rng)
+            score = _cross_validated(x[known], label, patient_folds(whose, folds, seed))[at]
+            label = label[at]
+        else:
+            fit, kernel = np.flatnonzero(training[known]), x[known] @ x[known].T
+            score = _ridge(kernel, y[known][fit, None], fit, np.flatnonzero(at))
+            label = _permuted(y[known][at], whose[at], permutations, rng)
+        bootstrap = PatientBootstrap(whose[at], resamples=resamples, seed=seed)
+        rows[name] = _probe_row(score, label, discrete, bootstrap)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variable")
 
 
@@ -200,19 +217,20 @@ def conv_probe(
     *,
     groups: str = "patient_id",
     scored: np.ndarray | None = None,
+    training: np.ndarray | None = None,
     folds: int = 3,
     epochs: int = 30,
     width: int = 16,
+    permutations: int = 200,
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Reads variables from noise by the convolutional `Predictor`, cross-validated by patient.
+    """Reads variables from noise by the convolutional `Predictor`.
 
     The network may read what a linear probe cannot, if there are radiographs enough to train it:
     on a few hundred it is the weaker of the two, and says little by finding nothing. It is too
-    slow to permute, so chance is the value that knows nothing (AUC one half, correlation zero),
-    and the interval by patient says how far the figure is from it. Within each training part a
-    tenth of the patients decides when to stop.
+    slow to train on permuted labels, so chance is its scores beside labels that are permuted
+    among patients. Within each training part a tenth of the patients decides when to stop.
 
     Arguments:
         noise: (images, channel, height, width).
@@ -221,31 +239,33 @@ def conv_probe(
         variables: What to look for.
         groups: The column of patients.
         scored: Radiographs on which the probe is scored; the others only train it.
+        training: Radiographs that train the probe, (images,) bool; it is scored on the others.
+            Cross-validated by patient if left out.
         folds: Parts of the cross-validation.
         epochs: Of each part's training.
         width: Of the network.
+        permutations: How many permutations say what chance is.
         resamples: Of the bootstrap.
-        seed: Of folds, training and bootstrap.
+        seed: Of folds, training, permutations and bootstrap.
 
     Returns:
-        As `ridge_probe`, with `chance` exact and without `chance_high` and `p`.
+        As `ridge_probe`.
     """
     patients = table[groups].to_numpy(object)
-    scored = np.ones(len(table), bool) if scored is None else np.asarray(scored, bool)
-    fold = patient_folds(patients, folds, seed)
+    scored = _scored(table, patients, scored, training)
+    fold = patient_folds(patients, folds, seed) if training is None else np.where(training, -1, 0)
     scores: list[pd.DataFrame] = []
-    for k in range(folds):
+    for k in np.unique(fold[scored]):
         out, kept = np.flatnonzero((fold == k) & scored), np.flatnonzero(fold != k)
         channels, size = noise.shape[1], noise.shape[-1]
         net = Predictor(
-            graph, tuple(variables), size=size, channels=channels, width=width, seed=seed + k
+            graph, tuple(variables), size=size, channels=channels, width=width, seed=seed + int(k)
         )
-        stop = patient_folds(patients[kept], 10, seed + k) == 0
         net.fit(
             noise[kept],
             table.iloc[kept],
             groups=groups,
-            validation=stop,
+            validation=patient_folds(patients[kept], 10, seed + int(k)) == 0,
             epochs=epochs,
             patience=epochs,
             batch_size=32,
@@ -255,29 +275,44 @@ def conv_probe(
     score = pd.concat(scores).sort_index()
     at = score.index.to_numpy()
     values = encode(check_table(table.iloc[at], graph, variables), graph, variables)
-    bootstrap = PatientBootstrap(patients[at], resamples=resamples, seed=seed)
+    rng = np.random.default_rng(seed)
     rows = {}
     for name in variables:
         y, discrete = _label(values[name].numpy(), graph, name)
-        interval = bootstrap.interval(_statistic(score[name].to_numpy(), y, discrete))
-        chance = np.array([0.5 if discrete else 0.0])
-        rows[name] = _probe_row(interval, discrete, chance, int((~np.isnan(y)).sum()))
-    frame = pd.DataFrame.from_dict(rows, orient="index").drop(columns=["chance_high", "p"])
-    return frame.rename_axis("variable")
+        known = ~np.isnan(y)
+        label = _permuted(y[known], patients[at][known], permutations, rng)
+        bootstrap = PatientBootstrap(patients[at][known], resamples=resamples, seed=seed)
+        rows[name] = _probe_row(score[name].to_numpy()[known, None], label, discrete, bootstrap)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variable")
 
 
 def _features(noise: Noise, kind: Features) -> np.ndarray:
     """Returns (images, features), float64, standardised over radiographs."""
     noise = noise.double().cpu()
+    block = max(1, noise.shape[-1] // _GRID)
     if kind == "blocks":
-        block = max(1, noise.shape[-1] // 8)
-        mean = torch.nn.functional.avg_pool2d(noise, block)
-        square = torch.nn.functional.avg_pool2d(noise.square(), block)
-        variance = (square - mean.square()).clamp(min=1e-12)
+        mean = F.avg_pool2d(noise, block)
+        variance = (F.avg_pool2d(noise.square(), block) - mean.square()).clamp(min=1e-12)
         noise = torch.cat([variance.log(), mean], dim=1)
+    elif kind == "bands":
+        power = _cosine_transform(noise).square()
+        noise = F.avg_pool2d(power, block).clamp(min=1e-12).log()
+    elif kind == "neighbours":
+        products = [noise * noise.roll((-down, -right), (-2, -1)) for down, right in _OFFSETS]
+        noise = torch.cat([F.avg_pool2d(product, block) for product in products], dim=1)
     x = noise.flatten(1).numpy()
     spread = x.std(axis=0)
     return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+
+
+def _cosine_transform(images: Tensor) -> Tensor:
+    """Returns the orthonormal two-dimensional cosine transform (DCT-II) of square images."""
+    side = images.shape[-1]
+    index = torch.arange(side, dtype=images.dtype)
+    basis = torch.cos(torch.pi / side * (index[None, :] + 0.5) * index[:, None])
+    basis = basis * (2 / side) ** 0.5
+    basis[0] /= 2**0.5
+    return basis @ images @ basis.T
 
 
 def _label(values: np.ndarray, graph: CausalGraph, name: str) -> tuple[np.ndarray, bool]:
@@ -312,43 +347,72 @@ def _permuted(
     return out
 
 
+def _scored(
+    table: pd.DataFrame,
+    patients: np.ndarray,
+    scored: np.ndarray | None,
+    training: np.ndarray | None,
+) -> np.ndarray:
+    """Returns on which radiographs (images,) a probe is scored.
+
+    Raises:
+        TableError: If a patient is on both sides.
+    """
+    scored = np.ones(len(table), bool) if scored is None else np.asarray(scored, bool)
+    if training is None:
+        return scored
+    both = set(patients[training]) & set(patients[~training])
+    if both:
+        raise TableError(
+            f"{len(both)} patients both fit the probe and are scored by it; take whole patients"
+        )
+    return scored & ~training
+
+
 def _cross_validated(x: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Returns out-of-fold predictions (rows, labels) of ridge regressions that share a kernel."""
     kernel = x @ x.T
     out = np.empty(labels.shape)
     for k in np.unique(fold):
         test, train = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        inner = kernel[np.ix_(train, train)]
-        # Centre in feature space by the training part alone.
-        row = inner.mean(axis=0)
-        centred = inner - row[None, :] - row[:, None] + row.mean()
-        cross = kernel[np.ix_(test, train)]
-        cross = cross - cross.mean(axis=1, keepdims=True) - row[None, :] + row.mean()
-        y = labels[train] - labels[train].mean(axis=0)
-        value, vector = np.linalg.eigh(centred)
-        value = value.clip(min=0)
-        rotated = vector.T @ y
-        best = np.full(labels.shape[1], np.inf)
-        weight = np.zeros_like(rotated)
-        for penalty in _PENALTIES * value.mean():
-            shrunk = 1 / (value + penalty)
-            # Leave-one-out residual of ridge: (G y)_i / G_ii with G = (K + λ)^-1; the mean counts
-            # as one more direction, hence the share of 1/n.
-            residual = vector @ (shrunk[:, None] * rotated)
-            diagonal = (vector**2) @ shrunk - 1 / (len(y) * penalty)
-            error = ((residual / diagonal[:, None].clip(min=1e-12)) ** 2).mean(axis=0)
-            better = error < best
-            best[better] = error[better]
-            weight[:, better] = shrunk[:, None] * rotated[:, better]
-        # Without the mean: that of the training part is low where the test part's is high, by
-        # construction, which would push the pooled AUC of a blind probe below one half.
-        out[test] = cross @ (vector @ weight)
+        out[test] = _ridge(kernel, labels[train], train, test)
     return out
 
 
+def _ridge(
+    kernel: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    """Returns predictions (test rows, labels) of ridge regressions fitted on the training rows."""
+    inner = kernel[np.ix_(train, train)]
+    # Centre in feature space by the training part alone.
+    row = inner.mean(axis=0)
+    centred = inner - row[None, :] - row[:, None] + row.mean()
+    cross = kernel[np.ix_(test, train)]
+    cross = cross - cross.mean(axis=1, keepdims=True) - row[None, :] + row.mean()
+    y = labels - labels.mean(axis=0)
+    value, vector = np.linalg.eigh(centred)
+    value = value.clip(min=0)
+    rotated = vector.T @ y
+    best = np.full(labels.shape[1], np.inf)
+    weight = np.zeros_like(rotated)
+    for penalty in _PENALTIES * value.mean():
+        shrunk = 1 / (value + penalty)
+        # Leave-one-out residual of ridge: (G y)_i / G_ii with G = (K + λ)^-1; the mean counts
+        # as one more direction, hence the share of 1/n.
+        residual = vector @ (shrunk[:, None] * rotated)
+        diagonal = (vector**2) @ shrunk - 1 / (len(y) * penalty)
+        error = ((residual / diagonal[:, None].clip(min=1e-12)) ** 2).mean(axis=0)
+        better = error < best
+        best[better] = error[better]
+        weight[:, better] = shrunk[:, None] * rotated[:, better]
+    # Without the mean: that of the training part is low where the test part's is high, by
+    # construction, which would push the pooled AUC of a blind probe below one half.
+    return cross @ (vector @ weight)
+
+
 def _quality(score: np.ndarray, labels: np.ndarray, discrete: bool) -> np.ndarray:
-    """Returns the AUC or correlation of every column, (labels,)."""
-    one = np.ones((1, len(score)))
+    """Returns the AUC or correlation of every column, (labels,); one score may serve them all."""
+    one, score = np.ones((1, len(score))), np.broadcast_to(score, labels.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = range(labels.shape[1])
         return np.array([_statistic(score[:, i], labels[:, i], discrete)(one)[0] for i in columns])
@@ -370,7 +434,19 @@ def _statistic(score: np.ndarray, label: np.ndarray, discrete: bool) -> Statisti
     return correlation
 
 
-def _probe_row(interval: Interval, discrete: bool, chance: np.ndarray, radiographs: int) -> dict:
+def _probe_row(
+    score: np.ndarray, labels: np.ndarray, discrete: bool, bootstrap: PatientBootstrap
+) -> dict[str, Any]:
+    """Returns what a probe found, beside what it finds of permuted labels.
+
+    Arguments:
+        score: Of the radiographs, (rows, 1), or one column per label.
+        labels: (rows, 1 + permutations), the true ones first.
+        discrete: Whether the variable is.
+        bootstrap: Of the rows' patients.
+    """
+    interval = bootstrap.interval(_statistic(score[:, 0], labels[:, 0], discrete))
+    chance = _quality(score, labels, discrete)[1:]
     chance = chance[~np.isnan(chance)]
     at_least = int((chance >= interval.value).sum())
     return {
@@ -381,5 +457,5 @@ def _probe_row(interval: Interval, discrete: bool, chance: np.ndarray, radiograp
         "chance": float(chance.mean()) if len(chance) else np.nan,
         "chance_high": float(np.quantile(chance, 0.95)) if len(chance) else np.nan,
         "p": (1 + at_least) / (1 + len(chance)),
-        "radiographs": radiographs,
+        "radiographs": len(labels),
     }

@@ -7,44 +7,50 @@ intervals exclude one another.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.bootstrap import (
-    Interval,
-    PatientBootstrap,
-    Statistic,
-    weighted_mean,
-    weighted_slope,
-)
+from cxrcausal.bootstrap import Interval, PatientBootstrap, Statistic, weighted_mean
 from cxrcausal.counterfactual.image_mechanism import ImageMechanism
 from cxrcausal.errors import InterventionError, nearest, summarise
-from cxrcausal.evaluation.axioms import effectiveness, groups_of, paint, relative_shift
+from cxrcausal.evaluation.axioms import effectiveness, groups_of, mean_change, paint
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.question import Question
+from cxrcausal.evaluation.standardisation import Standardised
 from cxrcausal.image.guidance import Guidance
 from cxrcausal.image.solver import Solver
 from cxrcausal.scm.table import check_table
 from cxrcausal.shapes import Attributes, Image, Noise
 
-__all__ = ["soundness"]
+__all__ = ["Reader", "soundness"]
 
 _BATCH = 32  # small batches stay in cache: on a CPU they are the fastest
 
 
+class Reader(Protocol):
+    """Reads further figures from the counterfactuals, as `Identity` and `Closeness` do."""
+
+    def measure(
+        self, question: Question, world: Image, bootstrap: PatientBootstrap
+    ) -> dict[str, Interval]:
+        """Returns figures of the images of which the question is asked, by their names."""
+        ...
+
+
 def soundness(
     mechanism: ImageMechanism,
-    predictor: Predictor,
+    predictors: Mapping[str, Predictor],
     images: Image,
     table: pd.DataFrame,
     noise: Noise,
     questions: Sequence[Question],
     guidances: Mapping[str, Guidance],
     *,
+    readers: Sequence[Reader] = (),
     reconstruction: Image | None = None,
     groups: str = "patient_id",
     solver: Solver | None = None,
@@ -57,17 +63,20 @@ def soundness(
 
     Two nulls stand beside each answer: `null`, abduct and predict under unchanged parents as the
     library does it (nothing changed, so nothing is guided), and `guided null`, the same with the
-    attribute's unchanged value imposed by the same guidance.
+    attribute's unchanged value imposed by the same guidance. What each predictor reads is held
+    against real radiographs that differ in the changed parents alone, see `Standardised`.
 
     Arguments:
         mechanism: The mechanism.
-        predictor: Trained on real radiographs of other patients.
-        images: Radiographs in [0, 1]. The gaps between real radiographs are measured on all of
-            them, whether or not a question is asked of all.
+        predictors: By the name under which they are reported, each trained on real radiographs of
+            other patients.
+        images: Radiographs in [0, 1]. What real radiographs show is measured on all of them,
+            whether or not a question is asked of all.
         table: Their metadata, row by row.
-        noise: Their noise, from `round_trip` with the same solver.
+        noise: Their noise, from `round_trip` with the same solver; NaN where nothing is asked.
         questions: From `flip` and `move`, on the same rows; `Question.of` asks fewer.
         guidances: By the name under which they are reported.
+        readers: What else is read of every image, reported under no predictor.
         reconstruction: What `round_trip` gave back from that noise; painted again if left out.
         groups: The column of patients.
         solver: How to integrate.
@@ -78,42 +87,52 @@ def soundness(
         batch_size: Radiographs at a time.
 
     Returns:
-        Long form, one row per `intervention`, `guidance` and `measure`: `value`, `low`, `high`;
-        the same of the two nulls (`null`, `null_low`, `null_high`, `guided_null`, ...);
-        `excludes_null`, whether the interval excludes both; `radiographs` and `patients` asked.
-        Measures: `shift`, `moved`, `reached`, `crossed` of the target; `shift of X` for every
-        other score X, as a fraction of X's own gap in the same direction; `change` and
-        `reversibility`, mean absolute differences in [0, 1].
+        Long form, one row per `intervention`, `guidance`, `predictor` and `measure`: `value`,
+        `low`, `high`; the same of the two nulls (`null`, `null_low`, `null_high`, `guided_null`,
+        ...); `excludes_null`, whether the interval excludes both; `radiographs` and `patients`
+        asked. Measures: `shift`, `moved`, `reached`, `crossed` of the target; of every other score
+        X, over X's own effect in real radiographs, `shift of X` as it is and `excess of X` beyond
+        what matched real radiographs show; by no predictor (""), `change` and `reversibility`,
+        mean absolute differences in [0, 1].
     """
-    study = _Study(mechanism, predictor, table, noise, solver, batch_size)
+    study = _Study(mechanism, table, noise, solver, batch_size)
+    oracles = [_Oracle(name, p, images, table, mechanism) for name, p in predictors.items()]
     for question in questions:
-        study.scored(question)  # refuses before anything is painted
-    before, truth = predictor.score(images, table.index), predictor.truth(table)
-    gaps = {k: weighted_slope(before[k].to_numpy(), truth[k].to_numpy()) for k in before}
+        for oracle in oracles:
+            oracle.scored(question)  # refuses before anything is painted
     bootstrap = PatientBootstrap(table[groups], resamples=resamples, seed=seed)
     plain = reconstruction
     if plain is None:
-        plain = study.null(np.ones(len(table), bool))
+        plain = study.null(~noise.isnan().flatten(1).any(dim=1).numpy())
+
+    def measure(question: Question, world: Image) -> dict[tuple[str, str], Interval]:
+        rows = ~np.isnan(question.asked)
+        found = {("", "change"): _mean_error(world, images, rows, bootstrap)}
+        for oracle in oracles:
+            found |= oracle.measure(question, world, bootstrap)
+        for reader in readers:
+            more = reader.measure(question, world, bootstrap)
+            found |= {("", name): value for name, value in more.items()}
+        return found
+
     rows: list[dict[str, Any]] = []
     for question in questions:
         known = ~np.isnan(question.asked)
         some = known & (np.cumsum(known) <= reversed_images)
-        null = study.measure(question, plain, before, images, gaps, bootstrap)
+        null = measure(question, plain)
         if reversed_images:
-            error = _image_error(study.back_from_null(plain, some), images, some)
-            null["reversibility"] = bootstrap.interval(weighted_mean(error))
+            back = study.back_from_null(plain, some)
+            null["", "reversibility"] = _mean_error(back, images, some, bootstrap)
         for label, guidance in guidances.items():
             changed = study.changed(question, guidance, known)
-            found = [study.measure(question, changed, before, images, gaps, bootstrap), null]
+            found = [measure(question, changed), null]
             if guidance.form == "none":  # imposes nothing
-                found.append({k: v for k, v in null.items() if k != "reversibility"})
+                found.append({k: v for k, v in null.items() if k[1] != "reversibility"})
             else:
-                imposed = study.imposed(question, guidance, known)
-                found.append(study.measure(question, imposed, before, images, gaps, bootstrap))
+                found.append(measure(question, study.imposed(question, guidance, known)))
             if reversed_images:
                 back = study.back(question, guidance, changed, some)
-                error = _image_error(back, images, some)
-                found[0]["reversibility"] = bootstrap.interval(weighted_mean(error))
+                found[0]["", "reversibility"] = _mean_error(back, images, some, bootstrap)
             patients = set(table[groups].to_numpy(object)[known])
             asked = {"radiographs": int(known.sum()), "patients": len(patients)}
             rows += _report(question.label, label, found, asked)
@@ -123,7 +142,7 @@ def soundness(
 def _report(
     intervention: str,
     guidance: str,
-    found: Sequence[Mapping[str, Interval]],
+    found: Sequence[Mapping[tuple[str, str], Interval]],
     asked: Mapping[str, int],
 ) -> list[dict[str, Any]]:
     """Returns the rows of one answer: its measures beside those of both nulls."""
@@ -132,37 +151,36 @@ def _report(
         {
             "intervention": intervention,
             "guidance": guidance,
+            "predictor": predictor,
             "measure": measure,
             **_columns("", value),
-            **_columns("null", nulls[0].get(measure)),
-            **_columns("guided_null", nulls[1].get(measure)),
+            **_columns("null", nulls[0].get((predictor, measure))),
+            **_columns("guided_null", nulls[1].get((predictor, measure))),
             "excludes_null": all(
-                value.excludes(null[measure]) for null in nulls if measure in null
+                value.excludes(null[predictor, measure])
+                for null in nulls
+                if (predictor, measure) in null
             ),
             **asked,
         }
-        for measure, value in answer.items()
+        for (predictor, measure), value in answer.items()
     ]
 
 
-class _Study:
-    """The worlds of one set of radiographs, each painted once."""
+class _Oracle:
+    """One predictor's scores of the radiographs, and what real radiographs show in them."""
 
     def __init__(
         self,
-        mechanism: ImageMechanism,
+        name: str,
         predictor: Predictor,
+        images: Image,
         table: pd.DataFrame,
-        noise: Noise,
-        solver: Solver | None,
-        batch_size: int,
+        mechanism: ImageMechanism,
     ) -> None:
-        self.mechanism, self.predictor, self.noise = mechanism, predictor, noise
-        self.solver, self.batch_size = solver, batch_size
-        self.names = [v.name for v in mechanism.attributes]
-        self.factual = mechanism.encode(check_table(table, mechanism.graph, ()))[0]
-        self._cache: dict[bytes, Image] = {}
-        self._abducted: dict[bytes, Noise] = {}
+        self.name, self.predictor = name, predictor
+        self.before = predictor.score(images, table.index)
+        self.real = Standardised(self.before, table, mechanism.graph)
 
     def scored(self, question: Question) -> str | None:
         """Returns the score by which the answer is read; None if the predictor does not read it.
@@ -186,6 +204,53 @@ class _Study:
                 f"the predictor saw {summarise(levels)}"
             )
         return f"{question.variable}={question.levels[1]}"
+
+    def measure(
+        self, question: Question, world: Image, bootstrap: PatientBootstrap
+    ) -> dict[tuple[str, str], Interval]:
+        """Returns what this predictor reads of one world, by its name and the measure's."""
+        at = np.flatnonzero(~np.isnan(question.asked))
+        after = pd.DataFrame(np.nan, index=self.before.index, columns=self.before.columns)
+        after.iloc[at] = self.predictor.score(world[torch.from_numpy(at)]).to_numpy()
+        out: dict[str, Interval] = {}
+        scored = self.scored(question)
+        for name in map(str, self.before):
+            scores = self.before[name].to_numpy(), after[name].to_numpy()
+            variable = name.split("=")[0]
+            real = self.real.change(name, question)
+            if name == scored:
+                continuous = not self.predictor.graph.variables[variable].is_discrete
+                threshold = None if continuous else self.predictor.threshold[name]
+                out |= vars(effectiveness(*scores, question.asked, real, bootstrap, threshold))
+            elif variable != question.variable:
+                own, change = self.real.gap(name), mean_change(*scores, question.asked)
+                out[f"shift of {name}"] = bootstrap.interval(_over(change, own))
+                out[f"excess of {name}"] = bootstrap.interval(_over(change, own, real))
+        return {(self.name, measure): value for measure, value in out.items()}
+
+
+def _over(change: Statistic, own: Statistic, real: Statistic | None = None) -> Statistic:
+    """Returns the statistic: a change, less what is real of it, over the score's own effect."""
+    return lambda w: (change(w) - (real(w) if real is not None else 0.0)) / np.abs(own(w))
+
+
+class _Study:
+    """The worlds of one set of radiographs, each painted once."""
+
+    def __init__(
+        self,
+        mechanism: ImageMechanism,
+        table: pd.DataFrame,
+        noise: Noise,
+        solver: Solver | None,
+        batch_size: int,
+    ) -> None:
+        self.mechanism, self.noise = mechanism, noise
+        self.solver, self.batch_size = solver, batch_size
+        self.names = [v.name for v in mechanism.attributes]
+        self.factual = mechanism.encode(check_table(table, mechanism.graph, ()))[0]
+        self._cache: dict[bytes, Image] = {}
+        self._abducted: dict[bytes, Noise] = {}
 
     def parents(self, question: Question) -> Attributes:
         return self.mechanism.encode(question.table)[0]
@@ -281,51 +346,13 @@ class _Study:
         order = sorted(range(len(keep)), key=lambda i: keep[i].cpu().numpy().tobytes())
         return torch.cat([keep[order].flatten().double(), weight[order].flatten().double()])
 
-    def measure(
-        self,
-        question: Question,
-        world: Image,
-        before: pd.DataFrame,
-        images: Image,
-        gaps: Mapping[str, Statistic],
-        bootstrap: PatientBootstrap,
-    ) -> dict[str, Interval]:
-        """Returns every measure of one world."""
-        asked = question.asked
-        rows = ~np.isnan(asked)
-        at = torch.from_numpy(np.flatnonzero(rows))
-        after = pd.DataFrame(np.nan, index=before.index, columns=before.columns)
-        after.iloc[at.numpy()] = self.predictor.score(world[at]).to_numpy()
-        out: dict[str, Interval] = {}
-        scored = self.scored(question)
-        for name in before:
-            scores = before[name].to_numpy(), after[name].to_numpy()
-            variable = str(name).split("=")[0]
-            if name == scored:
-                continuous = not self.predictor.graph.variables[variable].is_discrete
-                threshold = None if continuous else self.predictor.threshold[str(name)]
-                effect = effectiveness(*scores, asked, gaps[name], bootstrap, threshold)
-                out |= vars(effect)
-            elif variable != question.variable:
-                # Followed in the direction of the question, over the gap of its own variable.
-                change = np.sign(asked) * _scale(self.predictor, str(name))
-                shift = relative_shift(*scores, change, gaps[name])
-                out[f"shift of {name}"] = bootstrap.interval(shift)
-        out["change"] = bootstrap.interval(weighted_mean(_image_error(world, images, rows)))
-        return out
 
-
-def _scale(predictor: Predictor, name: str) -> float:
-    """Returns the unit of an off-target score: one level, or one standard deviation."""
-    variable = name.split("=")[0]
-    if predictor.graph.variables[variable].is_discrete:
-        return 1.0
-    return float(predictor.observed[variable][1])
-
-
-def _image_error(world: Image, images: Image, rows: np.ndarray) -> np.ndarray:
+def _mean_error(
+    world: Image, images: Image, rows: np.ndarray, bootstrap: PatientBootstrap
+) -> Interval:
+    """Returns the mean absolute difference of two sets of images over some of them."""
     error = (world - images).abs().flatten(1).mean(dim=1).double().numpy()
-    return np.where(rows, error, np.nan)
+    return bootstrap.interval(weighted_mean(np.where(rows, error, np.nan)))
 
 
 def _columns(prefix: str, interval: Interval | None) -> dict[str, float]:

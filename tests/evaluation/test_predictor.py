@@ -126,6 +126,34 @@ def test_saves_and_loads_without_pickles(fitted, tmp_path):
     ]
 
 
+def test_another_architecture_reads_the_same_radiographs(fitted):
+    """What both see does not depend on how one of them looks."""
+    images, table = radiographs()
+    other = Predictor("cxr19", TARGETS, size=SIZE, width=8, architecture="transformer", seed=1)
+    other.fit(images, table, epochs=8, batch_size=24, learning_rate=3e-3, augmentation=None)
+    found = predictor_quality(other, *radiographs(seed=7), resamples=20)
+    assert found.loc["sex", "value"] > 0.95
+    assert found.loc["view", "value"] > 0.95
+
+
+def test_the_architecture_is_saved(tmp_path):
+    images, table = radiographs(40)
+    predictor = Predictor("cxr19", ("sex",), size=SIZE, width=8, architecture="transformer")
+    predictor.fit(images, table, epochs=1)
+    loaded = Predictor.load(predictor.save(tmp_path))
+    assert loaded.architecture == "transformer"
+    assert loaded.score(images).equals(predictor.score(images))
+    with pytest.raises(ImageError, match="'residul' is unknown; did you mean 'residual'"):
+        Predictor("cxr19", ("sex",), architecture="residul")
+
+
+def test_larger_images_are_averaged_over_blocks(fitted):
+    images, _ = radiographs(4, seed=5)
+    doubled = images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert np.allclose(fitted.score(doubled), fitted.score(images), atol=1e-4)
+    assert torch.allclose(fitted.embed(doubled), fitted.embed(images), atol=1e-5)
+
+
 def test_says_what_is_wrong_with_a_folder(fitted, tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no predictor.*predictor\.json"):
         Predictor.load(tmp_path)
