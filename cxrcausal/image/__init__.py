@@ -8,11 +8,13 @@ from cxrcausal.image.path import RectifiedPath
 from cxrcausal.image.recipe import ImageRecipe, list_recipes, load_recipe
 from cxrcausal.image.solver import Solver
 from cxrcausal.image.training.trainer import Trainer, held_out_loss
+from cxrcausal.image.transport import NoiseTransport
 
 __all__ = [
     "Groups",
     "Guidance",
     "ImageRecipe",
+    "NoiseTransport",
     "RadiT",
     "RectifiedFlow",
     "RectifiedPath",

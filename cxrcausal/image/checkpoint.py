@@ -52,6 +52,8 @@ def save_image_mechanism(
         "training": training or {},
         "torch": torch.__version__,
     }
+    if mechanism.transport is not None:
+        record["transport"] = mechanism.transport.to_dict()
     weights = {k: v.detach().to("cpu", dtype) for k, v in mechanism.state_dict().items()}
     return write_checkpoint(folder, _NAME, record, weights)
 
@@ -67,6 +69,7 @@ class ImageCheckpoint:
         recipe: As trained.
         observed: What training saw of each attribute.
         weights: By name, as stored.
+        transport: What describes the transport at the noise end; None where there is none.
     """
 
     file: Path
@@ -74,6 +77,7 @@ class ImageCheckpoint:
     recipe: ImageRecipe
     observed: dict[str, Any]
     weights: dict[str, Tensor]
+    transport: dict[str, Any] | None = None
 
 
 def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) -> ImageCheckpoint:
@@ -97,6 +101,7 @@ def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) 
         record.setdefault("observed", record["seen"])
     text, fingerprint = entry(file, record, "graph", str), entry(file, record, "graph_fingerprint")
     written, observed = entry(file, record, "recipe", dict), entry(file, record, "observed", dict)
+    transport = entry(file, record, "transport", dict) if "transport" in record else None
     weights = read_tensors(folder / f"{_NAME}.safetensors", record)
     try:
         own = CausalGraph.from_yaml(text)
@@ -117,5 +122,5 @@ def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) 
     except CxrCausalError as error:
         raise CheckpointError(f"{file} describes no image mechanism: {error}") from error
     return ImageCheckpoint(
-        file.with_suffix(".safetensors"), graph or own, recipe, observed, weights
+        file.with_suffix(".safetensors"), graph or own, recipe, observed, weights, transport
     )

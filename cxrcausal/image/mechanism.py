@@ -5,10 +5,14 @@ that the network gives for these parents. The same integral runs both ways:
 `predict = integrate(u, 0 → 1)`, `abduct = integrate(x, 1 → 0)`. Unlike a one-dimensional flow,
 this map is one of many with the same conditional distribution; that a patient's noise stays the
 same between worlds is an assumption.
+
+What training left of the parents in the noise, a `NoiseTransport` may take up: then
+:math:`x = f(T_\mathrm{pa}(z), \mathrm{pa})`, and the noise is :math:`z`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -34,6 +38,7 @@ from cxrcausal.image.guidance import Branches, Groups, Guidance
 from cxrcausal.image.network.registry import build_network
 from cxrcausal.image.recipe import ImageRecipe
 from cxrcausal.image.solver import Solver
+from cxrcausal.image.transport import NoiseTransport
 from cxrcausal.randomness import normal
 from cxrcausal.scm.table import encode
 from cxrcausal.shapes import Attributes, Image, Keep, Noise, Time, Velocity
@@ -55,17 +60,25 @@ class RectifiedFlow(nn.Module):
         graph: The causal graph; its `image_parents` are the attributes, in that order.
         recipe: Network, path and solver.
         observed: What training saw of each attribute; filled in by training.
+        transport: The map from N(0, I) to the noise that the flow starts from; the identity if
+            None. `fit_transport` finds one, after training: it is of these weights.
 
     Raises:
-        ImageError: If the graph has no image.
+        ImageError: If the graph has no image, or the transport is of another shape.
         GraphError: If a continuous parent of the image has no bounds, or `observed` holds what is
             no level and no range of an attribute.
         RecipeError: If the recipe is of latents: this version has no Rad-VAE to make and decode
             them.
     """
 
+    transport: NoiseTransport | None
+
     def __init__(
-        self, graph: CausalGraph, recipe: ImageRecipe, observed: Observed | None = None
+        self,
+        graph: CausalGraph,
+        recipe: ImageRecipe,
+        observed: Observed | None = None,
+        transport: NoiseTransport | None = None,
     ) -> None:
         super().__init__()
         if not graph.image_parents:
@@ -82,6 +95,15 @@ class RectifiedFlow(nn.Module):
         self.observed: dict[str, Any] = dict(observed or {})
         _check_observed(self.observed, self.attributes)
         self.network = build_network(recipe.network, self.attributes)
+        self.transport = transport
+        if transport is not None and (
+            transport.image_shape != self.image_shape or transport.attributes != self.attributes
+        ):
+            raise ImageError(
+                f"the transport is of noise {transport.image_shape} given "
+                f"{summarise([v.name for v in transport.attributes])}; this mechanism's is "
+                f"{self.image_shape} given {summarise(graph.image_parents)}"
+            )
 
     @property
     def attributes(self) -> tuple[Variable, ...]:
@@ -168,6 +190,8 @@ class RectifiedFlow(nn.Module):
     ) -> Noise:
         """Returns the noise from which these radiographs came, by the flow run backward, unguided.
 
+        Where there is a transport, the noise is z of x = f(T(z, parents), parents).
+
         Arguments:
             images: Radiographs in [0, 1], (batch, channel, height, width).
             parents: Their factual parents, from `encode`.
@@ -187,7 +211,8 @@ class RectifiedFlow(nn.Module):
 
         def part(rows: slice) -> Tensor:
             x = self.path.scale(images[rows].to(self.device, self.dtype))
-            return self._integrate(x, parents[rows], None, solver, backward=True)
+            u = self._integrate(x, parents[rows], None, solver, backward=True)
+            return u if self.transport is None else self.transport.abduct(u, parents[rows])
 
         return _in_batches(part, images, batch_size, "abduct", progress)
 
@@ -204,7 +229,8 @@ class RectifiedFlow(nn.Module):
     ) -> Image:
         """Returns the radiographs that this noise gives under these parents, in [0, 1].
 
-        Only the result is clamped to [0, 1], never the flow on its way.
+        Only the result is clamped to [0, 1], never the flow on its way. A transport is applied
+        once, for these parents, whatever the guidance.
 
         Arguments:
             noise: Exogenous noise, (batch, channel, height, width).
@@ -233,10 +259,56 @@ class RectifiedFlow(nn.Module):
                 assert groups is not None
                 branches = guidance.branches(Groups(*(group[rows] for group in groups)))
             u = noise[rows].to(self.device, self.dtype)
+            if self.transport is not None:
+                u = self.transport.predict(u, parents[rows])
             x = self._integrate(u, parents[rows], branches, solver, backward=False)
             return self.path.unscale(x).clamp(0, 1)
 
         return _in_batches(part, noise, batch_size, "predict", progress)
+
+    def fit_transport(
+        self,
+        images: Tensor,
+        parents: Attributes,
+        patients: Iterable[object],
+        *,
+        solver: Solver | int | None = None,
+        batch_size: int | None = 32,
+        seed: int = 0,
+        progress: bool | None = False,
+    ) -> "RectifiedFlow":
+        """Finds the transport of the noise of these radiographs, and returns itself.
+
+        A transport that it had is replaced. Its default is a `NoiseTransport` in blocks of 8
+        pixels, or as large as fit into the image.
+
+        Arguments:
+            images: Radiographs of training patients, (batch, channel, height, width), in [0, 1].
+            parents: Their parents, from `encode`.
+            patients: The patient of each row.
+            solver: How to abduct: the recipe's way if left out.
+            batch_size: How many are abducted at once; all if None.
+            seed: Decides which patients are left out together in cross-validation.
+            progress: Whether to show progress bars; on a terminal only if None.
+
+        Raises:
+            ImageError: As `abduct` and `NoiseTransport.fit`.
+            TableError: As `NoiseTransport.fit`.
+        """
+        before, self.transport = self.transport, None
+        try:
+            noise = self.abduct(
+                images, parents, solver=solver, batch_size=batch_size, progress=progress
+            )
+            block = math.gcd(8, *self.image_shape[1:])
+            found = NoiseTransport(self.attributes, self.image_shape, block=block)
+            self.transport = found.fit(noise, parents, patients, seed=seed, progress=progress).to(
+                self.device, self.dtype
+            )
+        except BaseException:
+            self.transport = before
+            raise
+        return self
 
     def prior(self, labels: np.ndarray, seed: int, draws: np.ndarray | int = 0) -> Noise:
         """Returns fresh noise for each row label, a function of (seed, label, draw) alone."""
@@ -311,7 +383,8 @@ class RectifiedFlow(nn.Module):
 
     def describe(self, solver: Solver | int | None = None) -> dict[str, Any]:
         """Returns what provenance is to say of an answer computed with that solver."""
-        return {"recipe": self.recipe.name, "solver": dataclasses.asdict(self._solver(solver))}
+        said = {"recipe": self.recipe.name, "solver": dataclasses.asdict(self._solver(solver))}
+        return said if self.transport is None else said | {"transport": repr(self.transport)}
 
     def save(self, folder: str | Path, **options: Any) -> Path:  # noqa: ANN401
         """Writes the mechanism into a folder, as `save_image_mechanism` does."""
@@ -331,6 +404,10 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
     kept = read_image_checkpoint(folder, graph)
     try:
         mechanism = RectifiedFlow(kept.graph, kept.recipe, kept.observed)
+        if kept.transport is not None:
+            mechanism.transport = NoiseTransport.from_dict(
+                mechanism.attributes, mechanism.image_shape, kept.transport
+            )
     except CxrCausalError as error:
         raise CheckpointError(
             f"{kept.file.with_suffix('.json')} describes no image mechanism: {error}"
