@@ -15,6 +15,7 @@ __all__ = [
     "Keep",
     "Level",
     "Noise",
+    "Patches",
     "Time",
     "Tokens",
     "Velocity",
@@ -42,5 +43,8 @@ Features = Float[Tensor, "batch feature"]
 """What a predictor sees in an image, before it says anything about it."""
 
 Tokens = Float[Tensor, "batch tokens width"]
+Patches = Float[Tensor, "batch tokens features"]
+"""What stands at each patch and is no token: its pixels, its frequencies, a map."""
+
 Embedding = Float[Tensor, "batch width"]
 Level = Int[Tensor, "batch attributes"]

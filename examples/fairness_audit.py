@@ -25,7 +25,7 @@ import torch
 from matplotlib.figure import Figure
 
 import cxrcausal as cx
-from cxrcausal.data import split_by_patient
+from cxrcausal.data import read_images, split_by_patient
 from cxrcausal.evaluation import PatientBootstrap, Predictor, paint, weighted_mean
 from cxrcausal.files import atomic_path
 from cxrcausal.image import Solver
@@ -116,7 +116,8 @@ def main() -> None:
 
     model = cx.load_pretrained(args.model)
     size = model.image.image_shape[-1]
-    images, table = read_radiographs(args.data, size, limit=160 if args.tiny else None)
+    table = read_radiographs(args.data, size, limit=160 if args.tiny else None)
+    images = read_images(table["image"], size=size)
     test = (split_by_patient(table) == "test").to_numpy()
     classifier = Predictor(model.graph, FINDINGS[:1] if args.tiny else FINDINGS, size=size)
     classifier.fit(images[torch.tensor(~test)], table[~test], epochs=1 if args.tiny else 40)

@@ -17,6 +17,7 @@ from typing import Literal, final
 import torch
 from torch import Generator, Tensor
 
+from cxrcausal.errors import RecipeError
 from cxrcausal.shapes import Image, Noise, Time, Velocity
 
 __all__ = ["RectifiedPath"]
@@ -32,6 +33,10 @@ class RectifiedPath:
             patches).
         time_mean: Mean of logit(t) in training.
         time_std: Standard deviation of logit(t) in training.
+        late_share: The share of times drawn from a second such distribution, near the image, where
+            the parents are worth most and few other times fall.
+        late_mean: Its mean of logit(t).
+        late_std: Its standard deviation of logit(t).
         mean: What is subtracted from pixels in [0, 1] before the flow sees them.
         std: What they are divided by then.
     """
@@ -39,6 +44,9 @@ class RectifiedPath:
     prediction: Literal["v", "x"] = "v"
     time_mean: float = -0.2
     time_std: float = 1.0
+    late_share: float = 0.0
+    late_mean: float = 2.5
+    late_std: float = 0.7
     mean: float = 0.5
     std: float = 0.5
 
@@ -50,11 +58,28 @@ class RectifiedPath:
         """Returns the flow's own scale as pixels, not clamped."""
         return x * self.std + self.mean
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.late_share <= 1.0:
+            raise RecipeError(f"late_share is {self.late_share:g}; a share lies in [0, 1]")
+
     def times(self, batch: int, generator: Generator) -> Time:
-        """Returns training times (batch,), logit-normal."""
-        return torch.sigmoid(
-            self.time_mean + self.time_std * torch.randn(batch, generator=generator)
+        """Returns training times (batch,)."""
+        return self.times_at(torch.rand(batch, generator=generator))
+
+    def times_at(self, place: Tensor) -> Time:
+        """Returns the times at which numbers in [0, 1] stand, uniform numbers becoming training's.
+
+        Both parts of the mixture are logit-normal; the late part takes the numbers at the end.
+        """
+        early = 1 - self.late_share
+        late = place >= early
+        share = torch.where(
+            late, (place - early) / max(self.late_share, 1e-9), place / max(early, 1e-9)
         )
+        logit = torch.special.ndtri(share.double().clamp(0, 1))
+        mean = torch.where(late, self.late_mean, self.time_mean)
+        std = torch.where(late, self.late_std, self.time_std)
+        return torch.sigmoid(mean + std * logit).float()
 
     def between(self, noise: Noise, image: Image, t: Time) -> Image:
         """Returns :math:`x_t` in the flow's own scale."""

@@ -42,6 +42,7 @@ class NetworkRecipe:
     rank: int = 64
     bottleneck: int = 0
     embedding: int = 64
+    place_rank: int = 0
     gradient_checkpointing: bool = False
 
 
@@ -62,6 +63,8 @@ class TrainingRecipe:
             Before it the rate is constant, so a run can be lengthened without starting again.
         clip_norm: Largest gradient norm.
         ema_decay: Decay of the averaged weights per step, reached after a warm-up.
+        balanced: Whether rows are drawn balanced over their parents, as `balanced_weights` says;
+            otherwise every epoch shows each once.
         seed: Every draw of training is a function of it and of the step.
     """
 
@@ -75,6 +78,7 @@ class TrainingRecipe:
     decay_fraction: float = 0.3
     clip_norm: float = 1.0
     ema_decay: float = 0.9995
+    balanced: bool = False
     seed: int = 0
 
     @property

@@ -19,6 +19,7 @@ from cxrcausal.errors import ImageError, RecipeError
 from cxrcausal.graph import Variable
 from cxrcausal.image.network.condition import Condition
 from cxrcausal.image.network.layers import Block, RMSNorm, rotary_angles, sincos_grid
+from cxrcausal.image.network.place import AffineVelocity, PlaceMaps
 from cxrcausal.shapes import Attributes, Image, Keep, Time, Velocity
 
 __all__ = ["RadiT"]
@@ -40,6 +41,8 @@ class RadiT(nn.Module):
         rank: Rank of each block's own modulation, beside the shared map.
         bottleneck: Width through which patches are embedded, for large pixel patches; 0 for none.
         embedding: Width of one attribute's embedding.
+        place_rank: How many maps over the patches the condition mixes, at either end; 0 for none,
+            and no affine part of the velocity.
         gradient_checkpointing: Whether blocks are computed again in the backward pass, to save
             memory.
 
@@ -68,6 +71,7 @@ class RadiT(nn.Module):
         rank: int = 64,
         bottleneck: int = 0,
         embedding: int = 64,
+        place_rank: int = 0,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -97,6 +101,11 @@ class RadiT(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         side = size // patch
+        self.places: PlaceMaps | None = None
+        self.affine: AffineVelocity | None = None
+        if place_rank:
+            self.places = PlaceMaps(width, place_rank, side * side, width)
+            self.affine = AffineVelocity(width, place_rank, side * side, channels, patch)
         angles = rotary_angles(side, side, width // heads)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
@@ -118,10 +127,14 @@ class RadiT(nn.Module):
         tokens = tokens + self.position.to(tokens.dtype)
         condition = F.silu(self.condition(t, parents, keep))
         shared = self.modulation(condition)
+        if self.places is not None:
+            tokens = tokens + self.places(condition)
         for block in self.blocks:
             tokens = self._run(block, tokens, shared, condition)
         shift, scale = self.final_modulation(condition).unsqueeze(1).chunk(2, dim=-1)
         out = self.out(self.norm(tokens) * (1 + scale) + shift)
+        if self.affine is not None:
+            out = out + self.affine(patches, condition)
         return rearrange(
             out,
             "b (i j) (c p q) -> b c (i p) (j q)",
@@ -156,7 +169,7 @@ class RadiT(nn.Module):
             p.numel()
             for k, p in self.named_parameters()
             if p.ndim > 1
-            and ("modulation" in k or k.startswith("condition."))
+            and ("modulation" in k or k.startswith(("condition.", "places.", "affine.")))
             and "table" not in k
         )
         return 2 * (n * per_token + attention + once)

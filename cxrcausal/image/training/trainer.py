@@ -6,7 +6,9 @@ same weights as one that was not; the saved state holds no generator.
 
 import hashlib
 import logging
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
@@ -20,6 +22,8 @@ from cxrcausal.files import atomic_path
 from cxrcausal.gradients import with_gradients
 from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.recipe import TrainingRecipe
+from cxrcausal.image.training.balance import balanced_weights
+from cxrcausal.image.training.nats import parents_worth
 from cxrcausal.image.training.subsets import descent
 from cxrcausal.shapes import Attributes, Image, Keep
 from cxrcausal.training import Engine, append_line, augment, forget_lines
@@ -74,8 +78,7 @@ def held_out_loss(
     path = mechanism.path
     for _ in range(repeats):
         quantile = (torch.arange(len(images)) + 0.5) / len(images)
-        shuffled = quantile[torch.randperm(len(images), generator=generator)].double()
-        t = torch.sigmoid(path.time_mean + path.time_std * torch.special.ndtri(shuffled)).float()
+        t = path.times_at(quantile[torch.randperm(len(images), generator=generator)])
         noise = torch.randn(images.shape, generator=generator)
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
@@ -126,6 +129,7 @@ class Trainer:
         self.settable = torch.tensor(varies)
         if not self.settable.any():
             raise ImageError("no parent of the image varies in this table; nothing can be learnt")
+        self.weights = balanced_weights(self.parents, mechanism.attributes)
         self.engine = Engine(
             mechanism,
             self._optimiser(),
@@ -171,11 +175,21 @@ class Trainer:
         self,
         *,
         num_steps: int | None = None,
+        minutes: float | None = None,
         log_every: int = 100,
         save_every: int = 1000,
+        on_save: Callable[[RectifiedFlow, int], object] | None = None,
         progress: bool = True,
     ) -> RectifiedFlow:
-        """Trains to the recipe's end, or `num_steps` further, resuming from the folder's state.
+        """Trains to the recipe's end, resuming from the folder's state.
+
+        Arguments:
+            num_steps: Stop after that many further steps.
+            minutes: Stop at the first step after that many minutes.
+            log_every: Steps between two lines of `loss.csv`.
+            save_every: Steps between two saved states, each with a line of `held_out.csv`.
+            on_save: Called after each of them with the averaged weights and the step.
+            progress: Whether to show a progress bar.
 
         Returns:
             The mechanism with its averaged weights, in evaluation mode. The weights of the last
@@ -195,6 +209,7 @@ class Trainer:
         last = last if num_steps is None else min(last, self.step + num_steps)
         self.mechanism.train()
         window = _Window()
+        end = math.inf if minutes is None else time.monotonic() + 60 * minutes
         bar = tqdm(
             total=last, initial=self.step, disable=not progress or None, unit="step", leave=False
         )
@@ -202,6 +217,8 @@ class Trainer:
             while self.step < last:
                 window.add(*self._one_step())
                 bar.update()
+                if time.monotonic() > end:
+                    last = self.step
                 log = self.step % log_every == 0 or self.step == last
                 save = self.step % save_every == 0 or self.step == last
                 if log or save:
@@ -214,6 +231,10 @@ class Trainer:
                     bar.set_postfix(loss=f"{row['loss']:.4f}", img_s=f"{row['images_per_s']:.0f}")
                 if save:
                     self._save()
+                    if on_save is not None:
+                        with self.engine.averaged():
+                            on_save(self.mechanism.eval(), self.step)
+                        self.mechanism.train()
         self.engine.adopt_average()
         return self.mechanism.eval()
 
@@ -221,7 +242,7 @@ class Trainer:
         """Takes one step; returns the losses and times of its images, and the gradient's norm."""
         recipe = self.recipe
         generator = torch.Generator().manual_seed((recipe.seed << 32) + self.step)
-        rows = self._rows()
+        rows = self._balanced_rows() if recipe.balanced else self._rows()
         device = self.mechanism.device
         images = augment(self.images[rows], self.mechanism.recipe.augmentation, generator)
         parents, keep = self.mechanism.recipe.subsets.draw(
@@ -244,6 +265,11 @@ class Trainer:
             order = torch.randperm(count, generator=shuffle)
             parts.append(order[wanted[wanted // count == epoch] % count])
         return torch.cat(parts)
+
+    def _balanced_rows(self) -> Tensor:
+        """Returns this step's radiographs, rare parents more often than they occur."""
+        draw = torch.Generator().manual_seed((self.recipe.seed << 32) + (3 << 30) + self.step)
+        return torch.multinomial(self.weights, self.recipe.batch_size, True, generator=draw)
 
     def _save(self) -> None:
         state = {
@@ -268,6 +294,7 @@ class Trainer:
                 "images": self.step * self.recipe.batch_size,
                 "loss_complete": held_out_loss(self.mechanism, images, parents, given),
                 "loss_null": held_out_loss(self.mechanism, images, parents, ~given),
+                **parents_worth(self.mechanism, images, parents),
             }
         append_line(self.folder / "held_out.csv", row)
 
