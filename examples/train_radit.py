@@ -17,7 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from cxrcausal.data import read_image_lists
-from cxrcausal.image import ImageRecipe, load_recipe, train_image_model
+from cxrcausal.image import ImageRecipe, load_recipe
+from cxrcausal.pretraining import train_image_model
 
 
 def read_radiographs(data: Path, size: int, limit: int | None = None) -> pd.DataFrame:

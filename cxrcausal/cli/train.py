@@ -11,7 +11,8 @@ import typer
 from cxrcausal.cli.app import app
 from cxrcausal.data import read_image_lists
 from cxrcausal.evaluation import image_grid
-from cxrcausal.image import RectifiedFlow, list_recipes, load_recipe, train_image_model
+from cxrcausal.image import RectifiedFlow, list_recipes, load_recipe
+from cxrcausal.pretraining import train_image_model
 
 __all__ = ["train"]
 

@@ -8,7 +8,6 @@ from cxrcausal.image.path import RectifiedPath
 from cxrcausal.image.recipe import ImageRecipe, list_recipes, load_recipe
 from cxrcausal.image.solver import Solver
 from cxrcausal.image.training.nats import conditional_bound
-from cxrcausal.image.training.run import train_image_model
 from cxrcausal.image.training.trainer import Trainer, held_out_loss
 from cxrcausal.image.transport import NoiseTransport
 
@@ -28,5 +27,4 @@ __all__ = [
     "load_image_mechanism",
     "load_recipe",
     "save_image_mechanism",
-    "train_image_model",
 ]

@@ -2,7 +2,6 @@
 
 import datetime
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +28,7 @@ logger = logging.getLogger("cxrcausal")
 def train_image_model(
     recipe: ImageRecipe,
     table: pd.DataFrame,
-    output: str | os.PathLike,
+    output: str | Path,
     *,
     num_steps: int | None = None,
     minutes: float | None = None,
