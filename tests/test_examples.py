@@ -53,6 +53,7 @@ def test_example(name, any_data, tmp_path):
     if name == "train_radit":
         training = json.loads((tmp_path / "image.json").read_text())["training"]
         assert set(training) == {
+            "precision",
             "images_shown",
             "radiographs",
             "images_fingerprint",

@@ -12,6 +12,7 @@ from cxrcausal.cli.app import app
 from cxrcausal.data import read_image_lists
 from cxrcausal.evaluation import image_grid
 from cxrcausal.image import RectifiedFlow, list_recipes, load_recipe
+from cxrcausal.image.training.trainer import Precision
 from cxrcausal.pretraining import train_image_model
 
 __all__ = ["train"]
@@ -39,6 +40,9 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Stop after as many minutes.")] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between saved states.")] = 1000,
     compile: Annotated[bool, typer.Option(help="Compile the network first.")] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster.")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
     """Trains an image model; a run that was stopped goes on where its state was saved.
@@ -62,6 +66,7 @@ def train(
         minutes=minutes,
         device=device,
         compile=compile,
+        precision=precision,
         save_every=save_every,
         on_save=draw,
     )

@@ -13,8 +13,9 @@ References:
     | RoFormer (Su et al., 2021), https://arxiv.org/abs/2104.09864
 """
 
+import contextlib
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 from einops import rearrange
@@ -23,7 +24,27 @@ from torch.nn import functional as F
 
 from cxrcausal.shapes import Embedding, Tokens
 
-__all__ = ["Attention", "Block", "Modulation", "RMSNorm", "SwiGLU", "rotary_angles", "sincos_grid"]
+__all__ = [
+    "Attention",
+    "Block",
+    "Modulation",
+    "RMSNorm",
+    "SwiGLU",
+    "full_precision",
+    "rotary_angles",
+    "sincos_grid",
+]
+
+
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which the weights' own type is used, whatever autocast says outside.
+
+    Of a network in bfloat16 the embedding, the modulation, the residual stream and the output keep
+    it: what is added up over blocks, and what is subtracted from noise, must not be rounded.
+    """
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 @final
@@ -148,7 +169,8 @@ class Modulation(nn.Module):
         """Returns shift, scale, gate of attention and of feed-forward, (batch, 1, width) each."""
         total = shared + self.table
         if self.rank:
-            total = total + self.up(self.down(condition))
+            with full_precision(total.device):
+                total = total + self.up(self.down(condition))
         return total.unsqueeze(1).chunk(6, dim=-1)
 
 

@@ -18,7 +18,13 @@ from torch.utils.checkpoint import checkpoint
 from cxrcausal.errors import ImageError, RecipeError
 from cxrcausal.graph import Variable
 from cxrcausal.image.network.condition import Condition
-from cxrcausal.image.network.layers import Block, RMSNorm, rotary_angles, sincos_grid
+from cxrcausal.image.network.layers import (
+    Block,
+    RMSNorm,
+    full_precision,
+    rotary_angles,
+    sincos_grid,
+)
 from cxrcausal.image.network.place import AffineVelocity, PlaceMaps
 from cxrcausal.shapes import Attributes, Image, Keep, Time, Velocity
 
@@ -123,18 +129,20 @@ class RadiT(nn.Module):
                 f"(batch, {self.channels}, {self.size}, {self.size})"
             )
         patches = rearrange(x, "b c (i p) (j q) -> b (i j) (c p q)", p=self.patch, q=self.patch)
-        tokens = self.embed(patches)
-        tokens = tokens + self.position.to(tokens.dtype)
-        condition = F.silu(self.condition(t, parents, keep))
-        shared = self.modulation(condition)
-        if self.places is not None:
-            tokens = tokens + self.places(condition)
+        with full_precision(x.device):
+            tokens = self.embed(patches)
+            tokens = tokens + self.position.to(tokens.dtype)
+            condition = F.silu(self.condition(t, parents, keep))
+            shared = self.modulation(condition)
+            if self.places is not None:
+                tokens = tokens + self.places(condition)
         for block in self.blocks:
             tokens = self._run(block, tokens, shared, condition)
-        shift, scale = self.final_modulation(condition).unsqueeze(1).chunk(2, dim=-1)
-        out = self.out(self.norm(tokens) * (1 + scale) + shift)
-        if self.affine is not None:
-            out = out + self.affine(patches, condition)
+        with full_precision(x.device):
+            shift, scale = self.final_modulation(condition).unsqueeze(1).chunk(2, dim=-1)
+            out = self.out(self.norm(tokens) * (1 + scale) + shift)
+            if self.affine is not None:
+                out = out + self.affine(patches, condition)
         return rearrange(
             out,
             "b (i j) (c p q) -> b c (i p) (j q)",
