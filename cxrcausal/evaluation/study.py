@@ -6,12 +6,14 @@ intervals exclude one another.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cxrcausal.bootstrap import Interval, PatientBootstrap, Statistic, weighted_mean
@@ -21,12 +23,16 @@ from cxrcausal.evaluation.axioms import effectiveness, groups_of, mean_change, p
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.question import Question
 from cxrcausal.evaluation.standardisation import Standardised
+from cxrcausal.files import atomic_path
 from cxrcausal.image.guidance import Guidance
 from cxrcausal.image.solver import Solver
 from cxrcausal.scm.table import check_table
 from cxrcausal.shapes import Attributes, Image, Noise
 
 __all__ = ["Reader", "soundness"]
+
+_Found = dict[tuple[str, str], Interval]
+"""Figures by the predictor that read them ("" where none did) and the measure."""
 
 _BATCH = 32  # small batches stay in cache: on a CPU they are the fastest
 
@@ -55,9 +61,11 @@ def soundness(
     groups: str = "patient_id",
     solver: Solver | None = None,
     reversed_images: int = 0,
+    guided_nulls: bool = True,
     resamples: int = 2000,
     seed: int = 0,
     batch_size: int = _BATCH,
+    store: Path | None = None,
 ) -> pd.DataFrame:
     """Asks every question under every guidance, each answer beside the null intervention.
 
@@ -82,9 +90,13 @@ def soundness(
         solver: How to integrate.
         reversed_images: On how many radiographs, from the first, to measure reversibility; it
             doubles the cost.
+        guided_nulls: Whether to paint the guided nulls, which costs as much as the answers; NaN
+            if not.
         resamples: Bootstrap resamples.
         seed: Of the bootstrap.
         batch_size: Radiographs at a time.
+        store: A folder, of this mechanism alone, that keeps what was painted and abducted: who
+            reads the same counterfactuals again need not make them again.
 
     Returns:
         Long form, one row per `intervention`, `guidance`, `predictor` and `measure`: `value`,
@@ -95,54 +107,43 @@ def soundness(
         what matched real radiographs show; by no predictor (""), `change` and `reversibility`,
         mean absolute differences in [0, 1].
     """
-    study = _Study(mechanism, table, noise, solver, batch_size)
+    study = _Study(mechanism, table, noise, solver, batch_size, store)
+    bootstrap = PatientBootstrap(table[groups], resamples=resamples, seed=seed)
     oracles = [_Oracle(name, p, images, table, mechanism) for name, p in predictors.items()]
+    readings = _Readings(images, oracles, readers, bootstrap)
     for question in questions:
         for oracle in oracles:
             oracle.scored(question)  # refuses before anything is painted
-    bootstrap = PatientBootstrap(table[groups], resamples=resamples, seed=seed)
     plain = reconstruction
     if plain is None:
         plain = study.null(~noise.isnan().flatten(1).any(dim=1).numpy())
-
-    def measure(question: Question, world: Image) -> dict[tuple[str, str], Interval]:
-        rows = ~np.isnan(question.asked)
-        found = {("", "change"): _mean_error(world, images, rows, bootstrap)}
-        for oracle in oracles:
-            found |= oracle.measure(question, world, bootstrap)
-        for reader in readers:
-            more = reader.measure(question, world, bootstrap)
-            found |= {("", name): value for name, value in more.items()}
-        return found
-
     rows: list[dict[str, Any]] = []
     for question in questions:
         known = ~np.isnan(question.asked)
         some = known & (np.cumsum(known) <= reversed_images)
-        null = measure(question, plain)
+        null = readings.of(question, plain)
         if reversed_images:
-            back = study.back_from_null(plain, some)
-            null["", "reversibility"] = _mean_error(back, images, some, bootstrap)
+            null["", "reversibility"] = readings.error(study.back_from_null(plain, some), some)
+        patients = set(table[groups].to_numpy(object)[known])
+        asked = {"radiographs": int(known.sum()), "patients": len(patients)}
         for label, guidance in guidances.items():
             changed = study.changed(question, guidance, known)
-            found = [measure(question, changed), null]
-            if guidance.form == "none":  # imposes nothing
-                found.append({k: v for k, v in null.items() if k[1] != "reversibility"})
-            else:
-                found.append(measure(question, study.imposed(question, guidance, known)))
+            answer, imposed = readings.of(question, changed), _Found()
             if reversed_images:
                 back = study.back(question, guidance, changed, some)
-                found[0]["", "reversibility"] = _mean_error(back, images, some, bootstrap)
-            patients = set(table[groups].to_numpy(object)[known])
-            asked = {"radiographs": int(known.sum()), "patients": len(patients)}
-            rows += _report(question.label, label, found, asked)
+                answer["", "reversibility"] = readings.error(back, some)
+            if guidance.form == "none":  # imposes nothing
+                imposed = {k: v for k, v in null.items() if k[1] != "reversibility"}
+            elif guided_nulls:
+                imposed = readings.of(question, study.imposed(question, guidance, known))
+            rows += _report(question.label, label, (answer, null, imposed), asked)
     return pd.DataFrame(rows)
 
 
 def _report(
     intervention: str,
     guidance: str,
-    found: Sequence[Mapping[tuple[str, str], Interval]],
+    found: Sequence[_Found],
     asked: Mapping[str, int],
 ) -> list[dict[str, Any]]:
     """Returns the rows of one answer: its measures beside those of both nulls."""
@@ -165,6 +166,35 @@ def _report(
         }
         for (predictor, measure), value in answer.items()
     ]
+
+
+class _Readings:
+    """Everything that is read of one world, over the same resamples of patients."""
+
+    def __init__(
+        self,
+        images: Image,
+        oracles: "Sequence[_Oracle]",
+        readers: Sequence[Reader],
+        bootstrap: PatientBootstrap,
+    ) -> None:
+        self.images, self.oracles, self.readers = images, oracles, readers
+        self.bootstrap = bootstrap
+
+    def of(self, question: Question, world: Image) -> _Found:
+        """Returns every figure of the images of which the question is asked."""
+        found = {("", "change"): self.error(world, ~np.isnan(question.asked))}
+        for oracle in self.oracles:
+            found |= oracle.measure(question, world, self.bootstrap)
+        for reader in self.readers:
+            more = reader.measure(question, world, self.bootstrap)
+            found |= {("", name): value for name, value in more.items()}
+        return found
+
+    def error(self, world: Image, rows: np.ndarray) -> Interval:
+        """Returns the mean absolute difference of some images from the radiographs."""
+        error = (world - self.images).abs().flatten(1).mean(dim=1).double().numpy()
+        return self.bootstrap.interval(weighted_mean(np.where(rows, error, np.nan)))
 
 
 class _Oracle:
@@ -205,9 +235,7 @@ class _Oracle:
             )
         return f"{question.variable}={question.levels[1]}"
 
-    def measure(
-        self, question: Question, world: Image, bootstrap: PatientBootstrap
-    ) -> dict[tuple[str, str], Interval]:
+    def measure(self, question: Question, world: Image, bootstrap: PatientBootstrap) -> _Found:
         """Returns what this predictor reads of one world, by its name and the measure's."""
         at = np.flatnonzero(~np.isnan(question.asked))
         after = pd.DataFrame(np.nan, index=self.before.index, columns=self.before.columns)
@@ -244,13 +272,14 @@ class _Study:
         noise: Noise,
         solver: Solver | None,
         batch_size: int,
+        store: Path | None,
     ) -> None:
         self.mechanism, self.noise = mechanism, noise
         self.solver, self.batch_size = solver, batch_size
         self.names = [v.name for v in mechanism.attributes]
         self.factual = mechanism.encode(check_table(table, mechanism.graph, ()))[0]
-        self._cache: dict[bytes, Image] = {}
-        self._abducted: dict[bytes, Noise] = {}
+        self.store = store
+        self._made: dict[str, Tensor] = {}
 
     def parents(self, question: Question) -> Attributes:
         return self.mechanism.encode(question.table)[0]
@@ -295,15 +324,17 @@ class _Study:
 
     def _abduct(self, images: Image, parents: Attributes, rows: np.ndarray) -> Noise:
         at = torch.from_numpy(np.flatnonzero(rows))
-        key = _digest(images[at], parents[at])
-        if key not in self._abducted:
-            parts = [
-                self.mechanism.abduct(images[part], parents[part], solver=self.solver).cpu()
-                for part in at.split(self.batch_size)
-            ]
-            self._abducted[key] = torch.cat(parts)
+
+        def make() -> Noise:
+            return torch.cat(
+                [
+                    self.mechanism.abduct(images[part], parents[part], solver=self.solver).cpu()
+                    for part in at.split(self.batch_size)
+                ]
+            )
+
         out = torch.full_like(self.noise, torch.nan)
-        out[at] = self._abducted[key]
+        out[at] = self._once(_digest("abduct", self.solver, images[at], parents[at]), make)
         return out
 
     def _paint(
@@ -320,9 +351,9 @@ class _Study:
         factual = self.factual if factual is None else factual
         subset, new, before = noise[at], parents[at], factual[at]
         intervened = mask[at]
-        key = _digest(subset, new, self._meaning(before, new, intervened, guidance))
-        if key not in self._cache:
-            self._cache[key] = paint(
+
+        def make() -> Image:
+            return paint(
                 self.mechanism,
                 subset,
                 before,
@@ -332,10 +363,27 @@ class _Study:
                 solver=self.solver,
                 batch_size=self.batch_size,
             )
-        images = self._cache[key]
+
+        meaning = self._meaning(before, new, intervened, guidance)
+        images = self._once(_digest("paint", self.solver, subset, new, meaning), make)
         out = torch.full((len(noise), *images.shape[1:]), torch.nan)
         out[at] = images
         return out
+
+    def _once(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """Returns what was made under this key before, here or in the store; else makes it."""
+        if key in self._made:
+            return self._made[key]
+        file = None if self.store is None else self.store / f"{key}.safetensors"
+        if file is not None and file.exists():
+            self._made[key] = load_file(file)["values"]
+        else:
+            self._made[key] = make()
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_path(file) as beside:
+                    save_file({"values": self._made[key].contiguous()}, beside)
+        return self._made[key]
 
     @staticmethod
     def _meaning(
@@ -345,14 +393,6 @@ class _Study:
         keep, weight = guidance.branches(groups_of(factual, parents, intervened))
         order = sorted(range(len(keep)), key=lambda i: keep[i].cpu().numpy().tobytes())
         return torch.cat([keep[order].flatten().double(), weight[order].flatten().double()])
-
-
-def _mean_error(
-    world: Image, images: Image, rows: np.ndarray, bootstrap: PatientBootstrap
-) -> Interval:
-    """Returns the mean absolute difference of two sets of images over some of them."""
-    error = (world - images).abs().flatten(1).mean(dim=1).double().numpy()
-    return bootstrap.interval(weighted_mean(np.where(rows, error, np.nan)))
 
 
 def _columns(prefix: str, interval: Interval | None) -> dict[str, float]:
@@ -365,8 +405,8 @@ def _columns(prefix: str, interval: Interval | None) -> dict[str, float]:
     }
 
 
-def _digest(*tensors: Tensor) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
+def _digest(what: str, solver: Solver | None, *tensors: Tensor) -> str:
+    digest = hashlib.blake2b(f"{what} {solver}".encode(), digest_size=16)
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.digest()
+    return digest.hexdigest()

@@ -144,6 +144,25 @@ def test_guidance_amplifies_and_the_guided_null_shows_its_push(world):
     assert shift["guided_null"] == pytest.approx(-1.0 / 2 / gap, abs=1e-4)
 
 
+def test_guided_nulls_can_be_left_out(world):
+    forms = {"w": Guidance("cfg", intervened=3.0)}
+    found, without = study(world, forms), study(world, forms, guided_nulls=False)
+    assert without["value"].equals(found["value"])
+    assert without["guided_null"].isna().all()
+    assert without.loc[("sex", "w", "shift"), "excludes_null"]
+
+
+def test_further_readers_report_under_no_predictor(world):
+    class Count:
+        def measure(self, question, painted, bootstrap):
+            asked = np.where(np.isnan(question.asked), np.nan, 1.0)
+            return {"count": bootstrap.interval(lambda weights: weights @ asked)}
+
+    found = study(world, {"none": Guidance("none")}, readers=[Count()])
+    count = found.loc[("sex", "none", "count")]
+    assert (count["predictor"], count["value"], count["null"]) == ("", RADIOGRAPHS, RADIOGRAPHS)
+
+
 def test_a_painter_without_effect_claims_nothing(world):
     """Drift moves every score, in the asked direction for half of the radiographs: no claim is
     made."""
@@ -201,6 +220,16 @@ def test_equal_integrals_are_run_once(world):
     assert world.mechanism.predicted == 2 * RADIOGRAPHS  # the counterfactual and the guided null
     one, two = (found.xs(form, level="guidance")["value"] for form in forms)
     assert one.equals(two)
+
+
+def test_what_was_painted_is_not_painted_again(world, tmp_path):
+    """Another predictor may read it later: from the store, to the same figures."""
+    forms = {"w": Guidance("cfg", intervened=2.0)}
+    found = study(world, forms, reversed_images=5, store=tmp_path / "store")
+    world.mechanism.predicted = 0
+    again = study(world, forms, reversed_images=5, store=tmp_path / "store")
+    assert world.mechanism.predicted == 0
+    assert again["value"].equals(found["value"])
 
 
 def test_a_question_can_be_asked_of_fewer_radiographs(world):

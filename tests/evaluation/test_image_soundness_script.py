@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cxrcausal.graph import load_graph
@@ -49,36 +50,59 @@ def untrained(tmp_path_factory) -> Path:
 
 
 def test_an_untrained_network_is_told_from_a_sound_one(script, untrained, shared_data, tmp_path):
-    """It gives radiographs back exactly, and the report says why that is not enough."""
+    """It gives radiographs back exactly, and the table says why that is not enough."""
+    names = pd.read_csv(shared_data / "cxr-real-128" / "images.csv")["image"]
+    gold = pd.DataFrame({"Image Index": [Path(name).name[4:] for name in names]})
+    for i, finding in enumerate(script.GOLD):
+        gold[finding] = np.resize(["YES", "NO"], len(gold) + i)[i:]
+    gold.to_csv(tmp_path / "gold.csv", index=False)
     command = ["--data", shared_data, "--model", untrained, "--output", tmp_path, "--quick"]
+    command += ["--gold", tmp_path / "gold.csv"]
     numbers = script.main([str(part) for part in command])
-    assert numbers["round_trip"]["mae"] < 1e-6
-    assert numbers["noise"]["abducted"]["flatness"] < 0.9
-    shifts = [e for e in numbers["effects"] if e["measure"] == "shift"]
-    assert len(shifts) == 6 * 6
+    found = numbers["models"][untrained.name]
+    assert found["round_trip"]["once"]["value"] < 1e-6
+    assert found["noise"]["abducted"]["flatness"] < 0.9
+    shifts = [e for e in found["effects"] if e["measure"] == "shift"]
+    assert len(shifts) == 6 * 2 * 2  # interventions, guidances, predictors
     assert all(abs(e["value"]) < 1e-4 for e in shifts)
     assert not any(e["excludes_null"] for e in shifts)
-    holds = {row["what"]: row["holds"] for row in numbers["verdict"]}
-    assert holds["round trip MAE in <= 50 evaluations"] == "yes"
-    assert "no" in holds["shift of sex, nested 2.5"]
-    losses = {
-        row["network"]: row["loss"]
-        for row in numbers["held_out_loss"]
-        if row["conditioned on"] == "everything"
-    }
-    assert losses["this model"] == pytest.approx(losses["untrained"])
+    by = {(e["intervention"], e["guidance"], e["measure"]): e for e in found["effects"]}
+    for name in ("AUC", "rank-1"):  # nothing was painted, so it is the patient
+        real = by["sex", "none", f"real identity {name}"]["value"]
+        assert by["sex", "none", f"identity {name}"]["value"] == pytest.approx(real)
+    assert by["sex", "none", "SSIM"]["value"] == pytest.approx(1, abs=1e-6)
+    families = {p["probe"] for p in found["probes"] if p["source"] == "noise"}
+    assert families == {"pixels", "blocks", "bands", "neighbours", "network"}
+    assert len({(e["intervention"], e["guidance"]) for e in found["forms"]}) == 3 * 9
+    for name, distance in found["samples"]["frechet"].items():
+        assert distance > found["samples"]["floor"][name]
+    assert len(numbers["predictors"]) == 2 * 5
+    assert len(numbers["gold"]) == 3 * 2
+    assert all(line["radiographs"] > 0 for line in numbers["gold"])
     written = json.loads((tmp_path / "report.json").read_text())
     assert np.isfinite(written["seconds"])
-    report = (tmp_path / "report.md").read_text()
-    assert "| sex | nested 2.5 |" in report
-    table = (tmp_path / "readme.md").read_text()
-    assert table == script.readme_table(written) + "\n"
-    assert "| sex: crossed the predictor's threshold | ≥ .79 | 0.00 [" in table
-    for name in (
-        "counterfactuals_nested",
-        "guidance_sex",
-        "samples",
-        "nearest_training_radiographs",
-    ):
-        assert (tmp_path / f"{name}.png").stat().st_size > 2_000
-    assert (tmp_path / "predictor" / "predictor.safetensors").exists()  # a second run loads it
+    table = (tmp_path / "table.md").read_text()
+    assert f"| on test patients | asked | {untrained.name} |" in table
+    assert "| sex, no guidance: shift, transformer predictor | ≥ .85 | " in table
+    for name in ("counterfactuals", "samples"):
+        assert (tmp_path / untrained.name / f"{name}.png").stat().st_size > 2_000
+    assert (tmp_path / "readers" / "transformer" / "predictor.safetensors").exists()
+
+
+def test_the_weight_that_moves_the_whole_effect_is_interpolated(script):
+    """From 1 to 1.5 the shift goes from .8 to 1.2, so at 1.25 it is 1, and all else halfway."""
+    tables = sys.modules["soundness_tables"]
+
+    def effects(guidance, shift, excess, back):
+        common = {"intervention": "sex", "guidance": guidance}
+        return [
+            {**common, "predictor": "p", "measure": "shift", "value": shift},
+            {**common, "predictor": "p", "measure": "excess of age", "value": excess},
+            {**common, "predictor": "", "measure": "reversibility", "value": back},
+        ]
+
+    measured = effects("none", 0.8, 0.0, 0.01) + effects("cfg 1.5", 1.2, -0.2, 0.03)
+    ((what, _), text), *others = tables._form_rows(measured + effects("nested 1.5", 0.9, 0, 0))
+    assert what.startswith("sex, cfg at a shift of 1, p predictor")
+    assert text == "1.25; 0.10; 0.0200"
+    assert [text for _, text in others] == ["not reached"]
