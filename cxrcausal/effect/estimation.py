@@ -203,5 +203,5 @@ def _refitted(question: EffectQuestion, terms: Sequence[Term]) -> Iterator[np.nd
             ).to(scm.device)
             for name in question.reads(terms)
         }
-        parts, _ = question.nested({**scm.mechanisms, **anew}).expectations(terms)
+        parts, _ = question.nested().under({**scm.mechanisms, **anew}).expectations(terms)
         yield weights[question.kept] @ parts.mean(0)

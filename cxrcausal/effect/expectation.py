@@ -16,6 +16,7 @@ References:
     | (Trefethen and Weideman, 2014), https://doi.org/10.1137/130932132
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,19 +31,30 @@ from cxrcausal.randomness import label_words
 from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.evidence import Evidence
 from cxrcausal.scm.mechanism.base import Mechanism
-from cxrcausal.scm.unknown.elimination import (
+from cxrcausal.scm.unknown.contraction import (
     BUDGET,
+    Part,
+    Plan,
+    contractions,
+    values_kept,
+)
+from cxrcausal.scm.unknown.elimination import (
     MOST_ENTRIES,
     Elimination,
-    largest_table,
+    Sums,
     refuse_impossible,
-    summed,
     sums,
 )
-from cxrcausal.scm.unknown.factor import Grid, joint_axes
-from cxrcausal.scm.unknown.network import Network, Values, at, predict_along
-from cxrcausal.scm.unknown.pattern import Absence, absences
+from cxrcausal.scm.unknown.factor import Grid, Rows, joint_axes
+from cxrcausal.scm.unknown.network import (
+    Mechanisms,
+    Network,
+    Values,
+    predict_along,
+    reads_of,
+)
 from cxrcausal.scm.unknown.posterior import fill_unknown, only
+from cxrcausal.scm.unknown.tables import Tables
 
 __all__ = ["Nested", "Term", "Tilt"]
 
@@ -97,45 +109,104 @@ class Nested:
     ) -> None:
         self.known, self.worlds, self.level = known, worlds, level
         self.draws, self.seed = BATCHES * math.ceil(draws / BATCHES), seed
-        self.log_evidence: dict[tuple[object, ...], Tensor] = {}  # what terms have in common
+        self.tables = Tables(known.mechanisms, known.values)
+        self._sums: dict[frozenset[str], Sums] = {}
+        self._plans: dict[object, Plan | None] = {}
+
+    def under(self, mechanisms: Mechanisms) -> "Nested":
+        """Returns the same questions under other mechanisms: what is summed how stays as it is."""
+        known = dataclasses.replace(self.known, mechanisms=mechanisms)
+        nested = Nested(known, self.worlds, self.level, self.draws, self.seed)
+        nested.tables = self.tables.under(mechanisms)
+        nested._sums, nested._plans = self._sums, self._plans
+        return nested
 
     def expectations(self, terms: Sequence[Term]) -> tuple[np.ndarray, bool]:
         """Returns the terms (parts, rows, terms), and whether they are free of sampling.
 
         Without draws there is one part; with draws the parts are `BATCHES` independent answers.
-        """
-        answers: dict[Term, tuple[Tensor, bool]] = {}
-        groups = absences(self.known.mechanisms, self.known.values)
-        for term in dict.fromkeys(terms):
-            parts = torch.zeros(BATCHES, len(self.known.index), dtype=torch.float64)
-            exact = True
-            for question in self._questions(term, groups):
-                unique, inverse = question.sum.distinct(question.rows)
-                largest = question.size(unique[:1])
-                by_table = largest is not None and largest <= MOST_ENTRIES
-                exact &= by_table
-                share = largest if by_table and largest else self.draws * len(self.worlds.moved)
-                step = max(1, BUDGET // (4 * share))
-                found = [
-                    question.exact(subset)[None].expand(BATCHES, -1)
-                    if by_table
-                    else question.by_draws(subset)
-                    for subset in unique.split(step)
-                ]
-                rows = torch.from_numpy(question.rows)
-                parts[:, rows] = torch.cat([f.cpu() for f in found], 1)[:, inverse]
-            answers[term] = parts, exact
-        exact = all(e for _, e in answers.values())
-        stacked = torch.stack([answers[term][0] for term in terms], -1).numpy()
-        return (stacked[:1] if exact else stacked), exact
 
-    def _questions(self, term: Term, groups: Sequence[Absence]) -> "list[_Question]":
-        """Returns a term's questions: one to all rows for which it is the same sum."""
-        facts = self._facts(term)
-        return [
-            _Question(self, term, facts, one, rows)
-            for one, rows in sums(self.known, groups, facts)
-        ]
+        Raises:
+            TableError: If a row is impossible under the mechanisms.
+        """
+        questions = [_Question(self, term) for term in dict.fromkeys(terms)]
+        plans = {q.term: [q.plan(one) for one in q.sums.each] for q in questions}
+        exact = all(plan is not None for of_term in plans.values() for plan in of_term)
+        found = self._exact(questions, plans)
+        answers = {}
+        for question in questions:
+            asked = question.sums
+            parts = found[question.term].expand(1 if exact else BATCHES, -1).clone()
+            for start, rows, plan in zip(
+                asked.starts, asked.rows, plans[question.term], strict=True
+            ):
+                if plan is None:
+                    parts[:, start : start + len(rows)] = question.by_draws(rows)
+            answers[question.term] = parts[:, torch.from_numpy(asked.place)]
+        return torch.stack([answers[term] for term in terms], -1).numpy(), exact
+
+    def _exact(
+        self, questions: "Sequence[_Question]", plans: Mapping[Term, Sequence[Plan | None]]
+    ) -> dict[Term, Tensor]:
+        """Returns each term (distinct rows,) wherever a sum answers it."""
+        several = {id(question.sums): question.sums for question in questions}
+        evidence = []
+        for key, asked in several.items():
+            of_terms = [plans[q.term] for q in questions if id(q.sums) == key]
+            needed = [any(each) for each in zip(*of_terms, strict=True)]
+            evidence.append(
+                [
+                    self._evidence(one) if one.cells and need else None
+                    for one, need in zip(asked.each, needed, strict=True)
+                ]
+            )
+        asked_of_terms = [(question.sums, plans[question.term]) for question in questions]
+        found = self._summed([*zip(several.values(), evidence, strict=True), *asked_of_terms])
+        log_evidence = {key: total for key, (total, _) in zip(several, found, strict=False)}
+        for key, asked in several.items():
+            for one, rows, start in zip(asked.each, asked.rows, asked.starts, strict=True):
+                weight = log_evidence[key][start : start + len(rows)]
+                refuse_impossible(weight, torch.from_numpy(rows), self.known.index, one.cells)
+        return {
+            question.term: (total - log_evidence[id(question.sums)]).exp() * mean
+            for question, (total, mean) in zip(questions, found[len(several) :], strict=True)
+        }
+
+    def _summed(
+        self, asked: Sequence[tuple[Sums, Sequence[Plan | None]]]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Returns log-weights and means of what is kept (distinct rows,), all taken at once.
+
+        They are 0 and 1 where there is no plan.
+
+        Arguments:
+            asked: The sums of each question, and how each of them is taken.
+        """
+        found, parts, place = list[tuple[Tensor, Tensor]](), list[Part](), list[tuple[int, int]]()
+        for question, (of_question, plans) in enumerate(asked):
+            zeros = torch.zeros(sum(map(len, of_question.rows)), dtype=torch.float64)
+            found.append((zeros, zeros + 1.0))
+            for plan, rows, start in zip(plans, of_question.rows, of_question.starts, strict=True):
+                if plan is not None:
+                    parts.append(Part(plan, rows, len(place)))
+                    place.append((question, int(start)))
+        for chunk in contractions(self.tables, parts):
+            for part, total, share in chunk.answers():
+                question, first = place[part.number]
+                rows_here = slice(first + part.start, first + part.start + len(total))
+                found[question][0][rows_here] = torch.from_numpy(total)
+                if part.plan.kept is not None:
+                    mean = (share * values_kept(self.tables, part)).sum(1)
+                    found[question][1][rows_here] = torch.from_numpy(mean)
+        return found
+
+    def _evidence(self, one: Elimination) -> Plan:
+        """Returns how the probability of what is known is summed, which terms have in common."""
+        if one.key not in self._plans:
+            self._plans[one.key] = Plan.of(one.network())
+        plan = self._plans[one.key]
+        assert plan is not None
+        return plan
 
     def _facts(self, term: Term) -> set[str]:
         """Returns the variables that the cause does not reach and whose values a term reads."""
@@ -149,41 +220,55 @@ class Nested:
 
 
 class _Question:
-    """One term for the rows that lack the same of what it needs."""
+    """One term, for all rows."""
 
-    def __init__(
-        self, nested: Nested, term: Term, facts: set[str], one: Elimination, rows: np.ndarray
-    ) -> None:
-        self.nested, self.term, self.rows = nested, term, rows
+    def __init__(self, nested: Nested, term: Term) -> None:
+        self.nested, self.term = nested, term
         self.mechanisms, self.worlds = nested.known.mechanisms, nested.worlds
         self.copies = nested.worlds.needed(term.outcome)
-        self.facts, self.sum = facts, one
+        self.facts = nested._facts(term)
 
-    def size(self, rows: Tensor) -> int | None:
-        """Returns the entries per row of the largest table; None if no table answers."""
-        several = max(
-            (len(c) for v, c in self.copies.items() if v != self.worlds.cause), default=1
+    @property
+    def sums(self) -> Sums:
+        """The sums that it needs; terms that read the same facts have the same."""
+        kept, facts = self.nested._sums, frozenset(self.facts)
+        if facts not in kept:
+            kept[facts] = sums(self.nested.known, self.nested.tables, facts)
+        return kept[facts]
+
+    @property
+    def is_summable(self) -> bool:
+        """Whether no variable is in three worlds, and every continuum has one noise."""
+        between = [v for v in self.copies if v != self.worlds.cause]
+        return all(
+            len(self.copies[v]) <= 2
+            and (self.mechanisms[v].support is not None or self.mechanisms[v].noise_size <= 1)
+            for v in between
         )
-        wide = any(
-            self.mechanisms[v].support is None and self.mechanisms[v].noise_size > 1
-            for v in self.copies
-            if v != self.worlds.cause
-        )
-        if several > 2 or wide:
-            return None
-        network, kept = self._network(rows)
+
+    def plan(self, one: Elimination) -> Plan | None:
+        """Returns how the term is summed; None if no table answers, or it is too large."""
+        key, plans = (self.term, one.key), self.nested._plans
+        if key not in plans:
+            plans[key] = self._planned(one) if self.is_summable else None
+        return plans[key]
+
+    def _planned(self, one: Elimination) -> Plan | None:
+        network, kept = self._network(one)
+        plan = Plan.of(network, kept, self.term)
         of = self.mechanisms[self.worlds.outcome]
         spread = NODES if of.support is None and self.term.outcome else 1
-        kept_entries = math.prod(network.axes[axis] for axis in kept.axes)
-        return max(largest_table(network, kept), spread * kept_entries)
+        points = math.prod(plan.kept.sizes) if plan.kept is not None else 1
+        return plan if max(plan.largest, spread * points) <= MOST_ENTRIES else None
 
-    def exact(self, rows: Tensor) -> Tensor:
-        """Returns the term (rows,) of these rows by elimination."""
-        value, weight = summed(*self._network(rows), len(rows))
-        return ((weight - self._log_evidence(rows)[:, None]).exp() * value).sum(1)
-
-    def by_draws(self, rows: Tensor) -> Tensor:
+    def by_draws(self, positions: np.ndarray) -> Tensor:
         """Returns the term (batches, rows) of these rows as means over draws with common noise."""
+        step = max(1, BUDGET // (4 * self.nested.draws * len(self.worlds.moved)))
+        return torch.cat(
+            [self._drawn(rows).cpu() for rows in torch.from_numpy(positions).split(step)], 1
+        )
+
+    def _drawn(self, rows: Tensor) -> Tensor:
         nested = self.nested
         here = nested.known.take(rows)
         labels = label_words(nested.known.index)[rows.numpy()]
@@ -214,7 +299,8 @@ class _Question:
             value = value * world[self.term.outcome[0]]
         elif self.term.outcome:
             pas = [self._parents(copy, facts, world) for copy in self.term.outcome]
-            chance = self._chance(pas)
+            assert nested.level is not None
+            chance = _chance(self.mechanisms[self.worlds.outcome], nested.level, pas)
             if self.term.tilt is not None:
                 x = world[_cause_of(self.term.outcome[0], cause)]
                 own = self.mechanisms[cause].log_prob(x, above).exp()
@@ -235,52 +321,30 @@ class _Question:
             for p in self.worlds.parents[copy.name]
         }
 
-    def _log_evidence(self, rows: Tensor) -> Tensor:
-        """Returns the log-probability (rows,) of the evidence, unknown cells summed out."""
-        cells, kept = self.sum.cells, self.nested.log_evidence
-        if not cells:
-            return torch.zeros(len(rows), dtype=torch.float64, device=self._device)
-        key = (cells, rows.numpy().tobytes())
-        if key not in kept:
-            one = Grid.of((), torch.ones(1, dtype=torch.float64, device=self._device))
-            _, weight = summed(self.sum.network(rows), one, len(rows))
-            refuse_impossible(weight[:, 0], rows, self.nested.known.index, cells)
-            kept[key] = weight[:, 0]
-        return kept[key]
-
-    def _network(self, rows: Tensor) -> tuple[Network, Grid]:
-        """Returns the network of these rows, and the value whose mean under it is the answer."""
-        network = self.sum.network(rows)
+    def _network(self, one: Elimination) -> tuple[Network, Grid | None]:
+        """Returns the network of the rows, and the value whose mean is the answer, if one is."""
+        network = one.network()
         world: dict[Copy, Grid] = {}
         for name, copies in self.copies.items():
             if name == self.worlds.cause:
                 for copy in copies:
-                    set_to = torch.tensor([copy.value], dtype=torch.float64, device=self._device)
-                    world[copy] = Grid.of((), set_to)
+                    assert copy.value is not None
+                    value = torch.tensor([copy.value], dtype=torch.float64, device=self._device)
+                    world[copy] = network.set_to(value)
             elif name != self.worlds.outcome:
                 self._add(network, world, name, copies)
         if self.term.given is not None:
-            x = torch.full((len(rows),), self.term.given, dtype=torch.float64)
-            network.factors[f"{self.worlds.cause}*"] = self._cause(
-                network, Grid.of((), x.to(self._device))
+            value = torch.tensor([self.term.given], dtype=torch.float64, device=self._device)
+            network.factors[f"{self.worlds.cause}*"] = network.log_prob(
+                self.worlds.cause, network.set_to(value), network.cell
             )
-        one = Grid.of((), torch.ones(1, dtype=torch.float64, device=self._device))
         if not self.term.outcome:
-            return network, one
-        outcome = self._outcome(network, world)
+            return network, None
+        pas = [self._read(network, world, copy) for copy in self.term.outcome]
         if self.nested.level is None:  # may be negative, so it is no weight
-            return network, outcome
-        network.factors[f"{self.worlds.outcome}*"] = Grid(
-            outcome.axes, lambda: outcome.table.log()
-        )
-        return network, one
-
-    def _cause(self, network: Network, x: Grid) -> Grid:
-        """Returns the log-probability of a value of the cause given its own causes."""
-        mechanism = self.mechanisms[self.worlds.cause]
-        pa = network.parents(self.worlds.cause, network.cell)
-        axes = joint_axes(pa.values(), network.axes)
-        return Grid(axes, lambda: mechanism.log_prob(x.along(axes), at(pa, axes)))
+            return network, self._mean(network, pas[0])
+        network.factors[f"{self.worlds.outcome}*"] = self._log_chance(network, world, pas)
+        return network, None
 
     def _read(self, network: Network, world: Mapping[Copy, Grid], copy: Copy) -> dict[str, Grid]:
         def grid(parent: str) -> Grid:
@@ -293,53 +357,64 @@ class _Question:
     ) -> None:
         """Adds a variable between cause and outcome, in one world or in two."""
         mechanism = self.mechanisms[name]
-        pas = [self._read(network, world, copy) for copy in copies]
         if mechanism.support is None:
+            pas = [self._read(network, world, copy) for copy in copies]
             axis, (noise, log_weight) = f"{name} noise", _nodes(mechanism)
             before = [joint_axes(pa.values(), network.axes) for pa in pas]
             network.add_axis(axis, noise)
             network.factors[axis] = Grid.of((axis,), log_weight[None])
             for copy, pa, inner in zip(copies, pas, before, strict=True):
-                world[copy] = _moved(mechanism, noise, pa, (*inner, axis))
+                world[copy] = _moved(name, noise, pa, (*inner, axis))
             return
-        first = network.add_axis(name + "′", mechanism.support)
-        network.factors[name + "′"] = _prior(mechanism, pas[0], network, name + "′")
+
+        def reader(copy: Copy) -> Callable[[str], Grid]:
+            return lambda p: world[copy.reads[p]] if p in copy.reads else network.cell(p)
+
+        first = network.add_log_probs(name, reader(copies[0]), name + "′", mechanism.support)
         world[copies[0]] = first
         if len(copies) > 1:
-            world[copies[1]] = network.add_axis(name + "″", mechanism.support)
-            axes = joint_axes((first, *pas[0].values(), *pas[1].values()), network.axes)
-            network.factors[name + "″"] = Grid(
-                (*axes, name + "″"), lambda: _transition(mechanism, first, pas, axes).log()
-            )
+            pas = [self._read(network, world, copy) for copy in copies]
+            world[copies[1]] = _add_second(network, name, first, pas, mechanism.support)
 
-    def _outcome(self, network: Network, world: Mapping[Copy, Grid]) -> Grid:
-        """Returns what is asked of the outcome, given its parents in each world."""
-        mechanism, tilt = self.mechanisms[self.worlds.outcome], self.term.tilt
-        pas = [self._read(network, world, copy) for copy in self.term.outcome]
-        axes = joint_axes([grid for pa in pas for grid in pa.values()], network.axes)
-        if self.nested.level is None:
-            return Grid(axes, lambda: _mean(mechanism, at(pas[0], axes), len(axes) + 1))
-        if tilt is None:
-            return Grid(axes, lambda: self._chance([at(pa, axes) for pa in pas]))
-        cause = _cause_of(self.term.outcome[0], self.worlds.cause)
-        own = self._cause(network, world[cause])
-        both = tuple(axis for axis in network.axes if axis in {*own.axes, *axes})
-        plain = Grid(axes, lambda: self._chance([at(pas[0], axes)]))
-        return Grid(both, lambda: tilt(plain.along(both), own.along(both).exp()))
+    def _mean(self, network: Network, pa: Mapping[str, Grid]) -> Grid:
+        """Returns the mean of the outcome given its parents."""
+        name = self.worlds.outcome
 
-    def _chance(self, pas: Sequence[Mapping[str, Tensor]]) -> Tensor:
-        """Returns the probability of the level, or of the level there and of another here."""
-        mechanism, level = self.mechanisms[self.worlds.outcome], self.nested.level
+        def function(mechanisms: Mechanisms, values: Sequence[Tensor]) -> Tensor:
+            return _mean(mechanisms[name], dict(zip(pa, values, strict=True)))
+
+        return network.family(("mean", name), (name,), tuple(pa.values()), function)
+
+    def _log_chance(
+        self, network: Network, world: Mapping[Copy, Grid], pas: Sequence[Mapping[str, Grid]]
+    ) -> Grid:
+        """Returns the log-probability of what is asked of the outcome's level."""
+        name, cause, tilt = self.worlds.outcome, self.worlds.cause, self.term.tilt
+        level, names = self.nested.level, tuple(pas[0])
         assert level is not None
-        first = mechanism.log_probs(pas[0])[..., level].exp()
-        if len(pas) == 1:
-            return first
-        shapes = [x.shape for pa in pas for x in pa.values()]
-        batch = torch.broadcast_shapes(*shapes)
-        x = torch.full(batch, float(level), dtype=torch.float64, device=self._device)
-        there, here = ({p: v.expand(batch) for p, v in pa.items()} for pa in pas)
-        stays = mechanism.transition(x, there, here)[..., level]
-        return torch.where(first > 0, first * (1.0 - stays).clamp(min=0.0), 0.0)
+        cells = [grid for pa in pas for grid in pa.values()]
+        if tilt is None:
+
+            def function(mechanisms: Mechanisms, values: Sequence[Tensor]) -> Tensor:
+                each = [
+                    dict(zip(names, values[i : i + len(names)], strict=True))
+                    for i in range(0, max(1, len(values)), max(1, len(names)))
+                ]
+                return _chance(mechanisms[name], level, each).log()
+
+            return network.family(("chance", name, level, len(pas)), (name,), cells, function)
+        above = network.parents(cause, network.cell)
+        x = world[_cause_of(self.term.outcome[0], cause)]
+
+        def tilted(mechanisms: Mechanisms, values: Sequence[Tensor]) -> Tensor:
+            of_outcome, value = values[: len(names)], values[len(names)]
+            pa = dict(zip(names, of_outcome, strict=True))
+            own = dict(zip(above, values[len(names) + 1 :], strict=True))
+            plain = _chance(mechanisms[name], level, [pa])
+            return tilt(plain, mechanisms[cause].log_prob(value, own).exp()).log()
+
+        cells = [*cells, x, *above.values()]
+        return network.family(("tilt", tilt, name, level), (name, cause), cells, tilted)
 
 
 def _cause_of(copy: Copy, cause: str) -> Copy:
@@ -357,42 +432,58 @@ def _nodes(mechanism: Mechanism) -> tuple[Tensor, Tensor]:
     return mechanism.prior(uniform), log_weight
 
 
-def _prior(mechanism: Mechanism, pa: Mapping[str, Grid], network: Network, name: str) -> Grid:
-    inner = tuple(a for a in joint_axes(pa.values(), network.axes) if a != name)
-
-    def table() -> Tensor:
-        found = mechanism.log_probs(at(pa, inner))
-        return found if found.ndim == len(inner) + 2 else found[None]
-
-    return Grid((*inner, name), table)
-
-
-def _transition(
-    mechanism: Mechanism, x: Grid, pas: Sequence[Mapping[str, Grid]], axes: Sequence[str]
-) -> Tensor:
-    """Returns the distribution (rows or 1, *sizes, levels) of a variable in a second world."""
-    value, now, then = x.along(axes), at(pas[0], axes), at(pas[1], axes)
-    shapes = [t.shape for t in (*now.values(), *then.values())]
-    batch = torch.broadcast_shapes(value.shape, *shapes)
-    found = mechanism.transition(
-        value.expand(batch),
-        {name: t.expand(batch) for name, t in now.items()},
-        {name: t.expand(batch) for name, t in then.items()},
-    )
-    return found.nan_to_num(0.0)  # from a level that is impossible there
+def _chance(mechanism: Mechanism, level: int, pas: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Returns the probability of a level, or of the level there and of another here."""
+    first = mechanism.log_probs(pas[0])[..., level].exp()
+    if len(pas) == 1:
+        return first
+    batch = torch.broadcast_shapes(*(x.shape for pa in pas for x in pa.values()))
+    x = torch.full(batch, float(level), dtype=torch.float64, device=mechanism.device)
+    there, here = ({p: v.expand(batch) for p, v in pa.items()} for pa in pas)
+    stays = mechanism.transition(x, there, here)[..., level]
+    return torch.where(first > 0, first * (1.0 - stays).clamp(min=0.0), 0.0)
 
 
-def _moved(
-    mechanism: Mechanism, noise: Tensor, pa: Mapping[str, Grid], axes: tuple[str, ...]
+def _add_second(
+    network: Network, name: str, x: Grid, pas: Sequence[Mapping[str, Grid]], support: Tensor
 ) -> Grid:
-    return Grid(axes, lambda: predict_along(mechanism, noise, pa, axes))
+    """Adds the distribution of a variable in a second world to a network, and returns its value.
+
+    Arguments:
+        network: The network.
+        name: The variable.
+        x: Its value in the first world.
+        pas: Its parents in both.
+        support: The values (levels,) that it may have.
+    """
+    parents, count = tuple(pas[0]), len(pas[0])
+
+    def function(mechanisms: Mechanisms, values: Sequence[Tensor]) -> Tensor:
+        value, *pa = torch.broadcast_tensors(*values)
+        now, then = (dict(zip(parents, v, strict=True)) for v in (pa[:count], pa[count:]))
+        found = mechanisms[name].transition(value, now, then)
+        return found.nan_to_num(0.0).log()  # from a level that is impossible there
+
+    own = network.add_axis(name + "″", support)
+    cells = (x, *pas[0].values(), *pas[1].values())
+    network.factors[name + "″"] = network.family(("second", name), (name,), cells, function, own)
+    return own
 
 
-def _mean(mechanism: Mechanism, pa: Mapping[str, Tensor], dimensions: int) -> Tensor:
-    """Returns the mean (rows or 1, *sizes) of a variable given its parents."""
+def _moved(name: str, noise: Tensor, pa: Mapping[str, Grid], axes: tuple[str, ...]) -> Grid:
+    """Returns the value of a continuum whose noise is an axis."""
+
+    def make(rows: Rows) -> Tensor:
+        return predict_along(rows.mechanisms[name], noise, pa, axes, rows)
+
+    return Grid(axes, make, reads_of(pa.values()))
+
+
+def _mean(mechanism: Mechanism, pa: Mapping[str, Tensor]) -> Tensor:
+    """Returns the mean (*batch) of a variable given its parents."""
     if mechanism.support is not None:
         return mechanism.log_probs(pa).exp() @ mechanism.support
     noise, log_weight = _nodes(mechanism)
     wide = {name: x[..., None] for name, x in pa.items()}
-    batch = torch.broadcast_shapes(*(x.shape for x in wide.values()), (1,) * dimensions + (NODES,))
+    batch = torch.broadcast_shapes(*(x.shape for x in wide.values()), (NODES,))
     return mechanism.predict(noise.expand(*batch, -1), wide) @ log_weight.exp()

@@ -33,7 +33,6 @@ from cxrcausal.scm.fit.nodewise import data_fingerprint
 from cxrcausal.scm.model import FlowSCM
 from cxrcausal.scm.replicates import words_of_patients
 from cxrcausal.scm.setting import Fixed
-from cxrcausal.scm.unknown.network import Mechanisms
 
 __all__ = ["EffectOptions", "EffectQuestion", "Parameters", "asked_with_options"]
 
@@ -146,6 +145,7 @@ class EffectQuestion:
             raise OptionError(f"confidence lies strictly between 0 and 1; found {confidence!r}")
         self.confidence, self.seed = confidence, as_seed(seed)
         self.kept, self.where = self._among({} if given is None else given)
+        self._whole: Nested | None = None
 
     @property
     def patients(self) -> int:
@@ -182,18 +182,21 @@ class EffectQuestion:
         own = any(term.given is not None or term.tilt is not None for term in terms)
         return [*self.worlds.moved, *([self.cause] if own else [])]
 
-    def nested(
-        self, mechanisms: Mechanisms | None = None, rows: np.ndarray | None = None
-    ) -> Nested:
+    def nested(self, rows: np.ndarray | None = None) -> Nested:
         """Returns what answers terms about this cause and this outcome.
 
         Arguments:
-            mechanisms: The mechanisms that answer; the SCM's own if None.
             rows: The positions of the rows that are asked about; all that are kept if None.
         """
-        rows = self.kept if rows is None else rows
+        if rows is not None:
+            return self._nested(rows)
+        if self._whole is None:
+            self._whole = self._nested(self.kept)
+        return self._whole
+
+    def _nested(self, rows: np.ndarray) -> Nested:
         known = Evidence.of(
-            self.scm.mechanisms if mechanisms is None else mechanisms,
+            self.scm.mechanisms,
             self.evidence.supports,
             self.evidence.values_at(rows),
             pd.RangeIndex(len(rows)),

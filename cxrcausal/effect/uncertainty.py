@@ -80,10 +80,11 @@ class Uncertainty:
         if len(rows) > most:  # a slope is a mean over patients: a part of them suffices
             chosen = np.random.default_rng(question.seed).choice(len(rows), most, replace=False)
             rows = rows[np.sort(chosen)]
-        before = question.nested(rows=rows).expectations(terms)[0].mean(0).sum(0)
+        nested = question.nested(rows)
+        before = nested.expectations(terms)[0].mean(0).sum(0)
         times, directions = self.replicates.directions(question.reads(terms))
         after = [
-            question.nested(mechanisms, rows).expectations(terms)[0].mean(0).sum(0)
+            nested.under(mechanisms).expectations(terms)[0].mean(0).sum(0)
             for mechanisms in stepped(question.scm.mechanisms, directions, SHARE)
         ]
         slopes = (np.array(after).reshape(-1, len(terms)) - before) / SHARE

@@ -31,16 +31,20 @@ from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.prediction import replay, settings_of
 from cxrcausal.scm.reach import affected_by
 from cxrcausal.scm.setting import Drawn, Fixed, Setting, world_of
-from cxrcausal.scm.unknown.elimination import (
+from cxrcausal.scm.unknown.contraction import (
     BUDGET,
+    Part,
+    Plan,
+    contractions,
+    values_kept,
+)
+from cxrcausal.scm.unknown.elimination import (
     MOST_ENTRIES,
     Elimination,
-    largest_table,
     refuse_impossible,
-    summed,
     sums,
 )
-from cxrcausal.scm.unknown.factor import Grid, joint_axes
+from cxrcausal.scm.unknown.factor import Grid, Rows, joint_axes
 from cxrcausal.scm.unknown.network import (
     Mechanisms,
     Network,
@@ -48,9 +52,10 @@ from cxrcausal.scm.unknown.network import (
     at,
     predict_along,
     quantile_noise,
+    reads_of,
 )
-from cxrcausal.scm.unknown.pattern import absences
 from cxrcausal.scm.unknown.posterior import fill_unknown, only
+from cxrcausal.scm.unknown.tables import Tables
 
 __all__ = [
     "cell_scores",
@@ -94,28 +99,34 @@ def counterfactual_distribution(
     """
     columns = _column_values(known.mechanisms[of])
     width = len(LEVELS) if columns is None else len(columns)
-    found = torch.zeros(len(known.index), width, dtype=torch.float64, device=known.device)
-    worst, exact = 0.0, True
     query = _Query(known, settings, of)
-    for one, positions in sums(known, absences(known.mechanisms, known.values), query.facts):
-        rows = torch.from_numpy(positions)
-        unique, inverse = query.distinct(one, positions)
-        largest = query.size(one, unique[:1]) if query.is_summable else MOST_ENTRIES + 1
-        if largest <= MOST_ENTRIES:
-            parts = [query.by_sum(one, subset, columns) for subset in unique.split(_step(largest))]
-            found[rows] = torch.cat(parts)[inverse]
-            exact &= one.is_exact
-            continue
-        exact = False
-        for subset in rows.split(_step(draws.num_samples * len(known.mechanisms))):
-            found[subset], error = query.by_draws(subset, columns, draws)
-            worst = max(worst, error)
+    asked = sums(known, query.tables, query.facts, query.fixed)
+    plans = [query.plan(one) for one in asked.each]
+    parts = [
+        Part(plan, rows, number)
+        for number, (plan, rows) in enumerate(zip(plans, asked.rows, strict=True))
+        if plan is not None
+    ]
+    answers = torch.zeros(sum(map(len, asked.rows)), width, dtype=torch.float64)
+    for chunk in contractions(query.tables, parts):
+        for part, total, share in chunk.answers():
+            at_rows, cells = torch.from_numpy(part.rows), asked.each[part.number].cells
+            refuse_impossible(torch.from_numpy(total), at_rows, known.index, cells)
+            value = np.broadcast_to(values_kept(query.tables, part), share.shape)
+            first = asked.starts[part.number] + part.start
+            answers[first : first + len(share)] = _collect(
+                torch.tensor(value), torch.from_numpy(share), columns
+            )
+    found, worst = answers[torch.from_numpy(asked.place)].to(known.device), 0.0
+    for number, plan in enumerate(plans):
+        if plan is None:
+            rows = torch.from_numpy(np.flatnonzero(asked.of_row == number))
+            step = max(1, BUDGET // (draws.num_samples * len(known.mechanisms)))
+            for subset in rows.split(step):
+                found[subset], error = query.by_draws(subset, columns, draws)
+                worst = max(worst, error)
+    exact = None not in plans and all(one.is_exact for one in asked.each)
     return found, worst, exact
-
-
-def _step(entries: int) -> int:
-    """Returns how many rows of so many table entries are taken at once."""
-    return max(1, BUDGET // entries)
 
 
 def cell_scores(mechanisms: Mechanisms, values: Values) -> dict[str, Tensor]:
@@ -141,6 +152,18 @@ class _Query:
         self.affected = affected_by(known.mechanisms, settings)
         self.world = world_of(known.mechanisms, settings)
         self.facts = self._facts()
+        self.fixed = [f"do {name}" for name, s in settings.items() if isinstance(s, Fixed)]
+        set_to = self._set()
+        self.supports = {label: x[~x.isnan()].unique() for label, x in set_to.items()}
+        self.tables = Tables(known.mechanisms, {**known.values, **set_to})
+
+    def _set(self) -> dict[str, Tensor]:
+        """Returns the values (rows,) that are set, by label, NaN where they are open."""
+        return {
+            f"do {name}": setting.assign(self.known.values[name], None, {})
+            for name, setting in self.settings.items()
+            if setting.is_summable and not setting.reads_noise and not isinstance(setting, Drawn)
+        }
 
     def _facts(self) -> set[str]:
         """Returns whose factual values the answer reads."""
@@ -166,24 +189,12 @@ class _Query:
         """Whether an exact answer exists: nothing replaced, draws from lists of values alone."""
         return all(setting.is_summable for setting in self.settings.values())
 
-    def distinct(self, one: Elimination, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Returns one row of each that have one answer, and the rows' places among them."""
-        fixed = {
-            f"do {name}": setting.values
-            for name, setting in self.settings.items()
-            if isinstance(setting, Fixed)
-        }
-        return one.distinct(rows, fixed)
-
-    def size(self, one: Elimination, rows: Tensor) -> int:
-        """Returns the entries per row of the largest table that an exact answer needs."""
-        return largest_table(*self._network(one, rows))
-
-    def by_sum(self, one: Elimination, rows: Tensor, columns: Tensor | None) -> Tensor:
-        """Returns the exact distribution (rows, columns) in some rows."""
-        value, weight = summed(*self._network(one, rows), len(rows))
-        refuse_impossible(weight.amax(1), rows, self.known.index, one.cells)
-        return _collect(value, weight.softmax(1), columns)
+    def plan(self, one: Elimination) -> Plan | None:
+        """Returns how the answer is summed exactly; None if that takes too large a table."""
+        if not self.is_summable:
+            return None
+        plan = Plan.of(*self._network(one))
+        return plan if plan.largest <= MOST_ENTRIES else None
 
     def by_draws(self, rows: Tensor, columns: Tensor | None, draws: Draws) -> tuple[Tensor, float]:
         """Returns the distribution (rows, columns) as a mean over draws, and its largest error.
@@ -212,90 +223,116 @@ class _Query:
         high = value.quantile((level + spread).clamp(max=1.0), dim=1)
         return found, float((high - low).max() / 2)
 
-    def _network(self, one: Elimination, rows: Tensor) -> tuple[Network, Grid]:
-        """Returns the network of some rows, and the counterfactual value that is asked about."""
-        network = one.network(rows)
+    def _network(self, one: Elimination) -> tuple[Network, Grid]:
+        """Returns the network of the rows, and the counterfactual value that is asked about."""
+        network = one.network()
         world: dict[str, Grid] = {}
 
         def star(name: str) -> Grid:
             if name not in world:
-                world[name] = self._star(network, rows, name, star)
+                world[name] = self._star(network, name, star)
             return world[name]
 
         return network, star(self.of)
 
-    def _star(
-        self, network: Network, rows: Tensor, name: str, star: Callable[[str], Grid]
-    ) -> Grid:
+    def _star(self, network: Network, name: str, star: Callable[[str], Grid]) -> Grid:
         """Returns the counterfactual value of a cell, and adds its distribution to the network."""
         if name in self.settings:
-            setting = self.settings[name].take(rows)
-            if isinstance(setting, Drawn) and setting.listed is not None:
-                support, log_probs = setting.listed
-                network.factors[f"{name}*"] = Grid.of((f"{name}*",), log_probs[None])
-                return network.add_axis(f"{name}*", support)
-            if isinstance(setting, Fixed):
-                return Grid.of((), setting.values.to(self.known.device))
-            fact = network.cell(name)
-            return Grid(fact.axes, lambda: setting.assign(fact.table, None, {}))
+            return self._set_cell(network, name)
         x = network.cell(name)
         if name not in self.affected:
             return x
-        mechanism, support = self.known.mechanisms[name], self.known.supports[name]
+        support = self.known.supports[name]
         pa, pa_star = network.parents(name, network.cell), network.parents(name, star)
-        axes = joint_axes((x, *pa.values(), *pa_star.values()), network.axes)
         if support is None:
-            return Grid(axes, lambda: _moved(mechanism, x, pa, pa_star, axes))
-        value = network.add_axis(f"{name}*", support)
-        keep = torch.searchsorted(mechanism.support, support)
-        network.factors[f"{name}*"] = Grid(
-            (*axes, f"{name}*"),
-            lambda: _transition(mechanism, x, pa, pa_star, axes)[..., keep].log(),
+            return _moved(name, x, pa, pa_star, network)
+        return _add_transition(network, name, x, pa, pa_star, support)
+
+    def _set_cell(self, network: Network, name: str) -> Grid:
+        """Returns a cell that is set, and adds what it is drawn from to the network."""
+        setting = self.settings[name]
+        if isinstance(setting, Drawn) and setting.listed is not None:
+            support, log_probs = setting.listed
+            value = network.add_axis(f"{name}*", support)
+            network.factors[f"{name}*"] = Grid.of(value.axes, log_probs[None])
+            return value
+        label, fact = f"do {name}", network.cell(name)
+        if isinstance(setting, Fixed) or not fact.axes:
+            return network.read(label, self.supports[label])
+        return Grid(
+            fact.axes,
+            lambda rows: setting.assign(fact.table(rows), None, {}),
+            fact.reads,
+            label=label,
         )
-        return value
 
 
-def _transition(
-    mechanism: Mechanism,
+def _add_transition(
+    network: Network,
+    name: str,
     x: Grid,
     pa: Mapping[str, Grid],
     pa_star: Mapping[str, Grid],
-    axes: Sequence[str],
-) -> Tensor:
-    """Returns the distribution (rows or 1, *sizes, levels) of the counterfactual value."""
-    value, now, then = x.along(axes), at(pa, axes), at(pa_star, axes)
-    shapes = [t.shape for t in (*now.values(), *then.values())]
-    batch = torch.broadcast_shapes(value.shape, *shapes)
-    return mechanism.transition(
-        value.expand(batch),
-        {name: t.expand(batch) for name, t in now.items()},
-        {name: t.expand(batch) for name, t in then.items()},
+    support: Tensor,
+) -> Grid:
+    """Adds the distribution of a counterfactual value to a network, and returns the value.
+
+    Arguments:
+        network: The network.
+        name: The variable.
+        x: Its factual value.
+        pa: Its factual parents.
+        pa_star: Its counterfactual parents.
+        support: The values (levels,) that it may have.
+    """
+    all_values, count = network.mechanisms[name].support, len(pa)
+    assert all_values is not None
+    keep = torch.searchsorted(all_values, support)
+
+    def function(mechanisms: Mechanisms, values: Sequence[Tensor]) -> Tensor:
+        value, *parents = torch.broadcast_tensors(*values)
+        now, then = parents[:count], parents[count:]
+        found = mechanisms[name].transition(
+            value, dict(zip(pa, now, strict=True)), dict(zip(pa_star, then, strict=True))
+        )
+        return found[..., keep].log()
+
+    own = network.add_axis(f"{name}*", support)
+    cells = (x, *pa.values(), *pa_star.values())
+    network.factors[f"{name}*"] = network.family(
+        ("transition", name), (name,), cells, function, own
     )
+    return own
 
 
 def _moved(
-    mechanism: Mechanism,
+    name: str,
     x: Grid,
     pa: Mapping[str, Grid],
     pa_star: Mapping[str, Grid],
-    axes: Sequence[str],
-) -> Tensor:
-    """Returns the counterfactual value (rows or 1, *sizes) of a continuum: its noise is unique."""
-    name = mechanism.variable.name
-    if name in x.axes:  # unknown: the axis is one over its noise
-        noise = quantile_noise(mechanism)
-        shape = [1] * (len(axes) + 2)
-        shape[1 + axes.index(name)], shape[-1] = noise.shape
-        return predict_along(mechanism, noise.reshape(shape), pa_star, axes)
-    now = at(pa, axes)
-    batch = torch.broadcast_shapes(x.along(axes).shape, *(t.shape for t in now.values()))
-    middle = torch.full((*batch, mechanism.noise_size), 0.5, dtype=torch.float64).to(
-        mechanism.device
-    )
-    noise = mechanism.abduct(
-        x.along(axes).expand(batch), {p: t.expand(batch) for p, t in now.items()}, middle
-    )
-    return predict_along(mechanism, noise, pa_star, axes)
+    network: Network,
+) -> Grid:
+    """Returns the counterfactual value of a continuum: its noise is unique."""
+    cells = (x, *pa.values(), *pa_star.values())
+    axes = joint_axes(cells, network.axes)
+
+    def make(rows: Rows) -> Tensor:
+        mechanism = rows.mechanisms[name]
+        if name in x.axes:  # unknown: the axis is one over its noise
+            noise = quantile_noise(mechanism)
+            shape = [1] * (len(axes) + 2)
+            shape[1 + axes.index(name)], shape[-1] = noise.shape
+            return predict_along(mechanism, noise.reshape(shape), pa_star, axes, rows)
+        value, *parents = torch.broadcast_tensors(
+            x.along(axes, rows), *at(pa, axes, rows).values()
+        )
+        middle = torch.full((*value.shape, mechanism.noise_size), 0.5, dtype=torch.float64)
+        noise = mechanism.abduct(
+            value, dict(zip(pa, parents, strict=True)), middle.to(mechanism.device)
+        )
+        return predict_along(mechanism, noise, pa_star, axes, rows)
+
+    return Grid(axes, make, reads_of(cells))
 
 
 def _collect(value: Tensor, weight: Tensor, columns: Tensor | None) -> Tensor:

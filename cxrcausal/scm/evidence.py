@@ -14,7 +14,7 @@ from cxrcausal.errors import UnobservedError
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.table import complete_table, encode
-from cxrcausal.scm.unknown.network import Mechanisms, Supports, Values
+from cxrcausal.scm.unknown.network import Mechanisms, Shared, Supports, Values
 from cxrcausal.scm.unknown.virtual_evidence import Likelihood, read_likelihood
 
 __all__ = ["BATCH", "Chunk", "Evidence", "absent_words", "chunks", "read_evidence"]
@@ -55,6 +55,7 @@ class Evidence:
             `variable=level`; it reads as unknown.
         absent: The variables of the fit for which the rows had no column; unknown throughout.
         plans: How components of unknown cells are summed out, once that is found; parts share it.
+        grids: The tables that sums over unknown cells have in common; parts share them.
     """
 
     mechanisms: Mechanisms = field(repr=False)
@@ -64,6 +65,7 @@ class Evidence:
     unobserved: dict[str, int] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     plans: dict[object, Any] = field(default_factory=dict, repr=False)
+    grids: Shared = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(

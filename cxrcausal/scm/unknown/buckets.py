@@ -117,7 +117,7 @@ class Buckets:
             row[: len(structure.entries)] = structure.entries
         ends = entries.cumsum(1)
         self.starts = ends - entries
-        total = ends[:, -1] if width else np.zeros(0, np.int64)
+        total = ends[:, -1] if width else np.zeros(len(structures), np.int64)
         self.base = np.repeat(total, counts).cumsum() - np.repeat(total, counts)
         self.pool = np.empty(int(total @ counts))
 
@@ -152,6 +152,13 @@ class Buckets:
             for members in forms.values():
                 self._step(level, np.array(members), total)
         raise AssertionError
+
+    def product(self, structure: int, level: int) -> np.ndarray:
+        """Returns the log-weights (networks, entries) that a step of a structure multiplied."""
+        which, given = np.array([structure]), self.structures[structure]
+        slot = given.tables + len(given.steps) + level
+        start = self._start(which, np.array([slot]), self.networks(which))
+        return self.pool[start[:, None] + np.arange(given.entries[slot])]
 
     def draw(self, uniform: np.ndarray) -> np.ndarray:
         """Returns a draw from each network's joint distribution, once it is eliminated.

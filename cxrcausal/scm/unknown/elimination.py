@@ -2,11 +2,12 @@
 
 An unknown cell matters if the question reads it, if it is a cause of a barren cell that matters,
 or if it hangs together with one that matters given what is known. What is known of their children
-is the evidence. The sum takes the cheapest order that is found, and is refused, or left to draws,
-where a table would have more than `MOST_ENTRIES` entries per row.
+is the evidence. A sum is refused, or left to draws, where a table would have more than
+`MOST_ENTRIES` entries per row.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import NoReturn, final
 
 import numpy as np
@@ -17,25 +18,20 @@ from torch import Tensor
 from cxrcausal.errors import TableError, summarise
 from cxrcausal.scm.evidence import Evidence
 from cxrcausal.scm.table import plain
-from cxrcausal.scm.unknown.factor import Grid, cheapest, eliminate, joint_axes
 from cxrcausal.scm.unknown.network import Network
-from cxrcausal.scm.unknown.pattern import Absence, distinct_rows
+from cxrcausal.scm.unknown.pattern import Absence, absences
+from cxrcausal.scm.unknown.tables import Tables, distinct_codes
 
 __all__ = [
-    "BUDGET",
     "MOST_ENTRIES",
     "Elimination",
-    "largest_table",
+    "Sums",
     "refuse_impossible",
-    "summed",
     "sums",
 ]
 
 MOST_ENTRIES = 2**20
 """The most table entries per row of an exact sum."""
-
-BUDGET = 2**22
-"""How many table entries are held at once: rows are taken in chunks that keep to it."""
 
 
 @final
@@ -96,25 +92,18 @@ class Elimination:
         """Whether no continuum is summed over in quantile cells."""
         return all(self.known.supports[name] is not None for name in self.cells)
 
-    def distinct(
-        self, rows: np.ndarray, beside: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Returns one row of each that have one answer, and each row's place, see `distinct_rows`.
+    @property
+    def key(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What sums have in common that are taken alike."""
+        return self.cells, self.conditioned
 
-        Arguments:
-            rows: The positions of the rows.
-            beside: What else (rows,) an answer depends on, by name.
-        """
-        beside = beside or {}
-        return distinct_rows({**self.known.values, **beside}, [*self.read, *beside], rows)
-
-    def skeleton(self) -> Network:
-        """Returns the network's axes and factors, of no rows."""
-        return self._network({})
-
-    def network(self, rows: Tensor) -> Network:
-        """Returns the factual world of some rows, conditioned on what is known of them."""
-        return self._network({name: self.known.values[name][rows] for name in self.read})
+    def network(self) -> Network:
+        """Returns the factual world of the rows, conditioned on what is known of them."""
+        known = self.known
+        network = Network(known.mechanisms, known.supports, self.cells, known.grids)
+        for name in self.conditioned:
+            network.add_evidence(name)
+        return network
 
     def refuse(self, largest: int, rows: np.ndarray) -> NoReturn:
         """Says that the sum is too large to be exact.
@@ -128,62 +117,70 @@ class Elimination:
             f"entries per row, above the limit of {MOST_ENTRIES:,}; make more of these known"
         )
 
-    def _network(self, values: dict[str, Tensor]) -> Network:
-        network = Network(self.known.mechanisms, self.known.supports, values, self.cells)
-        for name in self.conditioned:
-            network.add_evidence(name)
-        return network
+
+@final
+@dataclass(frozen=True)
+class Sums:
+    """The sums that a question needs, of all rows.
+
+    Rows that lack different cells have one sum if they lack the same of those that matter, and
+    rows that agree in all that is read have one answer.
+
+    Arguments:
+        each: The sums.
+        rows: One row of each that have one answer, by sum: positions (distinct,).
+        of_row: The position of each row's own sum (rows,).
+        place: Where each row's answer is (rows,), counted over the rows of all sums.
+    """
+
+    each: list[Elimination]
+    rows: list[np.ndarray]
+    of_row: np.ndarray
+    place: np.ndarray
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Where the answers of each sum begin (sums,)."""
+        counts = np.array([len(rows) for rows in self.rows], np.int64)
+        return counts.cumsum() - counts
 
 
 def sums(
-    known: Evidence, groups: Iterable[Absence], facts: Collection[str]
-) -> list[tuple[Elimination, np.ndarray]]:
-    """Returns the sums that a question needs, each with the rows (rows,) that it answers.
-
-    Rows that lack different cells have one sum if they lack the same of those that matter.
+    known: Evidence, tables: Tables, facts: Collection[str], beside: Iterable[str] = ()
+) -> Sums:
+    """Returns the sums that a question needs.
 
     Arguments:
         known: What is known of the rows.
-        groups: The rows by what they lack.
+        tables: Their tables.
         facts: The variables whose factual values the question reads.
+        beside: The labels of what else an answer depends on.
     """
-    alike: dict[tuple[tuple[str, ...], ...], tuple[Elimination, list[np.ndarray]]] = {}
-    for absence in groups:
+    number: dict[object, int] = {}
+    each: list[Elimination] = []
+    of_row = np.zeros(len(known.index), np.int64)
+    for absence in absences(known.mechanisms, known.values):
         one = Elimination.of(known, absence, facts)
         key = one.cells, one.conditioned, one.read
-        alike.setdefault(key, (one, []))[1].append(absence.rows)
-    return [(one, np.sort(np.concatenate(rows))) for one, rows in alike.values()]
-
-
-def largest_table(network: Network, kept: Grid) -> int:
-    """Returns the entries per row of the largest table when all but `kept` is summed out."""
-    scopes = [grid.axes for grid in network.factors.values()]
-    names = network.axes.keys() - set(kept.axes)
-    return max(cheapest([*scopes, kept.axes], network.axes, names)[1], 1)
-
-
-def summed(network: Network, kept: Grid, rows: int) -> tuple[Tensor, Tensor]:
-    """Returns what a cell may be, and how likely that is with what is known, the rest summed.
-
-    Arguments:
-        network: The network of some rows.
-        kept: The cell.
-        rows: How many rows there are.
-
-    Returns:
-        Values and log-weights (rows, points).
-    """
-    grids = network.factors.values()
-    names = network.axes.keys() - set(kept.axes)
-    order, _ = cheapest([grid.axes for grid in grids], network.axes, names)
-    left = eliminate(grids, network.axes, order)
-    axes = joint_axes((kept, *left), network.axes)
-    shape = (rows, *(network.axes[axis] for axis in axes))
-    value = kept.along(axes).expand(shape).reshape(rows, -1)
-    weight = torch.zeros(shape, dtype=torch.float64, device=value.device)
-    for grid in left:
-        weight = weight + grid.along(axes)
-    return value, weight.reshape(rows, -1)
+        if key not in number:
+            number[key] = len(each)
+            each.append(one)
+        of_row[absence.rows] = number[key]
+    columns = [(of_row, max(1, len(each)))]
+    for name in known.mechanisms:
+        read = np.array([name in one.read for one in each], bool)
+        if read.any():
+            code, distinct = tables.code(name)
+            columns.append((np.where(read[of_row], code + 1, 0), distinct + 1))
+    columns += [tables.code(label) for label in beside]
+    code = distinct_codes(columns, np.arange(len(of_row)))
+    _, first, place = np.unique(code, return_index=True, return_inverse=True)
+    order = np.lexsort((first, of_row[first]))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    first = first[order]
+    rows = [first[of_row[first] == i] for i in range(len(each))]
+    return Sums(each, rows, of_row, rank[place])
 
 
 def refuse_impossible(

@@ -1,8 +1,10 @@
-"""Sums over unknown cells: tables with named axes, eliminated one axis after the other.
+"""Tables with named axes, one for each unknown cell, and the order in which to sum these out.
 
-A `Grid` is a tensor with one axis for the rows and one for each unknown cell that it depends on.
-The logarithm of a joint probability is a sum of grids; `eliminate` sums out its axes one at a
-time, in the order that `cheapest` finds beforehand, with how large the largest table will be.
+A `Grid` is a table with one axis for the rows and one for each unknown cell that it depends on.
+It is a function of the rows: what is known of them, and under which mechanisms. So rows that lack
+the same cells share all of their grids, and rows that lack others share many (`Family`). The
+logarithm of a joint probability is a sum of grids; `cheapest` finds the order in which its axes
+are summed out, and how large the largest table on the way will be.
 
 References:
     | Probabilistic Graphical Models, chapter 9 (variable elimination)
@@ -10,57 +12,160 @@ References:
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor
 
-__all__ = ["Axes", "Grid", "cheapest", "eliminate", "joint_axes"]
+from cxrcausal.scm.mechanism.base import Mechanism
+
+__all__ = ["Axes", "Family", "Function", "Grid", "Rows", "cheapest", "joint_axes"]
 
 Axes = Mapping[str, int]
 """Every axis of a network with its size, in the order that all grids keep."""
 
+Function = Callable[[Mapping[str, Mechanism], Sequence[Tensor]], Tensor]
+"""From the mechanisms and the values (*batch) of some cells to a table."""
+
+
+@final
+class Rows:
+    """Rows whose tables are made; a table that is made once is kept.
+
+    Arguments:
+        mechanisms: The mechanisms by variable.
+        values: The values (rows,) that grids read, by label.
+    """
+
+    def __init__(self, mechanisms: Mapping[str, Mechanism], values: Mapping[str, Tensor]) -> None:
+        self.mechanisms, self.values = mechanisms, values
+        self.tables: dict[Grid, Tensor] = {}
+
 
 @final
 class Grid:
-    """A tensor (rows or 1, *sizes) with named axes, made when it is first looked at.
+    """A table (rows or 1, *sizes) with named axes, made for rows when it is looked at.
 
     Arguments:
         axes: The names of its axes after the first, in the order of the network.
-        make: Returns the tensor.
+        make: Returns the table of rows.
+        reads: The labels of the values that it reads of the rows.
+        label: The name of a cell: in all networks what bears it may have the same values.
+        support: The values (levels,) that a cell may have, where they are listed.
+        family: What it is a function of, if it may be looked up in a whole table.
     """
 
-    __slots__ = ("_make", "_table", "axes")
+    __slots__ = ("_make", "axes", "family", "form", "label", "reads", "support")
 
-    def __init__(self, axes: tuple[str, ...], make: Callable[[], Tensor]) -> None:
-        self.axes = axes
-        self._make: Callable[[], Tensor] | None = make
-        self._table: Tensor | None = None
+    def __init__(
+        self,
+        axes: tuple[str, ...],
+        make: Callable[[Rows], Tensor],
+        reads: Iterable[str] = (),
+        *,
+        label: str = "",
+        support: Tensor | None = None,
+        family: "Family | None" = None,
+    ) -> None:
+        self.axes, self._make, self.reads = axes, make, frozenset(reads)
+        self.label, self.support, self.family = label, support, family
+        self.form: Hashable = None  # what families have in common whose tables are made in one go
 
     @classmethod
     def of(cls, axes: tuple[str, ...], table: Tensor) -> "Grid":
-        """Returns the grid of a tensor that is there already."""
-        return cls(axes, lambda: table)
+        """Returns the grid of a table (1, *sizes) that is the same for all rows."""
+        return cls(axes, lambda _: table)
 
-    @property
-    def table(self) -> Tensor:
-        """The tensor (rows or 1, *sizes)."""
-        if self._table is None:
-            assert self._make is not None
-            self._table, self._make = self._make(), None
-        return self._table
+    @classmethod
+    def set_to(cls, value: Tensor) -> "Grid":
+        """Returns a cell that has one value (1,) in all rows."""
+        return cls((), lambda _: value, label=f"= {float(value)}", support=value)
 
-    def along(self, axes: Sequence[str]) -> Tensor:
-        """Returns the tensor with one axis for each of `axes`; size 1 where it does not vary."""
-        sizes = dict(zip(self.axes, self.table.shape[1:], strict=True))
-        return self.table.reshape(-1, *(sizes.get(name, 1) for name in axes))
+    @classmethod
+    def read(cls, label: str, support: Tensor | None) -> "Grid":
+        """Returns a cell that is known: its value is read of the rows."""
+        return cls((), lambda rows: rows.values[label], (label,), label=label, support=support)
+
+    def table(self, rows: Rows) -> Tensor:
+        """Returns the table (rows or 1, *sizes) of these rows."""
+        if self not in rows.tables:
+            rows.tables[self] = self._make(rows)
+        return rows.tables[self]
+
+    def along(self, axes: Sequence[str], rows: Rows) -> Tensor:
+        """Returns the table with one axis for each of `axes`; size 1 where it does not vary."""
+        table = self.table(rows)
+        sizes = dict(zip(self.axes, table.shape[1:], strict=True))
+        return table.reshape(-1, *(sizes.get(name, 1) for name in axes))
+
+
+@final
+@dataclass(frozen=True)
+class Family:
+    """A function of few cells, the same one whichever of them a network knows.
+
+    Arguments:
+        key: What function it is, and of what cells, by their labels.
+        cells: The cells.
+        mechanisms: The names of the mechanisms that it asks.
+        function: Gives the table (*batch) from the values of the cells; if `own`, the table
+            (*batch, levels) from the values of all but the last, over whose support it runs.
+        own: Whether the function itself runs over the values of the last cell.
+    """
+
+    key: Hashable
+    cells: tuple[Grid, ...]
+    mechanisms: tuple[str, ...]
+    function: Function
+    own: bool
+
+    @classmethod
+    def grid(
+        cls,
+        role: tuple[Hashable, ...],
+        mechanisms: tuple[str, ...],
+        of: Sequence[Grid],
+        function: Function,
+        inner: tuple[str, ...],
+        own: Grid | None = None,
+    ) -> Grid:
+        """Returns the grid of a function of cells.
+
+        Arguments:
+            role: What function it is.
+            mechanisms: The names of the mechanisms that it asks.
+            of: The cells whose values the function takes; some may be the same.
+            function: Gives the table (*batch, or *batch and levels with `own`).
+            inner: The axes on which one of the cells varies, in the order of the network.
+            own: The cell over whose values the function itself runs; none if None.
+        """
+        cells = tuple(dict.fromkeys(of))
+        place = tuple([cells.index(cell) for cell in of])
+
+        def taken(mechanisms: Mapping[str, Mechanism], values: Sequence[Tensor]) -> Tensor:
+            return function(mechanisms, [values[i] for i in place])
+
+        def make(rows: Rows) -> Tensor:
+            table = taken(rows.mechanisms, [cell.along(inner, rows) for cell in cells])
+            # without parents it may lack the axis of the rows
+            return table if table.ndim > len(inner) + (own is not None) else table[None]
+
+        reads = frozenset[str]().union(*(cell.reads for cell in cells))
+        over, whole = (inner, cells) if own is None else ((*inner, *own.axes), (*cells, own))
+        if not all(cell.label for cell in whole):
+            return Grid(over, make, reads)
+        key = (role, place, *(cell.label for cell in whole))
+        family = cls(key, whole, mechanisms, taken, own is not None)
+        grid, at = Grid(over, make, reads, family=family), {axis: i for i, axis in enumerate(over)}
+        grid.form = (key, *(tuple([at[axis] for axis in cell.axes]) for cell in whole))
+        return grid
 
 
 def joint_axes(grids: Iterable[Grid], axes: Axes) -> tuple[str, ...]:
     """Returns the axes on which any of the grids varies, in the order of the network."""
-    present = set().union(*(grid.axes for grid in grids))
-    return tuple(name for name in axes if name in present)
+    present = {axis for grid in grids for axis in grid.axes}
+    return tuple([name for name in axes if name in present]) if present else ()
 
 
 def cheapest(
@@ -96,36 +201,6 @@ def cheapest(
         left.remove(name)
         order.append(name)
     return order, largest
-
-
-def eliminate(grids: Iterable[Grid], axes: Axes, order: Sequence[str]) -> list[Grid]:
-    """Returns the log-weights of what is left once axes are summed out in the given order.
-
-    Arguments:
-        grids: Log-weights whose sum is the logarithm of the joint weight.
-        axes: The axes of the network.
-        order: Which to sum out, first to last.
-    """
-    left = list(grids)
-    for name in order:
-        inside = [grid for grid in left if name in grid.axes]
-        left = [grid for grid in left if name not in grid.axes]
-        if not inside:  # nothing depends on it: all of its values weigh alike
-            inside = [Grid.of((name,), torch.zeros(1, axes[name], dtype=torch.float64))]
-        product = _sum(inside, axes)
-        place = product.axes.index(name)
-        rest = (*product.axes[:place], *product.axes[place + 1 :])
-        left.append(Grid.of(rest, product.table.logsumexp(place + 1)))
-    return left
-
-
-def _sum(grids: Sequence[Grid], axes: Axes) -> Grid:
-    """Returns the sum of the grids over their joint axes."""
-    joint = joint_axes(grids, axes)
-    total = grids[0].along(joint)
-    for grid in grids[1:]:
-        total = total + grid.along(joint)
-    return Grid.of(joint, total.expand(total.shape[0], *(axes[name] for name in joint)))
 
 
 def _size(names: Iterable[str], axes: Axes) -> int:

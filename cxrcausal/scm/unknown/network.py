@@ -1,34 +1,35 @@
 """The world of some rows as a network: a cell is a number, or an axis over the values it may have.
 
 Every mechanism that reads or assigns an unknown cell contributes a table of log-probabilities, a
-`Grid`; summing these out (`factor.eliminate`) gives posteriors and likelihoods exactly. A
-continuum enters as equally likely quantile cells of its noise, so it is exact in the limit of
-many. A definition (`nor`) reads many parents but only needs to know whether any of them is
+`Grid`; summing these out (`contraction`) gives posteriors and likelihoods exactly. A continuum
+enters as equally likely quantile cells of its noise, so it is exact in the limit of many. A
+definition (`nor`) reads many parents but only needs to know whether any of them is
 positive, which a chain of running bits hands on at the cost of two parents.
 """
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, final
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import final
 
 import torch
 from torch import Tensor
 
 from cxrcausal.scm.mechanism.base import Mechanism
 from cxrcausal.scm.mechanism.definition import LogicMechanism
-from cxrcausal.scm.unknown.factor import Grid, joint_axes
+from cxrcausal.scm.unknown.factor import Family, Function, Grid, Rows, joint_axes
 
 __all__ = [
     "QUANTILES",
-    "Bit",
     "Mechanisms",
     "Network",
+    "Shared",
     "Supports",
     "Values",
     "at",
     "predict_along",
     "quantile_noise",
+    "reads_of",
 ]
 
 QUANTILES = 128
@@ -43,52 +44,40 @@ Supports = Mapping[str, Tensor | None]
 Values = Mapping[str, Tensor]
 """Values (rows,) by variable, NaN where unknown."""
 
+Shared = dict[Hashable, Grid]
+"""Grids by what they are."""
+
 World = Callable[[str], Grid]
 """The value of each cell in one world, factual or counterfactual."""
 
 
-class Bit(NamedTuple):
-    """Whether any finding under a definition is positive, so far.
-
-    Arguments:
-        definition: The variable that is defined.
-        before: The axis of the bit before it; None for the first, which takes in what is known.
-        finding: The axis of the unknown finding that is added.
-    """
-
-    definition: str
-    before: str | None
-    finding: str
-
-
 @final
 class Network:
-    """The cells of some rows with the same pattern of absence, and what ties them together.
+    """The cells of rows with the same pattern of absence, and what ties them together.
 
     It has one factor for each family (by its variable) and running bit (by its axis) with an
-    unknown cell in it. Tables are made when they are looked at, so without values it is a mere
-    skeleton.
+    unknown cell in it. It knows which cells the rows lack, not the rows: tables are made for them
+    when they are looked at.
 
     Arguments:
         mechanisms: The fitted mechanisms, causes before effects.
         supports: The values that each variable may have.
-        values: The values (rows,) of these rows.
         unknown: The unknown cells that get an axis. Whatever these read is known or among them.
+        shared: Grids that networks under the same mechanisms and supports have in common.
     """
 
     def __init__(
         self,
         mechanisms: Mechanisms,
         supports: Supports,
-        values: Values,
         unknown: Iterable[str],
+        shared: Shared | None = None,
     ) -> None:
         self.mechanisms = mechanisms
         self.supports = supports
-        self.values = values
         self.axes: dict[str, int] = {}
         self.factors: dict[str, Grid] = {}
-        self.bits: dict[str, Bit] = {}
+        self._shared: Shared = {} if shared is None else shared
         self._cells: dict[str, Grid] = {}
         self._chains: dict[tuple[Grid, ...], Grid] = {}
         unknown = set(unknown)
@@ -99,20 +88,94 @@ class Network:
     def cell(self, name: str) -> Grid:
         """Returns the factual value of a cell."""
         if name not in self._cells:
-            values = self.values  # a network that refers to itself would wait for the collector
-            self._cells[name] = Grid((), lambda: values[name])
+            self._cells[name] = self.read(name, self.supports.get(name))
         return self._cells[name]
+
+    def read(self, label: str, support: Tensor | None) -> Grid:
+        """Returns a cell that is read of the rows."""
+        key = ("read", label)
+        if key not in self._shared:
+            self._shared[key] = Grid.read(label, support)
+        return self._shared[key]
+
+    def set_to(self, value: Tensor) -> Grid:
+        """Returns a cell that has one value (1,) in all rows."""
+        key = ("set to", float(value))
+        if key not in self._shared:
+            self._shared[key] = Grid.set_to(value)
+        return self._shared[key]
+
+    def family(
+        self,
+        role: tuple[Hashable, ...],
+        mechanisms: tuple[str, ...],
+        of: Sequence[Grid],
+        function: Function,
+        own: Grid | None = None,
+    ) -> Grid:
+        """Returns the grid of a function of cells, see `Family.grid`."""
+        inner = joint_axes(of, self.axes)
+        key = (role, *of, own, inner)
+        if key not in self._shared:
+            grid = Family.grid(role, mechanisms, of, function, inner, own)
+            if grid.form is not None:  # told apart by identity from here on
+                grid.form = self._shared.setdefault(("form", grid.form), grid)
+            self._shared[key] = grid
+        return self._shared[key]
 
     def add_evidence(self, name: str) -> None:
         """Adds what the known value of a variable says about its unknown parents."""
-        mechanism, x, pa = self.mechanisms[name], self.cell(name), self.parents(name, self.cell)
-        axes = joint_axes(pa.values(), self.axes)
-        self.factors[name] = Grid(axes, lambda: mechanism.log_prob(x.along(axes), at(pa, axes)))
+        self.factors[name] = self.log_prob(name, self.cell(name), self.cell)
 
-    def add_axis(self, name: str, values: Tensor) -> Grid:
-        """Adds an axis over the given values (levels,), and returns the cell that has them."""
+    def add_axis(self, name: str, values: Tensor, label: str = "") -> Grid:
+        """Adds an axis over the given values (levels,), and returns the cell that has them.
+
+        Arguments:
+            name: The name of the axis.
+            values: The values.
+            label: The label of the cell; the name if empty.
+        """
         self.axes[name] = values.shape[0]  # much quicker than len
-        return Grid((name,), lambda: values[None])
+        key = ("axis", name)
+        cell = self._shared.get(key)
+        if cell is None or cell.support is not values:
+            cell = Grid((name,), lambda _: values[None], label=label or name, support=values)
+            self._shared[key] = cell
+        return cell
+
+    def log_prob(self, name: str, x: Grid, world: World) -> Grid:
+        """Returns the log-probability of a value of a variable given its parents in a world."""
+        pa = self.parents(name, world)
+
+        def function(mechanisms: Mechanisms, values: Sequence[Tensor]) -> Tensor:
+            return mechanisms[name].log_prob(values[0], dict(zip(pa, values[1:], strict=True)))
+
+        return self.family(("one", name), (name,), (x, *pa.values()), function)
+
+    def add_log_probs(self, name: str, world: World, axis: str, values: Tensor) -> Grid:
+        """Adds an axis over values of a variable, and their log-probabilities given its parents.
+
+        Arguments:
+            name: The variable.
+            world: The world of its parents.
+            axis: The name of the axis, and of the factor.
+            values: The values (levels,), of its mechanism's support.
+
+        Returns:
+            The cell that has these values.
+        """
+        pa = self.parents(name, world)
+        keep = torch.searchsorted(_support(self.mechanisms[name]), values)
+
+        def function(mechanisms: Mechanisms, parents: Sequence[Tensor]) -> Tensor:
+            found = mechanisms[name].log_probs(dict(zip(pa, parents, strict=True)))
+            return found[..., keep]
+
+        cell = self.add_axis(axis, values)
+        self.factors[axis] = self.family(
+            ("all", name), (name,), tuple(pa.values()), function, cell
+        )
+        return cell
 
     def parents(self, name: str, world: World) -> dict[str, Grid]:
         """Returns the parents of a variable in a world.
@@ -129,67 +192,83 @@ class Network:
         if len(varying) <= 1:
             return pa
         bit = self._any_positive(name, tuple(pa[p] for p in counted))
-        negative = Grid.of((), mechanism.levels[:1])
+        negative = self.set_to(mechanism.levels[:1])
         return pa | dict.fromkeys(counted, negative) | {counted[0]: bit}
 
     def _unknown(self, name: str) -> Grid:
         """Returns the axis of an unknown cell, its prior given its parents being added."""
-        mechanism, support = self.mechanisms[name], self.supports[name]
+        support = self.supports[name]
         if support is None:
             return self._continuum(name)
-        pa = self.parents(name, self.cell)
-        inner = joint_axes(pa.values(), self.axes)
-        cell = self.add_axis(name, support)
-
-        def table() -> Tensor:
-            keep = torch.searchsorted(mechanism.support, support)
-            return _with_rows(mechanism.log_probs(at(pa, inner))[..., keep], len(inner) + 2)
-
-        self.factors[name] = Grid((*inner, name), table)
-        return cell
+        return self.add_log_probs(name, self.cell, name, support)
 
     def _continuum(self, name: str) -> Grid:
         """Returns an unknown continuum as quantile cells of its noise, all of them alike."""
-        mechanism = self.mechanisms[name]
         pa = self.parents(name, self.cell)
         axes = (*joint_axes(pa.values(), self.axes), name)
-        noise = quantile_noise(mechanism)
         self.axes[name] = QUANTILES
-        prior = torch.full_like(noise[None, :, 0], -math.log(QUANTILES))
+        prior = torch.full((1, QUANTILES), -math.log(QUANTILES), dtype=torch.float64)
         self.factors[name] = Grid.of((name,), prior)
-        return Grid(axes, lambda: predict_along(mechanism, noise, pa, axes))
+
+        def make(rows: Rows) -> Tensor:
+            mechanism = rows.mechanisms[name]
+            return predict_along(mechanism, quantile_noise(mechanism), pa, axes, rows)
+
+        return Grid(axes, make, reads_of(pa.values()), label=name)
 
     def _any_positive(self, name: str, findings: tuple[Grid, ...]) -> Grid:
         """Returns whether any finding is positive, as the last of a chain of running bits."""
         if findings not in self._chains:
-            levels = self.mechanisms[name].levels
-            known = [grid for grid in findings if not grid.axes]
-            bit = Grid(
-                (), lambda: functools.reduce(torch.maximum, (k.table for k in known), levels[:1])
-            )
+            levels = _support(self.mechanisms[name])
+            bit = self._known_positive(name, findings)
             for finding in (grid for grid in findings if grid.axes):
                 bit = self._either(name, bit, finding, levels)
             self._chains[findings] = bit
         return self._chains[findings]
 
+    def _known_positive(self, name: str, findings: tuple[Grid, ...]) -> Grid:
+        """Returns whether any of the findings that are known is positive.
+
+        An unknown one is NaN in the rows and counts as negative, so that it is the same function
+        whichever are known.
+        """
+        levels, key = _support(self.mechanisms[name]), ("known positive", name, *findings)
+        if key in self._shared:
+            return self._shared[key]
+        read = [g.label for g in findings if g.reads or g.label in self.mechanisms]
+        set_to = [g for g in findings if not g.axes and not g.reads]
+
+        def make(rows: Rows) -> Tensor:
+            known = [rows.values[label].nan_to_num(0.0) for label in read]
+            known += [grid.table(rows) for grid in set_to]
+            return functools.reduce(torch.maximum, known, levels[:1])
+
+        label = f"any known of {', '.join(grid.label for grid in findings)}"
+        self._shared[key] = Grid((), make, read, label=label, support=levels)
+        return self._shared[key]
+
     def _either(self, definition: str, a: Grid, b: Grid, levels: Tensor) -> Grid:
         """Returns a new bit that is positive where the bit before it, or a finding, is."""
         name = f"{definition}: any of {len(self.axes)}"
-        bit = self.add_axis(name, levels)
-        axes = joint_axes((a, b, bit), self.axes)
-        self.bits[name] = Bit(definition, a.axes[-1] if a.axes else None, b.axes[-1])
+        bit = self.add_axis(name, levels, f"any of {definition}")
 
-        def agreement() -> Tensor:
-            same = torch.maximum(a.along(axes), b.along(axes)) == bit.along(axes)
+        def agreement(_: Mechanisms, values: Sequence[Tensor]) -> Tensor:
+            before, finding, either = values
+            same = torch.maximum(before, finding) == either
             return torch.where(same, 0.0, -math.inf).to(levels.dtype)
 
-        self.factors[name] = Grid(axes, agreement)
+        self.factors[name] = self.family(("either",), (), (a, b, bit), agreement)
         return bit
 
 
-def at(pa: Mapping[str, Grid], axes: Sequence[str]) -> dict[str, Tensor]:
+def at(pa: Mapping[str, Grid], axes: Sequence[str], rows: Rows) -> dict[str, Tensor]:
     """Returns parents as tensors (rows or 1, *sizes) over the given axes."""
-    return {name: grid.along(axes) for name, grid in pa.items()}
+    return {name: grid.along(axes, rows) for name, grid in pa.items()}
+
+
+def reads_of(grids: Iterable[Grid]) -> frozenset[str]:
+    """Returns the labels of all values that some grids read."""
+    return frozenset[str]().union(*(grid.reads for grid in grids))
 
 
 def quantile_noise(mechanism: Mechanism) -> Tensor:
@@ -199,15 +278,17 @@ def quantile_noise(mechanism: Mechanism) -> Tensor:
 
 
 def predict_along(
-    mechanism: Mechanism, noise: Tensor, pa: Mapping[str, Grid], axes: Sequence[str]
+    mechanism: Mechanism, noise: Tensor, pa: Mapping[str, Grid], axes: Sequence[str], rows: Rows
 ) -> Tensor:
     """Returns values (rows or 1, *sizes) from noise (*, noise_size) that spans the last axes."""
-    parents = at(pa, axes)
+    parents = at(pa, axes, rows)
     shapes = [value.shape for value in parents.values()]
     batch = torch.broadcast_shapes(noise.shape[:-1], (1,) * (len(axes) + 1), *shapes)
     return mechanism.predict(noise.expand(*batch, -1), parents)
 
 
-def _with_rows(table: Tensor, dimensions: int) -> Tensor:
-    """Returns a table that does not depend on the rows (no parents) with an axis for them."""
-    return table if table.ndim == dimensions else table[None]
+def _support(mechanism: Mechanism) -> Tensor:
+    """Returns the values (levels,) that a variable with levels can take."""
+    support = mechanism.support
+    assert support is not None
+    return support

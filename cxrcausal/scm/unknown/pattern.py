@@ -70,18 +70,26 @@ def lacking_cells(mechanisms: Mechanisms, values: Values) -> dict[str, Tensor]:
 
 def absences(mechanisms: Mechanisms, values: Values) -> list[Absence]:
     """Returns the rows grouped by which of their cells are unknown."""
-    lacks = {n: x.cpu().numpy() for n, x in lacking_cells(mechanisms, values).items()}
-    lacks = {name: lack for name, lack in lacks.items() if lack.any()}
-    code = _joint_code(lacks.values(), len(values[next(iter(mechanisms))]))
-    groups = []
-    for rows in _grouped(code):
-        unknown = tuple(name for name, lack in lacks.items() if lack[rows[0]])
-        one = {name: torch.tensor([name in unknown]) for name in mechanisms}
-        informed = informed_cells(mechanisms, one)
-        parts = tuple(part.cells for part in components(mechanisms, one, informed, informed))
-        barren = tuple(name for name in unknown if not bool(informed[name]))
-        groups.append(Absence(unknown, rows, parts, barren))
-    return groups
+    lacks = lacking_cells(mechanisms, values)
+    groups = _grouped(_pattern_code(_stacked(lacks, list(mechanisms))))
+    first = torch.tensor([rows[0] for rows in groups], dtype=torch.int64)
+    one_of_each = {name: lack.cpu()[first] for name, lack in lacks.items()}
+    informed = informed_cells(mechanisms, one_of_each)
+    parts: list[list[tuple[str, ...]]] = [[] for _ in groups]
+    for part in components(mechanisms, one_of_each, informed, informed):
+        for group in part.rows:
+            parts[group].append(part.cells)
+    names = list(mechanisms)
+    lacking, tied = _stacked(one_of_each, names).T, _stacked(informed, names).T
+    return [
+        Absence(
+            tuple([name for name, unknown in zip(names, lacking[i], strict=True) if unknown]),
+            rows,
+            tuple(sorted(parts[i], key=lambda cells: names.index(cells[0]))),
+            tuple([n for n, lone in zip(names, lacking[i] & ~tied[i], strict=True) if lone]),
+        )
+        for i, rows in enumerate(groups)
+    ]
 
 
 def informed_cells(mechanisms: Mechanisms, lacks: Masks) -> dict[str, Tensor]:

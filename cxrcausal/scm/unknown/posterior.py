@@ -3,7 +3,8 @@
 Cells without a known descendant say nothing about the rest and are drawn forward, causes first.
 The others fall into components that are independent given what is known, and each is summed out:
 exactly for levels and grids, over `QUANTILES` cells for a continuum, whose draws are spread evenly
-over the cell that was drawn. Components of all rows are worked on together (`buckets`).
+over the cell that was drawn. Components of all rows are worked on together
+(`contraction`).
 
 Posteriors assume that cells are missing at random given the known ones.
 
@@ -12,8 +13,7 @@ References:
     | Inference and Missing Data (Rubin, 1976), https://doi.org/10.1093/biomet/63.3.581
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,61 +21,16 @@ from torch import Tensor
 
 from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.evidence import Evidence
-from cxrcausal.scm.unknown.buckets import Buckets, Structure
-from cxrcausal.scm.unknown.elimination import (
-    BUDGET,
-    MOST_ENTRIES,
-    Elimination,
-    refuse_impossible,
-)
-from cxrcausal.scm.unknown.factor import cheapest
+from cxrcausal.scm.unknown.contraction import Chunk, Part, Plan, contractions
+from cxrcausal.scm.unknown.elimination import MOST_ENTRIES, Elimination, refuse_impossible
 from cxrcausal.scm.unknown.network import QUANTILES
 from cxrcausal.scm.unknown.pattern import Component, components, informed_cells, lacking_cells
-from cxrcausal.scm.unknown.tables import Factor, FamilyTables
+from cxrcausal.scm.unknown.tables import Tables
 
 __all__ = ["fill_unknown", "log_evidence", "only"]
 
 Needed = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """From which cells are unknown (rows,) to which of them are wanted (rows,), by variable."""
-
-
-class _Plan(NamedTuple):
-    """How a component is summed out.
-
-    Arguments:
-        axes: Its unknown cells and running bits.
-        factors: What its tables are.
-        structure: How they hang together.
-        largest: The entries per row of the largest table.
-    """
-
-    axes: tuple[str, ...]
-    factors: list[Factor]
-    structure: Structure
-    largest: int
-
-
-class _Part(NamedTuple):
-    """A component in some of its rows, and how it is summed out."""
-
-    component: Component
-    plan: _Plan
-
-
-class _Chunk(NamedTuple):
-    """Components of some rows, summed out together.
-
-    Arguments:
-        parts: The components.
-        rows: The position of the row of each network (networks,).
-        buckets: The networks, those of one part next to each other.
-        total: The log-probability of the evidence of each (networks,).
-    """
-
-    parts: list[_Part]
-    rows: np.ndarray
-    buckets: Buckets
-    total: np.ndarray
 
 
 def fill_unknown(known: Evidence, draws: Draws, needed: Needed | None = None) -> dict[str, Tensor]:
@@ -104,8 +59,9 @@ def fill_unknown(known: Evidence, draws: Draws, needed: Needed | None = None) ->
         forward = wanted[name] & ~informed[name]  # drawn forward, so it needs its own causes
         for parent in mechanisms[name].parents:
             wanted[parent.name] |= forward & lacks[parent.name]
-    for chunk in _sums(known, components(mechanisms, lacks, informed, wanted), samples):
-        _fill(known, filled, chunk, draws)
+    found = components(mechanisms, lacks, informed, wanted)
+    for chunk in _sums(known, found, samples):
+        _fill(known, filled, found, chunk, draws)
     for name, mechanism in mechanisms.items():
         rows = (wanted[name] & ~informed[name]).nonzero().squeeze(1)
         if not len(rows):
@@ -147,78 +103,47 @@ def log_evidence(known: Evidence) -> Tensor:
     return total
 
 
-def _sums(known: Evidence, found: Sequence[Component], samples: int = 0) -> Iterator[_Chunk]:
-    """Yields components, each summed out, in chunks that keep to `BUDGET`.
+def _sums(known: Evidence, found: Sequence[Component], samples: int = 0) -> Iterator[Chunk]:
+    """Yields components, each summed out.
 
     Arguments:
         known: What is known of the rows.
         found: The components.
         samples: How many draws will be made of each.
     """
-    tables = FamilyTables(known)
-    for parts in _chunks([_planned(known, component) for component in found], samples):
-        structures = [part.plan.structure for part in parts]
-        counts = np.array([len(part.component.rows) for part in parts], np.int64)
-        rows = np.concatenate([part.component.rows for part in parts])
-        buckets = Buckets(structures, counts)
-        alike: dict[Factor, list[tuple[int, int]]] = {}
-        for number, part in enumerate(parts):
-            for slot, factor in enumerate(part.plan.factors):
-                alike.setdefault(factor, []).append((number, slot))
-        for factor, places in alike.items():
-            members, slots = np.array(places).T
-            table = tables.of(factor, rows[buckets.networks(members)])
-            buckets.put(members, slots, table)
-        yield _Chunk(parts, rows, buckets, buckets.eliminate())
+    parts = [Part(_planned(known, one), one.rows, number) for number, one in enumerate(found)]
+    return contractions(Tables(known.mechanisms, known.values), parts, samples)
 
 
-def _planned(known: Evidence, component: Component) -> _Part:
+def _planned(known: Evidence, component: Component) -> Plan:
     """Returns how a component is summed out.
 
     Raises:
         TableError: If that takes too large a table.
     """
     elimination = Elimination(known, component.cells, component.conditioned)
-    key = component.cells, component.conditioned
-    plan = known.plans.get(key)
+    plan = known.plans.get(elimination.key)
     if plan is None:
-        network = elimination.skeleton()
-        scopes = [grid.axes for grid in network.factors.values()]
-        order, largest = cheapest(scopes, network.axes, network.axes)
-        structure = Structure.of(network.axes, scopes, order)
-        factors = FamilyTables.factors(network)
-        plan = known.plans[key] = _Plan(tuple(network.axes), factors, structure, largest)
+        plan = known.plans[elimination.key] = Plan.of(elimination.network())
     if plan.largest > MOST_ENTRIES:
         elimination.refuse(plan.largest, component.rows)
-    return _Part(component, plan)
+    return plan
 
 
-def _chunks(parts: Iterable[_Part], samples: int) -> Iterator[list[_Part]]:
-    """Yields parts of components that keep to `BUDGET` together."""
-    chunk, filled = list[_Part](), 0
-    for part in parts:
-        entries = sum(part.plan.structure.entries)
-        entries += samples * (2 * len(part.plan.axes) + max(part.plan.structure.sizes))
-        rows, step = part.component.rows, max(1, BUDGET // entries)
-        for start in range(0, len(rows), step):
-            subset = rows[start : start + step]
-            if filled and filled + entries * len(subset) > BUDGET:
-                yield chunk
-                chunk, filled = [], 0
-            chunk.append(part._replace(component=part.component._replace(rows=subset)))
-            filled += entries * len(subset)
-    if chunk:
-        yield chunk
-
-
-def _fill(known: Evidence, filled: dict[str, Tensor], chunk: _Chunk, draws: Draws) -> None:
+def _fill(
+    known: Evidence,
+    filled: dict[str, Tensor],
+    found: Sequence[Component],
+    chunk: Chunk,
+    draws: Draws,
+) -> None:
     """Draws the cells of components that are summed out, in place in `filled`."""
     impossible = ~np.isfinite(chunk.total)
     if impossible.any():
         owner = np.repeat(np.arange(len(chunk.parts)), chunk.buckets.counts)
         number = owner[impossible.argmax()]
         here = torch.from_numpy(impossible & (owner == number))
-        cells = chunk.parts[number].component.cells
+        cells = found[chunk.parts[number].number].cells
         total, rows = torch.from_numpy(chunk.total), torch.from_numpy(chunk.rows)
         refuse_impossible(total[here], rows[here], known.index, cells)
     members: dict[str, list[tuple[int, int]]] = {}

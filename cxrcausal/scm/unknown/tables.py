@@ -1,189 +1,159 @@
-"""The tables of log-probabilities of families with unknown cells, in the networks of their rows.
+"""The tables of grids in rows: gathered from a family's whole table, or made for the rows.
 
-The family of a variable, itself and its parents, has few joint values, mostly: its whole table is
-made once, and each row's part of it gathered. Other families, and those with an unknown continuum,
-ask their mechanism about the rows.
+A family, a function of few cells, has few joint values, mostly. Its whole table is made once, and
+each row's part of it gathered, whichever of its cells the row lacks. Other grids are made for rows
+that differ in what they read.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import final
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.scm.evidence import Evidence
-from cxrcausal.scm.mechanism.definition import LogicMechanism
-from cxrcausal.scm.unknown.network import Network
+from cxrcausal.scm.unknown.factor import Family, Grid, Rows
+from cxrcausal.scm.unknown.network import Mechanisms, Values
 
-__all__ = ["Factor", "FamilyTables"]
+__all__ = ["Tables", "distinct_codes"]
 
 MOST_TABULATED = 2**16
 """The most joint values of a family whose whole table is made."""
 
-Factor = tuple[str, tuple[str, ...]]
-"""What makes tables alike: the variable of the family, or ``either`` and a definition's name; and
-the axes in order, where a running bit is called `BIT` and the one before it `BEFORE`."""
-
-BIT, BEFORE, EITHER = "any so far", "any before", "either"
+MOST_CODES = 2**62
+"""The most combinations of values that one number tells apart."""
 
 
 @final
-class FamilyTables:
-    """Log-probabilities of families in rows, over the values that unknown cells may have.
+class Tables:
+    """The tables of grids in rows.
 
     Arguments:
-        evidence: What is known of the rows.
+        mechanisms: The mechanisms by variable.
+        values: The values (rows,) that grids read, by label, NaN where unknown.
     """
 
-    def __init__(self, evidence: Evidence) -> None:
-        self.evidence = evidence
-        self.mechanisms = evidence.mechanisms
-        self._codes: dict[str, np.ndarray | None] = {}
-        self._whole: dict[tuple[str, bool], tuple[np.ndarray, dict[str, int]] | None] = {}
-        self._positive: dict[str, np.ndarray] = {}
+    def __init__(self, mechanisms: Mechanisms, values: Values) -> None:
+        self.mechanisms, self.values = mechanisms, values
+        self._positions: dict[str, np.ndarray | None] = {}  # of known values in the support
+        self._codes: dict[str, tuple[np.ndarray, int]] = {}
+        self._asked: dict[object, int] = {}
+        self._whole: dict[object, tuple[Family, tuple[np.ndarray, list[int]]]] = {}
 
-    @staticmethod
-    def factors(network: Network) -> list[Factor]:
-        """Returns what each factor of a network's skeleton is."""
-        bits = network.bits
-        found: list[Factor] = []
-        for name, grid in network.factors.items():
-            scope = grid.axes
-            if name in bits:
-                called = {name: BIT, bits[name].before: BEFORE}
-                name = f"{EITHER} {bits[name].definition}"
-                scope = tuple([called.get(axis, axis) for axis in scope])
-            elif not bits.keys().isdisjoint(scope):
-                scope = tuple([BIT if axis in bits else axis for axis in scope])
-            found.append((name, scope))
-        return found
+    def under(self, mechanisms: Mechanisms) -> "Tables":
+        """Returns the tables of the same rows under mechanisms of which some are others."""
+        tables = Tables(mechanisms, self.values)
+        tables._positions, tables._codes = self._positions, self._codes
+        tables._asked = self._asked
+        for key, (family, whole) in self._whole.items():
+            if all(mechanisms[name] is self.mechanisms[name] for name in family.mechanisms):
+                tables._whole[key] = family, whole
+        return tables
 
-    def of(self, factor: Factor, rows: np.ndarray) -> np.ndarray:
-        """Returns the table (rows or 1, *sizes) of a factor in some rows.
+    def of(self, grid: Grid, sizes: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
+        """Returns the table (rows or 1, *sizes) of a grid in some rows.
 
         Arguments:
-            factor: What it is.
+            grid: The grid.
+            sizes: The sizes of its axes.
             rows: The positions of the rows (rows,).
         """
-        name, scope = factor
-        if name.startswith(EITHER) and name not in self.mechanisms:
-            return self._either(name.removeprefix(f"{EITHER} "), scope, rows)
-        whole = self._family(name, running=BIT in scope)
-        if whole is None or any(self.evidence.supports.get(v, 0) is None for v in scope):
-            return self._asked(name, scope, rows)
-        table, strides = whole
-        at = np.zeros(len(rows), np.int64)
-        for member, stride in strides.items():
-            if member not in scope:
-                codes = self._code(member)
-                assert codes is not None
-                at += codes[rows] * stride
+        whole = self._whole_of(grid.family, math.prod(sizes) * len(rows)) if grid.family else None
+        if whole is None:
+            return self._made(grid, sizes, rows)
+        assert grid.family is not None
+        (table, strides), of_axis = whole, dict.fromkeys(grid.axes, 0)
+        at = np.zeros(len(rows) if grid.reads else 1, np.int64)
+        for cell, stride in zip(grid.family.cells, strides, strict=True):
+            if cell.axes:
+                of_axis[cell.axes[0]] += stride
+            elif cell.reads:
+                position = self._position(cell)
+                assert position is not None
+                at += position[rows] * stride
         along = np.zeros((), np.int64)
-        for axis in scope:
-            along = along[..., None] + np.arange(self._size(name, axis)) * strides[axis]
+        for axis, size in zip(grid.axes, sizes, strict=True):
+            along = along[..., None] + np.arange(size) * of_axis[axis]
         return table[at.reshape(-1, *[1] * along.ndim) + along]
 
-    def _size(self, name: str, member: str) -> int:
-        return len(self._values(name, member))
+    def _whole_of(self, family: Family, entries: int) -> tuple[np.ndarray, list[int]] | None:
+        """Returns a family's whole table, flat, and the stride of each cell; None if it has none.
 
-    def _values(self, name: str, member: str) -> Tensor:
-        """Returns the values that a member of a family may have."""
-        if member in (BIT, BEFORE):
-            definition = self.mechanisms[name]
-            assert isinstance(definition, LogicMechanism)
-            return definition.levels
-        values = self.evidence.supports[member]
-        assert values is not None
-        return values
-
-    def _family(self, name: str, *, running: bool) -> tuple[np.ndarray, dict[str, int]] | None:
-        """Returns the whole table of a family, flat, and the stride of each member; or None."""
-        key = name, running
-        if key not in self._whole:
-            self._whole[key] = self._tabulate(name, running=running)
-        return self._whole[key]
-
-    def _tabulate(self, name: str, *, running: bool) -> tuple[np.ndarray, dict[str, int]] | None:
-        mechanism = self.mechanisms[name]
-        members = [p.name for p in mechanism.parents]
-        counted: Sequence[str] = ()
-        if running:
-            assert isinstance(mechanism, LogicMechanism)
-            counted = [p.name for p in mechanism.counted]
-            members = [BIT, *(p.name for p in mechanism.context)]
-        supports = self.evidence.supports
-        if any(v != BIT and supports[v] is None for v in (*members, name)):
+        It is made once as many entries have been asked for as it has.
+        """
+        if family.key in self._whole:
+            return self._whole[family.key][1]
+        supports = [cell.support for cell in family.cells]
+        if any(support is None for support in supports):
             return None
-        if any(v != BIT and self._code(v) is None for v in (*members, name)):
+        sizes = [len(support) for support in supports if support is not None]
+        total = math.prod(sizes)
+        asked = self._asked[family.key] = self._asked.get(family.key, 0) + entries
+        if total > min(MOST_TABULATED, asked):
             return None
-        sizes = [self._size(name, v) for v in (*members, name)]
-        if math.prod(sizes) > MOST_TABULATED:
+        if any(c.reads and not c.axes and self._position(c) is None for c in family.cells):
             return None
-        pa: dict[str, Tensor] = {}
-        for i, member in enumerate(members):
-            values = self._values(name, member)
-            pa[member] = values.reshape(-1, *[1] * (len(members) - i - 1))
-        if running:
-            assert isinstance(mechanism, LogicMechanism)
-            bit = pa.pop(BIT)
-            pa |= dict.fromkeys(counted, torch.zeros_like(bit)) | {counted[0]: bit}
-        own, support = supports[name], mechanism.support
-        assert own is not None
-        assert support is not None
-        table = mechanism.log_probs(pa)[..., torch.searchsorted(support, own)]
+        inner = len(sizes) - family.own
+        values = [
+            support.reshape(-1, *[1] * (inner - i - 1))
+            for i, support in enumerate(supports[:inner])
+            if support is not None
+        ]
+        table = family.function(self.mechanisms, values).cpu().numpy()
         ends = np.cumprod([1, *reversed(sizes)])[:-1]
-        strides = dict(zip(reversed((*members, name)), ends.tolist(), strict=True))
-        return np.broadcast_to(table.cpu().numpy(), sizes).ravel(), strides
+        whole = np.broadcast_to(table, sizes).ravel(), ends[::-1].tolist()
+        self._whole[family.key] = family, whole
+        return whole
 
-    def _code(self, name: str) -> np.ndarray | None:
-        """Returns the positions of known values (rows,) in the support; None if one has none."""
-        if name not in self._codes:
-            support, values = self.evidence.supports[name], self.evidence.values[name]
-            assert support is not None
-            code = torch.searchsorted(support, values.nan_to_num(0.0)).clamp(max=len(support) - 1)
-            fits = values.isnan() | (support[code] == values)
-            self._codes[name] = code.cpu().numpy() if bool(fits.all()) else None
-        return self._codes[name]
+    def _position(self, cell: Grid) -> np.ndarray | None:
+        """Returns the positions of a known cell's values (rows,) in its support.
 
-    def _either(self, name: str, scope: tuple[str, ...], rows: np.ndarray) -> np.ndarray:
-        """Returns 0 where a bit is what the bit before it and a finding make of it, else -inf."""
-        shapes = [[-1 if i == j else 1 for j in range(len(scope))] for i in range(len(scope))]
-        along = {
-            axis: self._values(name, axis).cpu().numpy().reshape(shape)
-            for axis, shape in zip(scope, shapes, strict=True)
-        }
-        before = along.pop(BEFORE, None)
-        bit = along.pop(BIT)
-        (finding,) = along.values()
-        if before is None:
-            before = self._any_positive(name)[rows].reshape(-1, *[1] * len(scope))
-        agrees = np.maximum(finding, before) == bit
-        table = np.where(agrees, 0.0, -np.inf)
-        return table if table.ndim > len(scope) else table[None]
+        It is None if one of the values is not in the support.
+        """
+        if cell.label not in self._positions:
+            assert cell.support is not None
+            values = cell.table(Rows(self.mechanisms, self.values))
+            at = torch.searchsorted(cell.support, values.nan_to_num(0.0))
+            at = at.clamp(max=len(cell.support) - 1)
+            fits = values.isnan() | (cell.support[at] == values)
+            self._positions[cell.label] = at.cpu().numpy() if bool(fits.all()) else None
+        return self._positions[cell.label]
 
-    def _any_positive(self, name: str) -> np.ndarray:
-        """Returns whether any finding under a definition is known positive (rows,), 1 or 0."""
-        if name not in self._positive:
-            mechanism = self.mechanisms[name]
-            assert isinstance(mechanism, LogicMechanism)
-            known = [self.evidence.values[p.name].nan_to_num(0.0) for p in mechanism.counted]
-            self._positive[name] = torch.stack(known).amax(0).cpu().numpy()
-        return self._positive[name]
+    def _made(self, grid: Grid, sizes: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
+        """Returns a table that is made for those rows that differ in what it reads."""
+        if not grid.reads:
+            values, place = dict[str, Tensor](), None
+        else:
+            code = distinct_codes([self.code(label) for label in sorted(grid.reads)], rows)
+            _, first, place = np.unique(code, return_index=True, return_inverse=True)
+            at = torch.from_numpy(rows[first])
+            values = {label: self.values[label][at] for label in grid.reads}
+        table = grid.table(Rows(self.mechanisms, values)).cpu().numpy()
+        table = np.broadcast_to(table, (len(table), *sizes))
+        return table if place is None or len(table) == 1 else table[place]
 
-    def _asked(self, name: str, scope: tuple[str, ...], rows: np.ndarray) -> np.ndarray:
-        """Returns what the mechanism says of the rows themselves."""
-        here, supports = self.evidence.values_at(rows), dict(self.evidence.supports)
-        mechanism = self.mechanisms[name]
-        if BIT in scope:  # one finding stands for all of them
-            assert isinstance(mechanism, LogicMechanism)
-            counted = [p.name for p in mechanism.counted]
-            here |= {v: torch.zeros_like(here[v]) for v in counted}
-            supports[counted[0]] = mechanism.levels
-            scope = tuple(counted[0] if axis == BIT else axis for axis in scope)
-        network = Network(self.mechanisms, supports, here, scope)
-        if name not in scope:
-            network.add_evidence(name)
-        grid = network.factors[name]
-        return grid.table.permute(0, *(1 + grid.axes.index(v) for v in scope)).cpu().numpy()
+    def code(self, label: str) -> tuple[np.ndarray, int]:
+        """Returns which rows agree in a value, by a number (rows,), and how many values differ."""
+        if label not in self._codes:
+            values = self.values[label].cpu().numpy()
+            code, distinct = pd.factorize(values, use_na_sentinel=False)
+            self._codes[label] = code, len(distinct)
+        return self._codes[label]
+
+
+def distinct_codes(columns: Iterable[tuple[np.ndarray, int]], rows: np.ndarray) -> np.ndarray:
+    """Returns for some rows a number (rows,) that only those share that agree in all columns.
+
+    Arguments:
+        columns: Of each column the number of every row's value, and how many there are.
+        rows: The positions of the rows (rows,).
+    """
+    code, count = np.zeros(len(rows), np.int64), 1
+    for level, distinct in columns:
+        if count * distinct >= MOST_CODES:
+            code = np.unique(code, return_inverse=True)[1]
+            count = len(code)
+        code, count = code * distinct + level[rows], count * distinct
+    return code

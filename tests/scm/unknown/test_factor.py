@@ -1,36 +1,12 @@
-"""Sums over tables with named axes, and the order in which they are cheapest."""
-
-import itertools
+"""Grids as functions of rows, and the order in which their axes are cheapest to sum out."""
 
 import torch
+from closed_form import clinic
 
-from cxrcausal.scm.unknown.factor import Grid, cheapest, eliminate, joint_axes
+from cxrcausal.scm.unknown.factor import Family, Grid, Rows, cheapest, joint_axes
 
 AXES = {"big": 5, "x": 2, "y": 2, "z": 3}
 SCOPES = [("big", "x"), ("x", "y"), ("y", "z")]
-
-
-def grids(rows=3):
-    """One random table for each scope."""
-    draw = torch.Generator().manual_seed(0)
-    return [
-        Grid.of(s, torch.randn(rows, *(AXES[a] for a in s), generator=draw).double())
-        for s in SCOPES
-    ]
-
-
-def test_any_order_gives_the_same_sum():
-    """Of all axes, or of all but one."""
-    made = grids()
-    joint = sum(grid.along(tuple(AXES)) for grid in made)
-    for order in itertools.permutations(AXES):
-        (left,) = eliminate(made, AXES, order)
-        torch.testing.assert_close(left.table, joint.logsumexp((1, 2, 3, 4)))
-    for kept, name in enumerate(AXES, 1):
-        order, _ = cheapest(SCOPES, AXES, [a for a in AXES if a != name])
-        left = sum(grid.along((name,)) for grid in eliminate(made, AXES, order))
-        others = [d for d in (1, 2, 3, 4) if d != kept]
-        torch.testing.assert_close(left, joint.logsumexp(others))
 
 
 def test_cheapest_is_greedy():
@@ -42,16 +18,40 @@ def test_cheapest_is_greedy():
 
 
 def test_a_grid_is_made_when_it_is_looked_at():
-    """Once, and lies along axes that it does not vary on with size one."""
+    """Once for the same rows, and lies along axes that it does not vary on with size one."""
     made = []
 
-    def make():
-        made.append(1)
+    def make(rows):
+        made.append(rows)
         return torch.zeros(1, 2)
 
-    grid = Grid(("x",), make)
+    grid, rows = Grid(("x",), make), Rows({}, {})
     assert not made
-    assert grid.along(("big", "x")).shape == (1, 1, 2)
-    assert grid.table.shape == (1, 2)
-    assert made == [1]
+    assert grid.along(("big", "x"), rows).shape == (1, 1, 2)
+    assert grid.table(rows).shape == (1, 2)
+    assert made == [rows]
+    grid.table(Rows({}, {}))
+    assert len(made) == 2
     assert joint_axes([grid, Grid.of(("big",), torch.zeros(1, 5))], AXES) == ("big", "x")
+
+
+def test_a_family_is_one_function_whatever_is_known():
+    """Its key is the same whether a cell is read or an axis, and another for other cells."""
+    mechanisms = clinic().mechanisms
+    levels = torch.arange(2.0, dtype=torch.float64)
+
+    def grid(of):
+        def sums(_, values):
+            return values[0] + 10 * values[1]
+
+        return Family.grid(("sum",), (), of, sums, joint_axes(of, {"a": 2, "b": 2}))
+
+    axis = Grid(("a",), lambda _: levels[None], label="a", support=levels)
+    read, other = Grid.read("a", levels), Grid.read("b", levels)
+    rows = Rows(mechanisms, {"a": torch.tensor([1.0]), "b": torch.tensor([1.0])})
+    assert grid([axis, other]).family.key == grid([read, other]).family.key
+    assert grid([axis, other]).table(rows).tolist() == [[10.0, 11.0]]
+    assert grid([read, other]).table(rows).tolist() == [11.0]
+    assert grid([axis, axis]).table(rows).tolist() == [[0.0, 11.0]]
+    assert grid([axis, axis]).family.key != grid([axis, other]).family.key
+    assert grid([axis, Grid((), lambda _: levels[:1])]).family is None  # a cell without a name

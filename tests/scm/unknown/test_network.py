@@ -6,6 +6,7 @@ from closed_form import COMPLETE, TableMechanism, binary, clinic
 
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.scm import FlowSCM, LogicMechanism
+from cxrcausal.scm.unknown.factor import Rows
 from cxrcausal.scm.unknown.network import Network
 
 SCM = clinic()
@@ -14,22 +15,22 @@ SCM = clinic()
 def test_every_family_with_an_unknown_cell_is_a_factor():
     """The priors of the cells, and the known children that are added."""
     values = {v: torch.tensor([x]).double() for v, x in COMPLETE.items()}
-    network = Network(SCM.mechanisms, SCM._fitted.supports, values, ["sex", "edema"])
+    network = Network(SCM.mechanisms, SCM._fitted.supports, ["sex", "edema"])
     network.add_evidence("severity")
     assert network.axes == {"sex": 2, "edema": 2}
     scopes = {name: grid.axes for name, grid in network.factors.items()}
     both = ("sex", "edema")
     assert scopes == {"sex": ("sex",), "edema": both, "severity": both}
-    table = network.factors["severity"].table
+    table = network.factors["severity"].table(Rows(SCM.mechanisms, values))
     expected = SCM.mechanisms["severity"].table.log()[..., int(COMPLETE["severity"])]
     order = [p.name for p in SCM.mechanisms["severity"].parents]
     expected = expected if order == ["sex", "edema"] else expected.T
     torch.testing.assert_close(table, expected[None])
 
 
-def test_a_skeleton_needs_no_values():
+def test_a_network_needs_no_values():
     """Axes and scopes are known before any row is."""
-    network = Network(SCM.mechanisms, SCM._fitted.supports, {}, ["age", "edema"])
+    network = Network(SCM.mechanisms, SCM._fitted.supports, ["age", "edema"])
     network.add_evidence("effusion")
     assert network.axes == {"age": 5, "edema": 2}
     assert network.factors["effusion"].axes == ("edema",)
@@ -44,14 +45,16 @@ def test_a_definition_hands_on_running_bits():
     definition = LogicMechanism(nothing, tuple(findings))
     scm = FlowSCM.from_mechanisms(graph, {**mechanisms, "nothing": definition})
     one = torch.ones(1, dtype=torch.float64)
+    network = Network(scm.mechanisms, scm._fitted.supports, ["a", "b"])
+    network.add_evidence("nothing")
+    first, last = (axis for axis in network.axes if axis not in "ab")
+    assert network.factors[first].axes == ("a", first)
+    assert network.factors[last].axes == ("b", first, last)
+    assert network.factors["nothing"].axes == (last,)
     for known in (0.0, 1.0):
         values = {"c": known * one, "nothing": 0 * one}
-        network = Network(scm.mechanisms, scm._fitted.supports, values, ["a", "b"])
-        network.add_evidence("nothing")
-        first, last = network.bits
-        assert network.bits[first].before is None
-        assert network.bits[last] == ("nothing", first, "b")
-        assert network.factors["nothing"].axes == (last,)
-        agrees = network.factors[first].table[0].isfinite()  # (a, bit)
+        values |= dict.fromkeys("ab", torch.nan * one)
+        rows = Rows(scm.mechanisms, values)
+        agrees = network.factors[first].table(rows)[0].isfinite()  # (a, bit)
         expected = [[True, False], [False, True]] if known == 0 else [[False, True]] * 2
         assert np.array_equal(agrees.numpy(), expected)

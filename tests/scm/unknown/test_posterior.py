@@ -25,7 +25,7 @@ from cxrcausal.errors import TableError
 from cxrcausal.graph import CausalGraph, Variable
 from cxrcausal.scm import FlowSCM, LogicMechanism
 from cxrcausal.scm.draws import draws_of
-from cxrcausal.scm.unknown import elimination, posterior
+from cxrcausal.scm.unknown import contraction, elimination, posterior
 from cxrcausal.scm.unknown.posterior import fill_unknown, log_evidence
 
 SCM = clinic()
@@ -151,7 +151,7 @@ def test_chunks_of_the_sum_change_nothing(monkeypatch):
     rows = pd.concat([table_of(SCM, {"age": a, "effusion": 1.0}) for a in (20.0, 30.0, 40.0)])
     rows = rows.reset_index(drop=True)
     whole, drawn = SCM.log_prob(rows), SCM.abduct(rows, seed=4)
-    monkeypatch.setattr(posterior, "BUDGET", 1)
+    monkeypatch.setattr(contraction, "BUDGET", 1)
     pd.testing.assert_series_equal(SCM.log_prob(rows), whole)
     again = SCM.abduct(rows, seed=4)
     assert all(torch.equal(again.values[v], drawn.values[v]) for v in NAMES)
