@@ -18,7 +18,6 @@ from typing import final
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from cxrcausal.errors import TableError
 
@@ -210,6 +209,8 @@ def student_interval(
             patients, if these are few. Never more than one less than there are replicates.
         confidence: The probability that an interval covers.
     """
+    from scipy.special import stdtrit  # slow to import, so only when asked
+
     half = np.full(len(value), np.nan)
     for i, column in enumerate(draws.T):
         column = column[np.isfinite(column)]

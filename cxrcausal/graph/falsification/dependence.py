@@ -37,7 +37,6 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from scipy.special import chdtrc
 
 from cxrcausal.graph.falsification.table import Cells, Column, Patterns
 
@@ -257,6 +256,8 @@ def _judge(
     group: np.ndarray | None,
 ) -> Dependence:
     """Returns effect and test from the null model and what z leaves of y."""
+    from scipy.special import chdtrc  # slow to import, so only when asked
+
     code, rows = column.code, len(column.code)
     row_stratum = stratum[at]
     size = np.bincount(row_stratum)

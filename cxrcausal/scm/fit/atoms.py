@@ -11,7 +11,6 @@ neighbours: a value is an atom if it has significantly more rows than twice the 
 """
 
 import numpy as np
-from scipy.special import pdtrc
 from torch import Tensor
 
 from cxrcausal.graph.variable import Variable
@@ -75,6 +74,8 @@ def against_a_continuum(variable: Variable, x: Tensor) -> str | None:
 
 def _atoms(values: np.ndarray, counts: np.ndarray) -> list[int]:
     """Returns the positions of distinct values (ascending) that a density does not allow."""
+    from scipy.special import pdtrc  # slow to import, so only when asked
+
     rows, found = counts.sum(), []
     for i in np.flatnonzero(counts >= max(3, _LEAST_SHARE * rows)):
         if counts[i] >= _LARGE_SHARE * rows and len(values) >= _MANY:
