@@ -140,6 +140,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("runs/image-soundness"))
     parser.add_argument("--radiographs", type=int, default=200, help="of each question")
     parser.add_argument("--reversed-radiographs", type=int, default=32, help="there and back")
+    parser.add_argument("--scored", type=int, default=400, help="test radiographs abducted")
     parser.add_argument("--probed", type=int, default=600, help="training radiographs abducted")
     parser.add_argument(
         "--forms", type=int, default=0, help="radiographs of each form's questions"
@@ -154,7 +155,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.permutations, args.identity_epochs = 200, 16
     if args.quick:
-        args.radiographs, args.reversed_radiographs, args.probed, args.forms = 8, 3, 40, 4
+        args.radiographs, args.reversed_radiographs, args.forms = 8, 3, 4
+        args.scored, args.probed = 12, 40
         args.samples, args.rounds, args.conv_epochs, args.resamples = 8, 2, 1, 60
         args.permutations, args.identity_epochs = 10, 1
     args.output.mkdir(parents=True, exist_ok=True)

@@ -94,7 +94,7 @@ def measure_model(
     rows = data.rows("test", "validation", fine=True)
     table, images = data.of(rows), data.images(rows, size)
     base = np.flatnonzero(data.part[rows] == "test")
-    base = base[spread(len(base), args.radiographs)]
+    base = base[spread(len(base), max(args.scored, args.radiographs))]
     questions = ask(mechanism, table, base, args.radiographs)
     study = Study(
         mechanism, folder, rows, table, images, data.images(rows), base, questions,
@@ -131,18 +131,25 @@ def measure_model(
 def ask(
     mechanism: RectifiedFlow, table: pd.DataFrame, base: np.ndarray, count: int
 ) -> list[Question]:
-    """Returns view, sex, age up and down of the base, and each finding of as many with as without.
+    """Returns view, sex, age up and down, and each finding of as many with as without it.
 
     Where a finding has few radiographs all of them are asked, those of validation patients too.
+
+    Arguments:
+        mechanism: Whose parents are set.
+        table: The radiographs' metadata.
+        base: Test radiographs that may be asked, numbers.
+        count: How many are.
     """
     graph, ages = mechanism.graph, mechanism.observed.get("age")
     within = (ages[0], ages[1]) if ages else None
     of_base = np.isin(np.arange(len(table)), base)
+    few = np.isin(np.arange(len(table)), base[spread(len(base), count)])
     questions = [
-        flip(table, graph, "view").of(of_base),
-        flip(table, graph, "sex").of(of_base),
-        move(table, graph, "age", +30, within).of(of_base),
-        move(table, graph, "age", -30, within).of(of_base),
+        flip(table, graph, "view").of(few),
+        flip(table, graph, "sex").of(few),
+        move(table, graph, "age", +30, within).of(few),
+        move(table, graph, "age", -30, within).of(few),
     ]
     for name in FINDINGS:
         question = flip(table, graph, name)
@@ -158,25 +165,36 @@ def ask(
 def abducted(
     study: Study, images: Tensor, table: pd.DataFrame, *, back: bool = True
 ) -> dict[str, Tensor]:
-    """Returns the noise of some radiographs and what comes back from it; kept in a file."""
+    """Returns the noise of some radiographs and what comes back from it.
+
+    A file of this model and solver keeps them by radiograph and parents, and is written after
+    every few, so that a larger run, or one that was interrupted, goes on from there.
+    """
     mechanism = study.mechanism
     parents = mechanism.encode(table)[0]
-    digest = hashlib.sha256(repr((mechanism.recipe.solver, back)).encode())
-    for tensor in (*mechanism.state_dict().values(), images, parents):
-        digest.update(tensor.contiguous().numpy().tobytes())
-    file = study.folder / "abducted" / f"{digest.hexdigest()[:16]}.safetensors"
-    if file.exists():
-        return load_file(file)
-    if back:
-        trip = round_trip(mechanism, images, parents)
-        found = {"noise": trip.noise, "back": trip.images}
-    else:
-        parts = zip(images.split(BATCH), parents.split(BATCH), strict=True)
-        found = {"noise": torch.cat([mechanism.abduct(x, pa) for x, pa in parts])}
-    file.parent.mkdir(exist_ok=True)
-    with atomic_path(file) as beside:
-        save_file(found, beside)
-    return found
+    names = [
+        hashlib.sha256(x.numpy().tobytes() + pa.numpy().tobytes()).hexdigest()[:16]
+        for x, pa in zip(images, parents, strict=True)
+    ]
+    solver = hashlib.sha256(repr(mechanism.recipe.solver).encode()).hexdigest()[:8]
+    stem = f"{weights_digest(mechanism)}-{solver}" + ("" if back else "-noise")
+    file = study.folder / "abducted" / f"{stem}.safetensors"
+    kept: dict[str, Tensor] = load_file(file) if file.exists() else {}
+    new = [i for i, name in enumerate(names) if f"noise/{name}" not in kept]
+    for part in torch.tensor(new, dtype=torch.long).split(8 * BATCH):
+        if back:
+            trip = round_trip(mechanism, images[part], parents[part], batch_size=BATCH)
+            found = {"noise": trip.noise, "back": trip.images}
+        else:
+            x, pa = images[part], parents[part]
+            found = {"noise": mechanism.abduct(x, pa, batch_size=BATCH)}
+        for kind, values in found.items():
+            kept |= {f"{kind}/{names[i]}": x for i, x in zip(part, values.clone(), strict=True)}
+        file.parent.mkdir(exist_ok=True)
+        with atomic_path(file) as beside:
+            save_file({name: x.contiguous() for name, x in kept.items()}, beside)
+    kinds = ("noise", "back") if back else ("noise",)
+    return {kind: torch.stack([kept[f"{kind}/{name}"] for name in names]) for kind in kinds}
 
 
 def composition(args: argparse.Namespace, report: Report, study: Study) -> dict[str, Any]:
