@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from cxrcausal.cli.app import app, read_assignments, read_interventions
+from cxrcausal.cli.app import app, read_assignments, read_interventions, read_values
 from cxrcausal.data import list_sources, read_images, read_table
 from cxrcausal.errors import TableError
 from cxrcausal.image import Guidance
@@ -47,6 +47,10 @@ def counterfactual(
         float | None, typer.Option(help="Guidance weight of what changed because of it.")
     ] = None,
     invariant: Annotated[float | None, typer.Option(help="Guidance weight of the rest.")] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(help="Own weight of one parent where it is set: pleural_effusion=2."),
+    ] = None,
     num_samples: Annotated[int, typer.Option(min=1, help="Counterfactuals per patient.")] = 1,
     num_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the flow.")] = None,
     impute: Annotated[bool, typer.Option(help="Show unknown cells as drawn.")] = False,
@@ -71,6 +75,8 @@ def counterfactual(
         guidance = loaded.image.guidance or Guidance("none")
         options = zip(_WEIGHTS, (form, intervened, descendants, invariant), strict=True)
         given: dict[str, Any] = {name: value for name, value in options if value is not None}
+        if own:
+            given["own"] = read_values(read_assignments(own, "--own"), loaded.graph)
         guidance = replace(guidance, **given)
         radiographs = read_images(_paths(rows), size=loaded.image.image_shape[-1])
     answer = loaded.counterfactual(

@@ -385,12 +385,11 @@ class _Study:
                     save_file({"values": self._made[key].contiguous()}, beside)
         return self._made[key]
 
-    @staticmethod
     def _meaning(
-        factual: Attributes, parents: Attributes, intervened: Tensor, guidance: Guidance
+        self, factual: Attributes, parents: Attributes, intervened: Tensor, guidance: Guidance
     ) -> Tensor:
         """Returns what guidance amounts to: forms with the same branches give the same image."""
-        keep, weight = guidance.branches(groups_of(factual, parents, intervened))
+        keep, weight = guidance.branches(groups_of(factual, parents, intervened), self.names)
         order = sorted(range(len(keep)), key=lambda i: keep[i].cpu().numpy().tobytes())
         return torch.cat([keep[order].flatten().double(), weight[order].flatten().double()])
 

@@ -17,6 +17,9 @@ so that a null intervention is not the identity. `anchored` and `nested` are v(c
 assumes nothing (it is the chain rule, in the order invariant, intervened, descendants) and is
 `cfg` at equal weights. Equal consecutive weights cancel branches, which are then not computed.
 
+One weight need not serve every parent: a finding may need more than the view does. A parent with a
+weight of its own is, where it is set, a group of its own, after the other parents that are set.
+
 References:
     | Classifier-Free Diffusion Guidance (Ho and Salimans, 2022), https://arxiv.org/abs/2207.12598
     | Decoupled Classifier-Free Guidance for Counterfactual Diffusion Models (Xia et al., 2025),
@@ -24,7 +27,8 @@ References:
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Literal, NamedTuple, final, get_args
 
@@ -77,9 +81,11 @@ class Guidance:
         intervened: Weight of the parents that were set (of the whole condition for `cfg`).
         descendants: Weight of the parents that changed because they descend from those.
         invariant: Weight of all other parents.
+        own: Weights of single parents where they are set, by name, instead of `intervened`.
 
     Raises:
-        InterventionError: If the form is unknown or a weight is not a finite number.
+        InterventionError: If the form is unknown, a weight is not a finite number, or `cfg`, which
+            has one weight for the whole condition, is given others.
 
     Example:
         >>> branches = Guidance("nested", intervened=3.0).coefficients()  # sharpened where we act
@@ -91,6 +97,7 @@ class Guidance:
     intervened: float = 1.0
     descendants: float = 1.0
     invariant: float = 1.0
+    own: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.form not in get_args(Form):
@@ -100,17 +107,28 @@ class Guidance:
                 f"{summarise(get_args(Form), 9)}"
             )
         for name in ("intervened", "descendants", "invariant"):
-            weight = getattr(self, name)
-            if not isinstance(weight, Real) or not math.isfinite(weight):
-                raise InterventionError(
-                    f"guidance weight {name} is {weight!r}; it must be a finite number"
-                )
-            object.__setattr__(self, name, float(weight))  # provenance is JSON: no numpy numbers
+            object.__setattr__(self, name, _finite(name, getattr(self, name)))
+        if not isinstance(self.own, Mapping):
+            raise InterventionError(
+                f"guidance weights own are {self.own!r}; give them by parent, as "
+                "{'pleural_effusion': 2.0}"
+            )
+        own = {str(name): _finite(f"own of {name!r}", w) for name, w in self.own.items()}
+        object.__setattr__(self, "own", own)
+        if own and self.form == "cfg":
+            raise InterventionError(
+                f"cfg has one weight for the whole condition; own weights were given for "
+                f"{summarise(own)}"
+            )
 
     def coefficients(self) -> dict[tuple[str, ...], float]:
-        """Returns each branch by the groups that it is conditioned on, and its coefficient."""
-        order = ("invariant", "intervened", "descendants")
-        weight = {name: getattr(self, name) for name in order}
+        """Returns each branch by the groups that it is conditioned on, and its coefficient.
+
+        A parent with a weight of its own is a group by its name.
+        """
+        order = ("invariant", "intervened", *self.own, "descendants")
+        weight = {name: getattr(self, name) for name in ("invariant", "intervened", "descendants")}
+        weight |= self.own
         total: dict[tuple[str, ...], float] = {}
 
         def add(groups: tuple[str, ...], amount: float) -> None:
@@ -138,12 +156,20 @@ class Guidance:
                 add(order[:i], -weight[name])
         return {groups: amount for groups, amount in total.items() if amount != 0.0}
 
-    def branches(self, groups: Groups) -> Branches:
+    def branches(self, groups: Groups, attributes: Sequence[str] = ()) -> Branches:
         """Returns the velocities that these patients need.
 
         Branches with the same parents for every patient are merged. A patient of whom no parent
         changed gets v(c) alone: there is nothing to impose.
+
+        Arguments:
+            groups: Which parents belong to which group.
+            attributes: The parents' names, in order; needed for weights of their own.
+
+        Raises:
+            InterventionError: If a weight is of no parent of the image.
         """
+        masks = self._masks(groups, attributes)
         merged: dict[bytes, tuple[Tensor, Tensor]] = {}
         changed = groups.changed
         complete = torch.ones_like(groups.invariant)
@@ -157,9 +183,33 @@ class Guidance:
         for conditioned, amount in self.coefficients().items():
             keep = torch.zeros_like(complete)
             for name in conditioned:
-                keep = keep | getattr(groups, name)
+                keep = keep | masks[name]
             keep = torch.where(changed[:, None], keep, complete)
             add(keep, torch.where(changed, amount, zero))
         add(complete, torch.where(changed, zero, 1.0))
         kept = [(k, w) for k, w in merged.values() if bool((w != 0).any())]
         return Branches(torch.stack([k for k, _ in kept]), torch.stack([w for _, w in kept]))
+
+    def _masks(self, groups: Groups, attributes: Sequence[str]) -> dict[str, Keep]:
+        """Returns which parents belong to each group, those with a weight of their own apart."""
+        masks = dict(groups._asdict())
+        for name in self.own:
+            if name not in attributes:
+                raise InterventionError(
+                    f"guidance has a weight of {name!r}, which is no parent of the "
+                    f"image{nearest(name, attributes) or '.'} It has: {summarise(attributes, 20)}"
+                )
+            alone = torch.zeros_like(groups.intervened)
+            alone[:, list(attributes).index(name)] = True
+            masks[name] = groups.intervened & alone
+            masks["intervened"] = masks["intervened"] & ~alone
+        return masks
+
+
+def _finite(name: str, weight: object) -> float:
+    """Returns a weight as Python's float: provenance is JSON, and has no numpy numbers."""
+    if not isinstance(weight, Real) or isinstance(weight, bool) or not math.isfinite(weight):
+        raise InterventionError(
+            f"guidance weight {name} is {weight!r}; it must be a finite number"
+        )
+    return float(weight)

@@ -243,7 +243,7 @@ class RectifiedFlow(nn.Module):
             progress: Whether to show a progress bar; on a terminal only if None.
 
         Raises:
-            InterventionError: If the guidance is none.
+            InterventionError: If the guidance is none, or weighs what is no parent of the image.
             RecipeError: If the number of steps is no positive whole number.
         """
         if not isinstance(guidance, Guidance | None):
@@ -257,7 +257,8 @@ class RectifiedFlow(nn.Module):
             if guided:
                 assert guidance is not None
                 assert groups is not None
-                branches = guidance.branches(Groups(*(group[rows] for group in groups)))
+                of_part = Groups(*(group[rows] for group in groups))
+                branches = guidance.branches(of_part, self.graph.image_parents)
             u = noise[rows].to(self.device, self.dtype)
             if self.transport is not None:
                 u = self.transport.predict(u, parents[rows])

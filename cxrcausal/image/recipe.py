@@ -187,6 +187,11 @@ def _build(cls: type, raw: object, where: str) -> Any:  # noqa: ANN401
 def _convert(kind: Any, value: object, where: str) -> object:  # noqa: ANN401
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _build(kind, value, where)
+    if get_origin(kind) is Mapping:
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{where} is {value!r}; expected names and numbers")
+        of_value = get_args(kind)[1]
+        return {str(k): _convert(of_value, v, f"{where}: {k}") for k, v in value.items()}
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise RecipeError(

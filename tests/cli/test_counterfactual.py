@@ -141,8 +141,15 @@ def test_one_default_guidance_everywhere_and_every_weight_can_be_given(folder):
         ([], recommended),
         (["--intervened", 2, "--descendants", 1.25], cx.Guidance("nested", 2.0, 1.25)),
         (["--form", "anchored", "--invariant", 0.5], cx.Guidance("anchored", 1.5, 1.0, 0.5)),
+        (["--own", "sex=2"], cx.Guidance("nested", 1.5, own={"sex": 2.0})),
     ):
         code, said, _ = asked(folder, *few, *options)
         assert code == 0, said
         record = json.loads((folder / "out" / "provenance.json").read_text())
         assert cx.Guidance(**record["guidance"]) == expected
+
+
+def test_a_weight_of_no_parent_is_refused_in_one_line(folder):
+    code, said, _ = asked(folder, "--do", "sex=Male", "--limit", 1, "--own", "sec=2")
+    assert code == 2
+    assert "weight of 'sec', which is no parent of the image; did you mean 'sex'?" in said

@@ -116,3 +116,56 @@ def test_weight_must_be_a_finite_number(weight):
 def test_unknown_form_says_what_is_allowed():
     with pytest.raises(InterventionError, match=r"'strong' is unknown\. Allowed: 'none', 'cfg'"):
         Guidance("strong")
+
+
+# --- weights of single parents
+
+NAMES = ("a", "b", "c", "d", "e")
+
+
+@pytest.mark.parametrize("form", ["decoupled", "anchored", "nested"])
+def test_a_parent_has_its_own_weight_where_it_is_set(form):
+    """Velocities that add up show each group's weight: .5 of a, 2 of b; e is not set."""
+    guidance = Guidance(form, intervened=0.5, descendants=1.5, own={"b": 2.0, "e": 3.0})
+    of = groups([0, 1], [2])
+    branches = guidance.branches(of, NAMES)
+    total = (branches.weight * gaussian_velocity(branches.keep)).sum(0)
+    by_hand = 0.5 * 1 + 2.0 * 2 + 1.5 * 4 + 1.0 * (8 + 16)
+    torch.testing.assert_close(total, torch.full((3,), by_hand))
+    torch.testing.assert_close(branches.weight.sum(0), torch.ones(3))
+
+
+def test_an_own_weight_acts_on_those_rows_alone_that_set_the_parent():
+    guidance = Guidance("nested", intervened=1.0, own={"b": 2.0})
+    of = groups([0], [])
+    of.intervened[1] = torch.tensor([False, True, False, False, False])
+    of.invariant[1] = ~of.intervened[1]
+    branches = guidance.branches(of, NAMES)
+    total = (branches.weight * gaussian_velocity(branches.keep)).sum(0)
+    torch.testing.assert_close(total, torch.tensor([31.0, 33.0, 31.0]))
+
+
+@pytest.mark.parametrize("form", ["anchored", "nested"])
+def test_own_weights_of_one_cost_no_branch(form):
+    branches = Guidance(form, own={"b": 1.0}).branches(groups([1], [2]), NAMES)
+    assert branches.keep.shape[0] == 1
+    assert branches.keep.all()
+
+
+def test_an_own_weight_equal_to_the_group_s_is_the_group_s():
+    alike = Guidance("nested", intervened=2.0, own={"b": 2.0}).branches(groups([0, 1], [2]), NAMES)
+    group = Guidance("nested", intervened=2.0).branches(groups([0, 1], [2]))
+    velocity = [(b.weight * gaussian_velocity(b.keep)).sum(0) for b in (alike, group)]
+    torch.testing.assert_close(*velocity)
+    assert len(alike.keep) == len(group.keep)
+
+
+def test_own_weights_that_mean_nothing_are_refused():
+    with pytest.raises(InterventionError, match="cfg has one weight for the whole condition"):
+        Guidance("cfg", own={"b": 2.0})
+    with pytest.raises(InterventionError, match="weight own of 'b' is 'much'"):
+        Guidance("nested", own={"b": "much"})
+    with pytest.raises(InterventionError, match="give them by parent"):
+        Guidance("nested", own=2.0)
+    with pytest.raises(InterventionError, match="weight of 'bb', which is no parent"):
+        Guidance("nested", own={"bb": 2.0}).branches(groups([0], []), NAMES)

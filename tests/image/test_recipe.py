@@ -43,3 +43,14 @@ def test_what_is_no_recipe_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(RecipeError, match=r"bad\.yaml"):
         load_recipe(path)
+
+
+def test_own_weights_of_guidance_are_declared_by_parent():
+    raw = {"name": "x", "guidance": {"form": "nested", "own": {"pleural_effusion": 2}}}
+    recipe = ImageRecipe.from_dict(raw)
+    assert recipe.guidance.own == {"pleural_effusion": 2.0}
+    assert ImageRecipe.from_dict(recipe.to_dict()) == recipe
+    with pytest.raises(RecipeError, match="own: pleural_effusion is 'much'; expected float"):
+        ImageRecipe.from_dict({"name": "x", "guidance": {"own": {"pleural_effusion": "much"}}})
+    with pytest.raises(RecipeError, match=r"own is 2\.0; expected names and numbers"):
+        ImageRecipe.from_dict({"name": "x", "guidance": {"own": 2.0}})
