@@ -151,5 +151,5 @@ def test_one_default_guidance_everywhere_and_every_weight_can_be_given(folder):
 
 def test_a_weight_of_no_parent_is_refused_in_one_line(folder):
     code, said, _ = asked(folder, "--do", "sex=Male", "--limit", 1, "--own", "sec=2")
-    assert code == 2
+    assert code != 0
     assert "weight of 'sec', which is no parent of the image; did you mean 'sex'?" in said
