@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
+
+import cxrcausal as cx
+from cxrcausal.image import ImageRecipe, RectifiedFlow, Solver, load_image_mechanism
+from cxrcausal.image.recipe import NetworkRecipe
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = {
@@ -24,13 +29,14 @@ SMALL = {
     "selection_verdicts": ["--graphs", "20", "--most", "5"],
     "interval_coverage": ["--studies", "2", "--hidden"],
     "training_speed": ["--batch-size", "2", "--steps", "1", "--rounds", "1"],
+    "noise_transport": ["--radiographs", "120", "--tested", "60", "--permutations", "3"],
     "solver_choice": ["--model", "cxr19-tiny", "--radiographs", "2"],
 }
 
 
-def run(name: str, data: Path, folder: Path) -> str:
+def run(name: str, data: Path, folder: Path, *more: str) -> str:
     """Runs a benchmark as a reader would; returns what it printed."""
-    command = [sys.executable, BENCHMARKS / f"{name}.py", *SMALL[name]]
+    command = [sys.executable, BENCHMARKS / f"{name}.py", *SMALL[name], *more]
     if name not in (
         "million_rows",
         "training_speed",
@@ -178,6 +184,31 @@ def test_training_speed_compares_networks_of_equal_size(synthetic_data, tmp_path
     report = json.loads(run("training_speed", synthetic_data, tmp_path))
     assert set(report["images_per_s"]) == {"RadiT", "plain DiT"}
     assert report["ratio_range"][0] <= report["ratio_median"] <= report["ratio_range"][1]
+
+
+def test_noise_transport_is_measured_and_saved(synthetic_data, tmp_path):
+    """Whatever it gains, the model's folder holds it afterwards; noise is abducted once."""
+    recipe = ImageRecipe(
+        name="small",
+        network=NetworkRecipe(
+            size=16, patch=4, width=32, depth=1, heads=2, hidden=48, rank=4, embedding=8
+        ),
+        solver=Solver("euler", num_steps=2),
+    )
+    observed = {"age": [0.0, 94.0], "sex": ["Female", "Male"], "view": ["PA", "AP"]}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        flow = RectifiedFlow(cx.load_graph("cxr19"), recipe, observed)
+    flow.save(tmp_path / "model", dtype=torch.float16)
+    printed = run("noise_transport", synthetic_data, tmp_path, "--model", "model", "--save")
+    assert "| what the parents bring |" in printed
+    report = json.loads((tmp_path / "runs/noise-transport/noise_transport.json").read_text())
+    saved = load_image_mechanism(tmp_path / "model")
+    assert saved.transport.record.nats == pytest.approx(report["fit"]["nats"])
+    assert saved.transport.record.nats > 0  # an untrained flow leaves nearly everything
+    kept = (tmp_path / "runs/noise-transport/noise.json").stat().st_mtime_ns
+    run("noise_transport", synthetic_data, tmp_path, "--model", "model")
+    assert (tmp_path / "runs/noise-transport/noise.json").stat().st_mtime_ns == kept
 
 
 @pytest.mark.slow

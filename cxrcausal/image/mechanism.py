@@ -11,7 +11,6 @@ What training left of the parents in the noise, a `NoiseTransport` may take up: 
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -280,8 +279,7 @@ class RectifiedFlow(nn.Module):
     ) -> "RectifiedFlow":
         """Finds the transport of the noise of these radiographs, and returns itself.
 
-        A transport that it had is replaced. Its default is a `NoiseTransport` in blocks of 8
-        pixels, or as large as fit into the image.
+        A transport that it had is replaced.
 
         Arguments:
             images: Radiographs of training patients, (batch, channel, height, width), in [0, 1].
@@ -301,8 +299,7 @@ class RectifiedFlow(nn.Module):
             noise = self.abduct(
                 images, parents, solver=solver, batch_size=batch_size, progress=progress
             )
-            block = math.gcd(8, *self.image_shape[1:])
-            found = NoiseTransport(self.attributes, self.image_shape, block=block)
+            found = NoiseTransport(self.attributes, self.image_shape)
             self.transport = found.fit(noise, parents, patients, seed=seed, progress=progress).to(
                 self.device, self.dtype
             )

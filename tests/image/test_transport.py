@@ -1,6 +1,7 @@
 """What the flow left of the parents in the noise, and what a second map makes of it."""
 
 import copy
+import itertools
 import json
 import math
 
@@ -22,7 +23,7 @@ from cxrcausal.errors import (
 )
 from cxrcausal.graph import Variable
 from cxrcausal.image import NoiseTransport, RectifiedFlow, load_image_mechanism
-from cxrcausal.image.transport.blocks import BlockCosines
+from cxrcausal.image.transport.blocks import BlockWaves
 from cxrcausal.image.transport.features import ParentFeatures
 
 VIEW = Variable("view", "nominal", ("PA", "AP", "LATERAL"))
@@ -64,7 +65,7 @@ def fitted() -> NoiseTransport:
 
 def test_it_is_exactly_invertible(fitted):
     noise, parents = drawn(50, seed=1)
-    assert len(fitted.offsets) >= 1
+    assert len(fitted.blocks) >= 1
     u = 3 * noise
     torch.testing.assert_close(
         fitted.predict(fitted.abduct(u, parents), parents), u, atol=2e-6, rtol=0
@@ -88,8 +89,9 @@ def test_the_log_determinant_is_that_of_its_jacobian():
     parents = (torch.arange(200) % 2).float()[:, None]
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(200, 1, 4, 4, generator=generator) * (1 + parents[..., None, None])
-    transport = NoiseTransport(view, (1, 4, 4), block=2).fit(noise, parents, range(200))
-    assert len(transport.offsets) >= 1
+    transport = NoiseTransport(view, (1, 4, 4))
+    transport.fit(noise, parents, range(200), layers=[("cosine", 2, 0), ("oriented", 4, 2)])
+    assert len(transport.blocks) >= 1
     for row in (0, 1):
         pa = parents[row : row + 1]
         jacobian = torch.autograd.functional.jacobian(
@@ -227,18 +229,28 @@ def test_an_age_beyond_those_observed_is_the_oldest():
 
 
 def test_blocks_are_orthonormal_wherever_they_start():
-    blocks = BlockCosines((2, 8, 16), 4)
     x = torch.randn(3, 2, 8, 16, generator=torch.Generator().manual_seed(0)).double()
-    for offset in (0, 2):
-        c = blocks.forward(x, offset)
+    for kind, offset in itertools.product(("cosine", "oriented"), (0, 2)):
+        blocks = BlockWaves((2, 8, 16), kind, 4, offset)
+        c = blocks.forward(x)
         assert c.shape == (3, 2, 2, 4, 4, 4)
         torch.testing.assert_close(c.square().sum(), x.square().sum())
-        torch.testing.assert_close(blocks.inverse(c, offset), x)
+        torch.testing.assert_close(blocks.inverse(c), x)
     torch.testing.assert_close(blocks.unwaves(blocks.waves(c)), c)
-    constant = blocks.forward(torch.ones(1, 2, 8, 16))
+    constant = BlockWaves((2, 8, 16), "cosine", 4).forward(torch.ones(1, 2, 8, 16))
     torch.testing.assert_close(constant[..., 0, 0], torch.full((1, 2, 2, 4), 4.0))
     assert constant[..., 1:, :].abs().max() < 1e-6
     assert blocks.rings().min() == 0
+
+
+def test_oriented_waves_tell_a_wave_from_its_mirror_image():
+    """Cosines of blocks give both the same power, coefficient by coefficient."""
+    row, column = torch.meshgrid(*[torch.arange(8.0)] * 2, indexing="ij")
+    wave = (2 * math.pi * (row + column) / 8).cos()[None, None]
+    for kind, same in (("cosine", True), ("oriented", False)):
+        blocks = BlockWaves((1, 8, 8), kind, 8)
+        power = [blocks.forward(x).square() for x in (wave, wave.flip(-1))]
+        assert torch.allclose(*power, atol=1e-4) is same
 
 
 @pytest.mark.parametrize(
@@ -278,7 +290,7 @@ def test_shapes_are_checked_when_it_is_asked(fitted):
         with pytest.raises(TableError, match="parents have shape"):
             ask(noise, parents[:, :2])
     with pytest.raises(ImageError, match="no whole blocks of side 5"):
-        NoiseTransport(PARENTS, SHAPE, block=5)
+        fitted.fit(noise, parents, range(4), layers=[("cosine", 5, 0)])
 
 
 def test_without_parents_it_depends_on_none():
@@ -317,7 +329,7 @@ def test_a_damaged_description_is_an_error_of_ours(fitted, data):
     """Whatever stands where something else stood, nothing but a typed error comes of it."""
     raw = json.loads(json.dumps(fitted.to_dict()))
     place = data.draw(st.sampled_from([
-        (), ("block",), ("offsets",), ("parents",), ("fit",), ("parents", "sex"),
+        (), ("layers",), ("parents",), ("fit",), ("parents", "sex"),
         ("parents", "sex", "observed"), ("parents", "age", "observed"),
         ("parents", "sex", "centre"), ("fit", "shrinkage"), ("fit", "nats"),
         ("fit", "layers"), ("fit", "low"),
@@ -334,7 +346,7 @@ def test_a_damaged_description_is_an_error_of_ours(fitted, data):
         built = NoiseTransport.from_dict(PARENTS, SHAPE, raw)
     except CxrCausalError:
         return
-    assert built.mean.shape[0] == len(built.offsets)
+    assert built.mean.shape[0] == len(built.blocks)
     repr(built)
 
 
@@ -409,7 +421,7 @@ def test_saved_and_loaded_with_the_mechanism(moved, radiographs, patients, tmp_p
     assert torch.equal(loaded.abduct(radiographs, parents), moved.abduct(radiographs, parents))
     assert loaded.transport.record.nats == moved.transport.record.nats
     assert loaded.transport.record.shrinkage == moved.transport.record.shrinkage
-    assert "2 layers" in loaded.describe()["transport"] or loaded.transport.offsets
+    assert "layers, reads" in loaded.describe()["transport"]
     moved.save(tmp_path, dtype=torch.float16)
     half = load_image_mechanism(tmp_path)
     z = half.abduct(radiographs, parents)
@@ -433,9 +445,10 @@ def edit(folder, change):
     [
         (lambda r: r.pop("transport"), r"not fit its recipe; at fault: 'transport\.log_scale"),
         (lambda r: r.update(transport=5), r"key 'transport' is 5; expected dict"),
-        (lambda r: r["transport"].pop("offsets"), r"image\.json .*key 'offsets' is missing"),
-        (lambda r: r["transport"].update(block=5), r"image\.json .*no whole blocks of side 5"),
-        (lambda r: r["transport"].update(offsets=[0] * 7), r"at fault: 'transport\."),
+        (lambda r: r["transport"].pop("layers"), r"image\.json .*key 'layers' is missing"),
+        (lambda r: r["transport"].update(layers=[["cosine", 5, 0]]), r"json .*no whole blocks"),
+        (lambda r: r["transport"].update(layers=[["wave", 4, 0]]), r"blocks of 'wave' waves"),
+        (lambda r: r["transport"]["layers"].pop(), r"at fault: 'transport\."),
         (lambda r: r["transport"]["parents"].pop("sex"), r"at fault: 'transport\."),
         (lambda r: r["transport"]["fit"].pop("nats"), r"key 'nats' is missing"),
     ],

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cxrcausal.image.transport.blocks import BlockCosines
+from cxrcausal.image.transport.blocks import BlockWaves
 from cxrcausal.image.transport.regression import Regression
 
 __all__ = ["SHRINKAGES", "Chosen", "Layer", "Rows", "fit_layers"]
@@ -32,12 +32,12 @@ class Layer:
     """An affine map of the coefficients of blocks, given features of the parents.
 
     Arguments:
-        offset: Where the first block starts, in pixels down and to the right.
+        blocks: The transform.
         mean: Weights of the means, (features, coefficients), float32.
         log_scale: Weights of the log-scales, the same.
     """
 
-    offset: int
+    blocks: BlockWaves
     mean: Tensor
     log_scale: Tensor
 
@@ -45,17 +45,17 @@ class Layer:
         """Returns mean and log-scale of each row's coefficients, (rows, coefficients) both."""
         return features @ self.mean, (features @ self.log_scale).clamp(-_MOST, _MOST)
 
-    def undo(self, blocks: BlockCosines, noise: Tensor, features: Tensor) -> Tensor:
+    def undo(self, noise: Tensor, features: Tensor) -> Tensor:
         """Returns the standardised noise, (rows, channel, height, width)."""
-        mean, log_scale = (part.unflatten(1, blocks.shape) for part in self.moments(features))
-        z = (blocks.forward(noise, self.offset) - mean) * (-log_scale).exp()
-        return blocks.inverse(z, self.offset)
+        mean, log_scale = (part.unflatten(1, self.blocks.shape) for part in self.moments(features))
+        z = (self.blocks.forward(noise) - mean) * (-log_scale).exp()
+        return self.blocks.inverse(z)
 
-    def apply(self, blocks: BlockCosines, noise: Tensor, features: Tensor) -> Tensor:
+    def apply(self, noise: Tensor, features: Tensor) -> Tensor:
         """Returns the noise of which `undo` made this one, (rows, channel, height, width)."""
-        mean, log_scale = (part.unflatten(1, blocks.shape) for part in self.moments(features))
-        c = mean + log_scale.exp() * blocks.forward(noise, self.offset)
-        return blocks.inverse(c, self.offset)
+        mean, log_scale = (part.unflatten(1, self.blocks.shape) for part in self.moments(features))
+        c = mean + log_scale.exp() * self.blocks.forward(noise)
+        return self.blocks.inverse(c)
 
     def nats(self, coefficients: Tensor, features: Tensor) -> Tensor:
         """Returns by how much the layer raises the log-density of each row, (rows,) float64."""
@@ -84,13 +84,13 @@ class Rows:
     parent: Tensor
     fold: np.ndarray
 
-    def coefficients(self, blocks: BlockCosines, layers: Sequence[Layer], offset: int) -> Tensor:
+    def coefficients(self, blocks: BlockWaves, layers: Sequence[Layer]) -> Tensor:
         """Returns what these layers leave of each row, in blocks, (rows, coefficients)."""
         parts = []
         for x, f in zip(self.noise.split(_CHUNK), self.features.split(_CHUNK), strict=True):
             for layer in layers:
-                x = layer.undo(blocks, x, f)
-            parts.append(blocks.forward(x, offset).flatten(1))
+                x = layer.undo(x, f)
+            parts.append(blocks.forward(x).flatten(1))
         return torch.cat(parts)
 
 
@@ -112,8 +112,7 @@ class Chosen:
 
 def fit_layers(
     rows: Rows,
-    blocks: BlockCosines,
-    offsets: Sequence[int],
+    transforms: Sequence[BlockWaves],
     shrinkages: Sequence[float] = SHRINKAGES,
     progress: bool | None = False,
 ) -> list[Chosen]:
@@ -121,68 +120,69 @@ def fit_layers(
 
     Arguments:
         rows: What they are fitted to.
-        blocks: The transform.
-        offsets: The offset of each layer that is tried.
+        transforms: The transform of each layer that is tried.
         shrinkages: Factors on the penalties that are tried; infinity leaves a part out.
         progress: Whether to show a progress bar; on a terminal only if None.
     """
     of_fold: list[list[Layer]] = [[] for _ in range(int(rows.fold.max()) + 1)]
     chosen: list[Chosen] = []
     with tqdm(
-        total=2 * len(offsets), desc="fit transport", unit="part", leave=False,
+        transforms, desc="fit transport", unit="layer", leave=False,
         disable=None if progress is None else not progress,
     ) as bar:  # fmt: skip
-        for offset in offsets:
-
-            def means(to: Regression, offset: int = offset) -> list[Layer]:
-                return [Layer(offset, to.mean(s), to.nothing()) for s in shrinkages]
-
-            of_mean, _, _ = _best(rows, blocks, of_fold, offset, means)
-            bar.update()
-
-            def both(
-                to: Regression, offset: int = offset, of_mean: float = shrinkages[of_mean]
-            ) -> list[Layer]:
-                mean, parts = to.mean(of_mean), [None]
-                for s in shrinkages:  # one's weights are where the next one's begin
-                    parts.append(to.log_scale(mean, s, parts[-1]))
-                return [Layer(offset, mean, part) for part in parts[1:]]
-
-            of_scale, layers, nats = _best(rows, blocks, of_fold, offset, both)
-            bar.update()
-            shrinkage = (shrinkages[of_mean], shrinkages[of_scale])
+        for blocks in bar:
+            shrinkage, layers, nats = _choice(rows, blocks, of_fold, shrinkages)
             if all(map(math.isinf, shrinkage)) or not nats.sum() > 0:
-                break
+                continue
             for before, layer in zip(of_fold, layers, strict=True):
                 before.append(layer)
-            before = [found.layer for found in chosen]
-            to = Regression(
-                blocks, rows.coefficients(blocks, before, offset), rows.features, rows.parent
-            )
+            c = rows.coefficients(blocks, [found.layer for found in chosen])
+            to = Regression(blocks, c, rows.features, rows.parent)
             mean = to.mean(shrinkage[0])
-            chosen.append(
-                Chosen(Layer(offset, mean, to.log_scale(mean, shrinkage[1])), shrinkage, nats)
-            )
+            layer = Layer(blocks, mean, to.log_scale(mean, shrinkage[1]))
+            chosen.append(Chosen(layer, shrinkage, nats))
     return chosen
+
+
+def _choice(
+    rows: Rows, blocks: BlockWaves, of_fold: list[list[Layer]], shrinkages: Sequence[float]
+) -> tuple[tuple[float, float], list[Layer], np.ndarray]:
+    """Returns the best shrinkages of a layer, the layer of each fold, and its nats (rows,)."""
+
+    def means(to: Regression) -> list[Layer]:
+        return [Layer(blocks, to.mean(s), to.nothing()) for s in shrinkages]
+
+    of_mean = shrinkages[_best(rows, blocks, of_fold, means)[0]]
+
+    def scales(to: Regression) -> list[Layer]:
+        mean, found = to.mean(of_mean), None
+        layers = []
+        for s in shrinkages:  # one's weights are where the next one's begin
+            found = to.log_scale(mean, s, found)
+            layers.append(Layer(blocks, mean, found))
+        return layers
+
+    best, layers, nats = _best(rows, blocks, of_fold, scales)
+    return (of_mean, shrinkages[best]), layers, nats
 
 
 def _best(
     rows: Rows,
-    blocks: BlockCosines,
+    blocks: BlockWaves,
     of_fold: list[list[Layer]],
-    offset: int,
     candidates: Callable[[Regression], list[Layer]],
 ) -> tuple[int, list[Layer], np.ndarray]:
     """Returns which candidate gains most, its layer in each fold, and its nats (rows,)."""
-    layers, nats = [], []
+    layers: list[list[Layer]] = []
+    nats: list[np.ndarray] = []
     for k, before in enumerate(of_fold):
         out = torch.from_numpy(rows.fold == k)
-        c, f = rows.coefficients(blocks, before, offset), rows.features
+        c, f = rows.coefficients(blocks, before), rows.features
         tried = candidates(Regression(blocks, c[~out], f[~out], rows.parent))
         layers.append(tried)
-        gained = np.full((len(tried), len(f)), 0.0)
-        gained[:, out] = [layer.nats(c[out], f[out]) for layer in tried]
+        gained = np.zeros((len(tried), len(f)))
+        gained[:, out] = torch.stack([layer.nats(c[out], f[out]) for layer in tried])
         nats.append(gained)
-    of_candidate = np.sum(nats, axis=0)
-    best = int(of_candidate.sum(axis=1).argmax())
-    return best, [tried[best] for tried in layers], of_candidate[best]
+    total = np.sum(nats, axis=0)
+    best = int(total.sum(axis=1).argmax())
+    return best, [tried[best] for tried in layers], total[best]

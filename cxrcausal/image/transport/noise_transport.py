@@ -15,29 +15,29 @@ density of the radiograph given its parents gains what :math:`T` gains of the no
 
 Independence of noise and parents is necessary for counterfactuals, and does *not* identify them:
 any rotation of z that depends on the parents keeps the distribution of every radiograph given its
-parents, and changes the answer of every row. T changes nothing about that; it is increasing in
-each coefficient, the least that removes the dependence it can see, and an assumption as f is.
+parents, and changes the answer of every row. T changes nothing about that; that it is increasing
+in each coefficient is an assumption, as f is one.
 
-Each layer is affine in the coefficients :math:`c` of a cosine transform of blocks of 8 by 8
-pixels, where the transformer's patches leave their traces, with features :math:`\varphi` of the
-parents:
+Each layer is affine in the coefficients :math:`c` of the waves in square blocks, whose
+features :math:`\varphi` of the parents are one-hot levels and cosines of a number:
 
 .. math:: c_k = m_k + e^{s_k} z_k, \quad
           m_k = \varphi(\mathrm{pa})^\top w_k, \quad s_k = \varphi(\mathrm{pa})^\top v_k.
 
-The next layer's blocks are moved by half a block, and see the borders of the first one's. Weights
-have a Gaussian prior whose variance, one for each parent and each spatial frequency over the grid
-of blocks, is estimated by EM (which ties neighbouring blocks as far as they agree); a common
-factor on all of them is chosen by the log-likelihood of patients left out. Where no factor gains,
-the layer is left out: an unshrunk mean would *add* dependence.
+The next layer's blocks are moved by half a block, so that they see the borders of the first one's,
+or of larger, oriented waves, which see what runs in one direction. Weights have a Gaussian prior
+whose variance, one for each parent and each spatial frequency over the grid of blocks, is
+estimated by EM (which ties neighbouring blocks as far as they agree); a common factor on all
+penalties is chosen by the log-likelihood of patients left out. Where no factor gains, the layer is
+left out: an unshrunk mean would *add* dependence.
 
 References:
     | Normalizing flows compose, and their log-determinants add up: Variational Inference with
     | Normalizing Flows (Rezende and Mohamed, 2015), https://arxiv.org/abs/1505.05770
     | Variances of the prior by EM: Maximum Likelihood from Incomplete Data via the EM Algorithm
     | (Dempster, Laird and Rubin, 1977), section 4.5
-    | Log-scales by Fisher scoring, whose information is 2 whatever the scale: Regression Models
-    | with Nonconstant Variance (Aitkin, 1987, Applied Statistics 36)
+    | Fisher scoring of log-scales: Modelling Variance Heterogeneity in Normal Regression Using
+    | GLIM (Aitkin, 1987), Applied Statistics 36
 """
 
 import itertools
@@ -62,14 +62,20 @@ from cxrcausal.errors import (
     summarise,
 )
 from cxrcausal.graph import Variable
-from cxrcausal.image.transport.blocks import BlockCosines
+from cxrcausal.image.transport.blocks import BlockWaves, Kind
 from cxrcausal.image.transport.cross_validation import SHRINKAGES, Layer, Rows, fit_layers
 from cxrcausal.image.transport.features import ParentFeatures
 from cxrcausal.patients import patient_folds
 from cxrcausal.randomness import as_seed
 from cxrcausal.shapes import Attributes, Noise
 
-__all__ = ["NoiseTransport", "TransportFit"]
+__all__ = ["LAYERS", "NoiseTransport", "TransportFit"]
+
+LAYERS: tuple[tuple[Kind, int, int], ...] = (
+    ("cosine", 4, 0), ("cosine", 4, 2), ("oriented", 8, 0), ("oriented", 8, 4)
+)  # fmt: skip
+"""Waves, side and offset of the blocks of the layers that a fit tries, of those compared the
+best."""
 
 
 @final
@@ -111,18 +117,13 @@ class NoiseTransport(nn.Module):
         attributes: The image's parents, in the graph's order; with none, the transport that
             depends on no parent.
         image_shape: Channels, height and width of the noise.
-        block: The side of a block in pixels.
 
     Attributes:
         features: What it reads of each parent that varied in the fit.
-        offsets: Where each layer's first block starts, in pixels; the layer next to the flow
-            first.
+        blocks: The transform of each layer, the one next to the flow first.
         mean: Weights of the means, (layers, features, coefficients), the first feature being 1.
         log_scale: Weights of the log-scales, the same.
         record: What the fit found; None before it.
-
-    Raises:
-        ImageError: If the image has no whole blocks of this side.
 
     Example:
         >>> view = Variable("view", "nominal", ("PA", "AP"))
@@ -144,16 +145,13 @@ class NoiseTransport(nn.Module):
         self,
         attributes: tuple[Variable, ...],
         image_shape: tuple[int, int, int],
-        *,
-        block: int = 8,
     ) -> None:
         super().__init__()
         self.attributes = tuple(attributes)
         channels, height, width = image_shape
         self.image_shape = (channels, height, width)
-        self.blocks = BlockCosines(self.image_shape, block)
+        self.blocks: tuple[BlockWaves, ...] = ()
         self.features: tuple[ParentFeatures, ...] = ()
-        self.offsets: tuple[int, ...] = ()
         self.record: TransportFit | None = None
         self.register_buffer("mean", torch.zeros(0, 1, math.prod(self.image_shape)))
         self.register_buffer("log_scale", torch.zeros(0, 1, math.prod(self.image_shape)))
@@ -165,7 +163,7 @@ class NoiseTransport(nn.Module):
         patients: Iterable[object],
         *,
         shrinkage: float | None = None,
-        offsets: Sequence[int] | None = None,
+        layers: Sequence[tuple[Kind, int, int]] | None = None,
         folds: int = 4,
         seed: int = 0,
         progress: bool | None = False,
@@ -178,8 +176,8 @@ class NoiseTransport(nn.Module):
             patients: The patient of each row: patients are left out whole.
             shrinkage: The factor on the penalties of every part; chosen for each by
                 cross-validation if None. If infinite, the transport is the identity.
-            offsets: Where the blocks of each layer that is tried start, in pixels; at 0, then
-                half a block further, if None.
+            layers: The waves of each layer that is tried, the side of its blocks and where they
+                start, in pixels; `LAYERS`, as far as such blocks fit into the image, if None.
             folds: Parts of the cross-validation.
             seed: Decides which patients are left out together.
             progress: Whether to show a progress bar; on a terminal only if None.
@@ -191,6 +189,7 @@ class NoiseTransport(nn.Module):
             OptionError: If the shrinkage is not positive, or the folds are fewer than two.
         """
         patient = np.array([*patients], object)
+        transforms = self._transforms(layers)
         self._check_fit(noise, parents, patient)
         if shrinkage is not None and not shrinkage > 0:
             raise OptionError(f"shrinkage is {shrinkage!r}; it is above 0, or None to choose it")
@@ -214,16 +213,11 @@ class NoiseTransport(nn.Module):
             torch.arange(len(widths)).repeat_interleave(torch.tensor(widths)),
             patient_folds(patient, folds, seed),
         )
-        half = self.blocks.block // 2
         chosen = fit_layers(
-            rows,
-            self.blocks,
-            (0, half) if offsets is None else offsets,
-            SHRINKAGES if shrinkage is None else (shrinkage,),
-            progress,
+            rows, transforms, SHRINKAGES if shrinkage is None else (shrinkage,), progress
         )
         size = (0, design.shape[1], math.prod(self.image_shape))
-        self.offsets = tuple(c.layer.offset for c in chosen)
+        self.blocks = tuple(c.layer.blocks for c in chosen)
         self.mean = torch.cat([torch.zeros(size), *(c.layer.mean[None] for c in chosen)])
         self.log_scale = torch.cat([torch.zeros(size), *(c.layer.log_scale[None] for c in chosen)])
         self.to(device)
@@ -300,8 +294,7 @@ class NoiseTransport(nn.Module):
     def to_dict(self) -> dict[str, Any]:
         """Returns what JSON keeps beside the weights."""
         return {
-            "block": self.blocks.block,
-            "offsets": list(self.offsets),
+            "layers": [[of.kind, of.block, of.offset] for of in self.blocks],
             "parents": {
                 f.variable.name: {"observed": list(f.observed), "centre": list(f.centre)}
                 for f in self.features
@@ -337,7 +330,7 @@ class NoiseTransport(nn.Module):
                     f"the transport reads {name!r}, which is no parent of the "
                     f"image{nearest(name, names) or '.'} It has: {', '.join(names)}"
                 )
-        transport = cls(attributes, image_shape, block=_part(raw, "block", int))
+        transport = cls(attributes, image_shape)
         transport.features = tuple(
             ParentFeatures(
                 variable,
@@ -347,16 +340,18 @@ class NoiseTransport(nn.Module):
             for name, variable in names.items()
             if name in parents
         )
-        offsets = _part(raw, "offsets", list)
-        if not all(type(offset) is int for offset in offsets):
-            raise CheckpointError(
-                f"the transport's offsets are {offsets!r}; expected whole numbers"
-            )
-        transport.offsets = tuple(offsets)
+        layers = _part(raw, "layers", list)
+        for layer in layers:
+            if not (isinstance(layer, list) and [type(x) for x in layer] == [str, int, int]):
+                raise CheckpointError(
+                    f"a layer of the transport is {layer!r:.60}; expected the waves, side and "
+                    "offset of its blocks"
+                )
+        transport.blocks = tuple(BlockWaves(transport.image_shape, *of) for of in layers)
         found = _part(raw, "fit", dict | None)
         transport.record = None if found is None else _record(found)
         width = 1 + sum(len(f.centre) for f in transport.features)
-        size = (len(offsets), width, math.prod(transport.image_shape))
+        size = (len(layers), width, math.prod(transport.image_shape))
         transport.mean, transport.log_scale = torch.zeros(size), torch.zeros(size)
         return transport
 
@@ -364,7 +359,7 @@ class NoiseTransport(nn.Module):
         """Says what it reads and what it gained."""
         gained = "not fitted" if self.record is None else f"{self.record.nats:.1f} nats"
         names = ", ".join(f.variable.name for f in self.features) or "no parent"
-        return f"{len(self.offsets)} layers, reads {names}, {gained}"
+        return f"{len(self.blocks)} layers, reads {names}, {gained}"
 
     def _design(self, parents: Attributes) -> Tensor:
         """Returns 1 and the features of the parents, (batch, features)."""
@@ -372,20 +367,29 @@ class NoiseTransport(nn.Module):
         parts = [f(parents[:, columns[f.variable.name]]) for f in self.features]
         return torch.cat([parents.new_ones(len(parents), 1), *parts], dim=1)
 
+    def _transforms(
+        self, layers: Sequence[tuple[Kind, int, int]] | None
+    ) -> tuple[BlockWaves, ...]:
+        """Returns the transforms of the layers that are tried."""
+        if layers is None:
+            largest = math.gcd(*self.image_shape[1:])
+            layers = [of for of in LAYERS if largest % of[1] == 0] or [("cosine", 1, 0)]
+        return tuple(BlockWaves(self.image_shape, *of) for of in layers)
+
     def _layers(self, dtype: torch.dtype) -> list[Layer]:
         """Returns the layers, the one next to the flow first."""
-        parts = zip(self.offsets, self.mean.to(dtype), self.log_scale.to(dtype), strict=True)
+        parts = zip(self.blocks, self.mean.to(dtype), self.log_scale.to(dtype), strict=True)
         return [Layer(*part) for part in parts]
 
     def _through(self, noise: Tensor, parents: Tensor, *, backward: bool) -> Tensor:
         """Returns the noise at the other end of all layers."""
         self._check(noise, parents)
-        if not self.offsets:
+        if not self.blocks:
             return noise
         exact = _exact(noise)
         x, design = noise.to(exact), self._design(parents).to(exact)
         for layer in self._layers(exact)[:: 1 if backward else -1]:
-            x = (layer.undo if backward else layer.apply)(self.blocks, x, design)
+            x = (layer.undo if backward else layer.apply)(x, design)
         return x.to(noise.dtype)
 
     def _check(self, noise: Tensor, parents: Tensor) -> None:

@@ -27,7 +27,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from cxrcausal.image.transport.blocks import BlockCosines
+from cxrcausal.image.transport.blocks import BlockWaves
 
 __all__ = ["Regression"]
 
@@ -49,7 +49,7 @@ class Regression:
         parent: The parent that each feature is of, numbers from 0, (features,).
     """
 
-    blocks: BlockCosines
+    blocks: BlockWaves
     coefficients: Tensor
     features: Tensor
     parent: Tensor
