@@ -10,6 +10,13 @@ probes before and after: of pixels and of blocks' variances, which the transport
 of the whole image's cosine transform and of neighbours' products, which it does not. OUTPUT
 receives `noise_transport.md` and `noise_transport.json`. `--save` writes the transport into the
 model's folder, `--forms` compares blocks of other sides.
+
+Tried on `cxr19-tiny`, in nats per radiograph cross-validated by patient (3,076 to 3,716
+radiographs): one layer of pixels 66, of blocks of 16, 8 and 4 pixels 77, 94 and 105; two layers,
+the second moved by half a block, 138 (8) and 152 (4); four layers of cosines 151 (8) and 162 (4);
+two of cosines in blocks of 4 and two of oriented waves in blocks of 8, the default, 174. On the
+eight leading directions of what two layers leave, another mean and scale given the parents gain 5
+nats of test patients, of which the parents bring 0.2; on 64 directions they lose 4.
 """
 
 import argparse
@@ -92,6 +99,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("runs/noise-transport"))
     parser.add_argument("--radiographs", type=int, default=3000, help="to fit the transport to")
     parser.add_argument("--tested", type=int, default=880, help="radiographs of test patients")
+    parser.add_argument("--probe-radiographs", type=int, default=1500, help="that fit a probe")
     parser.add_argument("--permutations", type=int, default=100, help="that say what chance is")
     parser.add_argument("--forms", action="store_true", help="compare other blocks and layers")
     parser.add_argument("--save", action="store_true", help="write it into the model's folder")
@@ -256,26 +264,26 @@ def probes(
     fitted: np.ndarray,
 ) -> None:
     """What linear probes read of test patients' noise, before and after, and what chance reads."""
-    test = table[~fitted].reset_index(drop=True)
-    for title, training in (
-        ("cross-validated among test patients", None),
-        ("fitted on training patients' noise", fitted),
+    some = np.flatnonzero(fitted)
+    some = np.random.default_rng(1).permutation(some)[: args.probe_radiographs]
+    for title, rows in (
+        ("cross-validated among test patients", ~fitted),
+        ("fitted on training patients' noise", ~fitted | np.isin(np.arange(len(fitted)), some)),
     ):
         report.head(f"Probes {title}: AUC of view and sex, correlation with age")
         found = {}
         for when, noise in noises.items():
             for features in FEATURES:
-                some = noise if training is not None else noise[~fitted]
                 found[when, features] = ridge_probe(
-                    some,
-                    table if training is not None else test,
+                    noise[rows],
+                    table[rows].reset_index(drop=True),
                     mechanism.graph,
                     PROBED,
                     features=features,
-                    training=training,
+                    training=fitted[rows] if fitted[rows].any() else None,
                     permutations=args.permutations,
                 )
-        rows = []
+        lines = []
         for features in FEATURES:
             row = {"probe of": features}
             for name in PROBED:
@@ -283,8 +291,8 @@ def probes(
                     row[f"{name} {when}"] = interval_text(found[when, features].loc[name])
                 chance = found["after", features].loc[name, "chance_high"]
                 row[f"{name} by chance"] = f"< {chance:.2f}"
-            rows.append(row)
-        report.table(pd.DataFrame(rows))
+            lines.append(row)
+        report.table(pd.DataFrame(lines))
         report.numbers[f"probes {title}"] = {
             f"{when}, {features}": frame.to_dict(orient="index")
             for (when, features), frame in found.items()
