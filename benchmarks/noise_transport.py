@@ -12,7 +12,8 @@ receives `noise_transport.md` and `noise_transport.json`. `--save` writes the tr
 model's folder, `--forms` compares blocks of other sides.
 
 Probes are cross-validated among test patients, which is the stricter test, and fitted on training
-patients' noise: there the transport left no difference of means that a probe of pixels could learn.
+patients' noise: there the transport left no difference of means that a probe of pixels could
+learn.
 
 Tried on `cxr19-tiny`, in nats per radiograph cross-validated by patient (3,076 to 3,716
 radiographs): one layer of pixels 66, of blocks of 16, 8 and 4 pixels 77, 94 and 105; two layers,
