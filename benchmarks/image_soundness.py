@@ -139,7 +139,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, action="append", required=True)
     parser.add_argument("--output", type=Path, default=Path("runs/image-soundness"))
     parser.add_argument("--radiographs", type=int, default=200, help="of each question")
-    parser.add_argument("--reversed-radiographs", type=int, default=32, help="there and back")
+    parser.add_argument(
+        "--reversed-radiographs",
+        type=int,
+        default=32,
+        help="there and back, and null interventions in a row",
+    )
     parser.add_argument("--scored", type=int, default=400, help="test radiographs abducted")
     parser.add_argument("--probed", type=int, default=600, help="training radiographs abducted")
     parser.add_argument(

@@ -206,7 +206,7 @@ def composition(args: argparse.Namespace, report: Report, study: Study) -> dict[
     found = abducted(study, study.images[chosen], study.table.iloc[at])
     study.noise[chosen], study.back[chosen] = found["noise"], found["back"]
     once = (found["back"] - study.images[chosen]).abs().flatten(1).mean(dim=1).double()
-    some = torch.from_numpy(study.base[: 4 if args.quick else 16])
+    some = torch.from_numpy(study.base[: args.reversed_radiographs])
     again = round_trip(
         study.mechanism,
         study.images[some],
