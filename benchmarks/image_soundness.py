@@ -158,6 +158,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--gold", type=Path, help="google2019_nih-chest-xray-labels.csv.gz")
     parser.add_argument("--quick", action="store_true", help="few radiographs, few of everything")
     args = parser.parse_args(argv)
+    if len({path.name for path in args.model}) < len(args.model):
+        parser.error("models are called by their folders' names, which must differ")
     args.permutations, args.identity_epochs = 200, 16
     if args.quick:
         args.radiographs, args.reversed_radiographs, args.forms = 8, 3, 4

@@ -106,3 +106,11 @@ def test_the_weight_that_moves_the_whole_effect_is_interpolated(script):
     assert what.startswith("sex, cfg at a shift of 1, p predictor")
     assert text == "1.25; 0.10; 0.0200"
     assert [text for _, text in others] == ["not reached"]
+
+
+def test_models_of_one_name_are_refused(script, tmp_path, capsys):
+    """Their figures would stand under one name."""
+    command = ["--data", ".", "--output", tmp_path, "--model", "old/tiny", "--model", "new/tiny"]
+    with pytest.raises(SystemExit):
+        script.parse([str(part) for part in command])
+    assert "names, which must differ" in capsys.readouterr().err
