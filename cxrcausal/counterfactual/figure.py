@@ -4,6 +4,7 @@ Differences are taken from the reconstruction, not from the original, so that th
 round-trip error is not mistaken for an effect.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,8 @@ def draw_counterfactuals(
         reconstructions: The same, abducted and predicted again, of the same shape.
         counterfactuals: The counterfactual radiographs, of the same shape.
         labels: The name of each row.
-        captions: The cells that changed in each row, one sentence each.
+        captions: What is to be said of each row, one sentence each: the cells that changed, and
+            those that could not be followed.
     """
     figure, axes = _grid(len(originals), 4, extra_width=2.6)
     titles = ("original", "reconstruction", "counterfactual", "counterfactual − reconstruction")
@@ -44,7 +46,8 @@ def draw_counterfactuals(
         _radiograph(axes[row][2], counterfactuals[row])
         _difference(axes[row][3], counterfactuals[row] - reconstructions[row])
         axes[row][0].set_ylabel(labels[row], fontsize=8)
-        text = "\n".join(captions[row][:9]) or "nothing changed"
+        lines = [textwrap.fill(line, 44) for line in captions[row][:9]]
+        text = "\n".join(lines) or "nothing changed"
         axes[row][3].text(
             1.08, 0.5, text, transform=axes[row][3].transAxes, fontsize=7, va="center"
         )

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -114,6 +114,9 @@ class Counterfactual:
     def plot(self, path: str | Path | None = None, *, most: int = 6) -> "Figure":
         """Draws original, reconstruction, counterfactual and difference of the first rows.
 
+        Beside them stands what changed, and which unknown cells may have changed and were not
+        followed (of rows whose label is theirs alone, as `blocked` names rows by label).
+
         Arguments:
             path: Where to write the figure, if anywhere: PNG, PDF or SVG by its ending. The file
                 says that the figure is synthetic.
@@ -137,6 +140,8 @@ class Counterfactual:
             [f"{c.variable}: {c.factual} → {c.counterfactual}" for c in mine.itertuples()]
             for mine in (changes[changes["position"] == position] for position in range(count))
         ]
+        for caption, label in zip(captions, self.table.index[:count], strict=True):
+            caption.extend(self._not_followed(label))
         labels = [
             f"{label}\n(does not come back)" if lost else str(label)
             for label, lost in zip(
@@ -155,6 +160,13 @@ class Counterfactual:
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure
+
+    def _not_followed(self, label: Hashable) -> list[str]:
+        """Returns a sentence on the unknown cells that may have changed in one row, if any."""
+        if not self.factual.index.is_unique:
+            return []
+        unknown = self.blocked.loc[self.blocked["row"] == label, "unknown"].unique()
+        return [f"unknown, not followed: {', '.join(unknown)}"] if len(unknown) else []
 
     def save(self, folder: str | Path) -> Path:
         """Writes the answer into a folder: tables, provenance, and one PNG a row.

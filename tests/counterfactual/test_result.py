@@ -41,6 +41,30 @@ def test_each_line_of_the_figure_is_captioned_with_its_own_change(model, images,
     assert said == np.repeat([True, False, True], samples).tolist()
 
 
+def test_the_figure_says_which_unknown_cells_were_not_followed(model, images):
+    """An effusion that is unknown may follow from the heart: the radiograph keeps what it had."""
+    rows = ROWS.assign(
+        cardiomegaly="negative", pleural_effusion=["negative", "negative", np.nan]
+    ).set_axis(["a", "b", "c"])
+    answer = model.counterfactual(
+        images, rows, {"cardiomegaly": "positive"}, num_steps=STEPS, num_samples=2
+    )
+    blocked = answer.blocked.groupby("row")["unknown"].agg(set)
+    lines = lines_of(answer.plot(), 6)
+    for line, label in zip(lines, answer.table.index, strict=True):
+        words = " ".join(line.split())
+        for name in blocked.get(label, ()):
+            assert name in words.partition("unknown, not followed: ")[2]
+    assert "pleural_effusion" in lines[4].partition("not followed")[2]
+    assert "pleural_effusion" not in lines[0].partition("not followed")[2]
+
+
+def test_the_figure_attributes_nothing_by_a_label_that_two_rows_share(model, images):
+    answer = model.counterfactual(images, ROWS, {"cardiomegaly": "positive"}, num_steps=STEPS)
+    assert not answer.blocked.empty
+    assert "not followed" not in " ".join(lines_of(answer.plot(), 3))
+
+
 def test_changes_and_blocked_paths_name_rows_in_their_order(model):
     rows = ROWS.assign(pleural_effusion=["negative", "negative", np.nan])
     answer = model.counterfactual(
