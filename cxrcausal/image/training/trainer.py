@@ -96,7 +96,8 @@ class Trainer:
     """Trains a flow on radiographs that fit in memory; writes its log and state into a folder.
 
     Arguments:
-        mechanism: The flow to train; afterwards it holds the averaged weights.
+        mechanism: The flow to train; afterwards it holds the averaged weights, and no transport:
+            fit that to the noise of the trained flow.
         images: Radiographs in [0, 1], (images, channel, height, width).
         table: Their metadata, row by row.
         folder: Where `loss.csv`, `held_out.csv` and the state go.
@@ -132,6 +133,9 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.images = images
         self.fingerprint = images_fingerprint(images, table)
+        if mechanism.transport is not None:
+            logger.info("the mechanism's transport is of its old weights and is dropped")
+            mechanism.transport = None
         mechanism.observed = _observed(mechanism, table)
         self.parents = mechanism.encode(table)[0].cpu()
         self.held_out = held_out

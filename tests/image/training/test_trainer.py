@@ -91,6 +91,16 @@ def test_bfloat16_learns_as_float32_does(small_recipe, radiographs, patients, tm
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.01)
 
 
+def test_training_drops_the_transport_of_the_old_weights(
+    small_recipe, radiographs, patients, tmp_path
+):
+    flow = fresh(small_recipe)
+    flow.fit_transport(radiographs, flow.encode(patients)[0], patients.index)
+    assert flow.transport is not None
+    run = Trainer(flow, radiographs, patients, tmp_path)
+    assert run.run(num_steps=1, progress=False).transport is None
+
+
 def test_an_unknown_precision_is_refused(small_recipe, radiographs, patients, tmp_path):
     with pytest.raises(RecipeError, match="precision is 'half'; allowed: auto, float32, bfloat16"):
         trainer(small_recipe, radiographs, patients, tmp_path, precision="half")
