@@ -94,10 +94,11 @@ def test_bfloat16_learns_as_float32_does(small_recipe, radiographs, patients, tm
 def test_training_drops_the_transport_of_the_old_weights(
     small_recipe, radiographs, patients, tmp_path
 ):
-    flow = fresh(small_recipe)
+    first = trainer(small_recipe, radiographs, patients, tmp_path / "first")
+    flow = first.run(num_steps=1, progress=False)
     flow.fit_transport(radiographs, flow.encode(patients)[0], patients.index)
     assert flow.transport is not None
-    run = Trainer(flow, radiographs, patients, tmp_path)
+    run = Trainer(flow, radiographs, patients, tmp_path / "second")
     assert run.run(num_steps=1, progress=False).transport is None
 
 
