@@ -10,6 +10,7 @@ References:
     | (Dechter, 1999), https://doi.org/10.1016/S0004-3702(99)00059-4
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,29 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-__all__ = ["Buckets", "Step", "Structure"]
+__all__ = ["Buckets", "Form", "Step", "Structure"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What steps that can be taken together have in common; equal ones are one, see `_form`.
+
+    Arguments:
+        sizes: The sizes of the clique.
+        position: The position of the axis in it.
+        scopes: Which of its axes each table has.
+    """
+
+    sizes: tuple[int, ...]
+    position: int
+    scopes: tuple[tuple[int, ...], ...]
+
+
+@functools.lru_cache(maxsize=2**14)
+def _form(sizes: tuple[int, ...], position: int, scopes: tuple[tuple[int, ...], ...]) -> Form:
+    """Returns a form, told from others by identity: much quicker than by its numbers."""
+    return Form(sizes, position, scopes)
 
 
 class Step(NamedTuple):
@@ -28,14 +51,18 @@ class Step(NamedTuple):
         clique: The axes of the product of all that it stands in, ascending.
         axis: The axis.
         inside: The tables that are multiplied: those given first, then what the steps leave.
-        form: What steps that can be taken together have in common: the sizes of the clique, the
-            position of the axis in it, and which of its axes each table has.
+        form: What it has in common with the steps that can be taken together with it.
+        strides: How many entries of the product lie between neighbours along each of its axes; 0
+            along the axis itself.
+        own: How many along the axis itself.
     """
 
     clique: tuple[int, ...]
     axis: int
     inside: tuple[int, ...]
-    form: tuple[tuple[int, ...], int, tuple[tuple[int, ...], ...]]
+    form: Form
+    strides: tuple[int, ...]
+    own: int
 
 
 @final
@@ -77,18 +104,16 @@ class Structure:
             inside = sorted(holding[axis], key=tables.__getitem__)
             clique = tuple(sorted(set().union(*map(tables.__getitem__, inside))))
             at = {a: i for i, a in enumerate(clique)}
-            steps.append(
-                Step(
-                    clique,
-                    axis,
-                    tuple(inside),
-                    (
-                        tuple([sizes[a] for a in clique]),
-                        at[axis],
-                        tuple([tuple([at[a] for a in tables[slot]]) for slot in inside]),
-                    ),
-                )
+            form = _form(
+                tuple([sizes[a] for a in clique]),
+                at[axis],
+                tuple([tuple([at[a] for a in tables[slot]]) for slot in inside]),
             )
+            strides, stride = [0] * len(clique), 1
+            for i in reversed(range(len(clique))):
+                strides[i], stride = stride, stride * form.sizes[i]
+            own, strides[form.position] = strides[form.position], 0
+            steps.append(Step(clique, axis, tuple(inside), form, tuple(strides), own))
             products.append(clique)
             message, used = len(tables), set(inside)
             tables.append(tuple([a for a in clique if a != axis]))
@@ -135,7 +160,10 @@ class Buckets:
             slots: Which table of each is given (structures,).
             table: Log-weights (networks or 1, *sizes), in the order of `networks`.
         """
-        start = self._start(structures, slots, self.networks(structures))
+        self._put(self._start(structures, slots, self.networks(structures)), table)
+
+    def _put(self, start: np.ndarray, table: np.ndarray) -> None:
+        """Stores tables (networks or 1, *sizes) where they begin (networks,)."""
         flat = table.reshape(len(table), -1)
         self.pool[start[:, None] + np.arange(flat.shape[1])] = flat
 
@@ -143,7 +171,7 @@ class Buckets:
         """Sums out all axes, and returns the logarithm of each network's total (networks,)."""
         total = np.zeros(len(self.base))
         for level in itertools.count():
-            forms: dict[object, list[int]] = {}
+            forms: dict[Form, list[int]] = {}
             for number, structure in enumerate(self.structures):
                 if len(structure.steps) > level:
                     forms.setdefault(structure.steps[level].form, []).append(number)
@@ -190,23 +218,27 @@ class Buckets:
     def _step(self, level: int, members: np.ndarray, total: np.ndarray) -> None:
         """Takes one step of structures in which it has one form."""
         steps = [self.structures[s].steps[level] for s in members]
-        sizes, position, scopes = steps[0].form
-        networks = self.networks(members)
+        form, networks, counts = steps[0].form, self.networks(members), self.counts[members]
+        sizes, axis = form.sizes, form.position + 1
+        base = self.base[networks]
+
+        def start(slots: np.ndarray) -> np.ndarray:
+            return base + np.repeat(self.starts[members, slots], counts)
+
         inside = np.array([step.inside for step in steps], np.int64)
         product = np.zeros((len(networks), *sizes))
-        for slots, scope in zip(inside.T, scopes, strict=True):
+        for slots, scope in zip(inside.T, form.scopes, strict=True):
             shape = [size if i in scope else 1 for i, size in enumerate(sizes)]
-            start = self._start(members, slots, networks)
-            table = self.pool[start[:, None] + np.arange(_entries(scope, sizes))]
+            table = self.pool[start(slots)[:, None] + np.arange(_entries(scope, sizes))]
             product += table.reshape(-1, *shape)
-        top = product.max(position + 1, keepdims=True)
+        top = product.max(axis, keepdims=True)
         top = np.where(np.isneginf(top), 0.0, top)
         with np.errstate(divide="ignore"):
-            message = np.log(np.exp(product - top).sum(position + 1)) + top.squeeze(position + 1)
+            message = np.log(np.exp(product - top).sum(axis)) + top.squeeze(axis)
         given = np.array([self.structures[s].tables for s in members])
         number = np.array([len(self.structures[s].steps) for s in members])
-        self.put(members, given + level, message)
-        self.put(members, given + number + level, product)
+        self._put(start(given + level), message)
+        self._put(start(given + number + level), product)
         if len(sizes) == 1:
             total[networks] += message
 
@@ -215,18 +247,12 @@ class Buckets:
     ) -> None:
         """Draws one axis of structures in which it has the same size, in place in `drawn`."""
         steps = [self.structures[s].steps[level] for s in members]
-        width = max(len(step.clique) for step in steps)
-        axes, strides = np.zeros((2, len(members), width), np.int64)
-        for row, (step, structure) in enumerate(
-            zip(steps, (self.structures[s] for s in members), strict=True)
-        ):
-            stride = 1
-            for i, axis in enumerate(reversed(step.clique)):
-                axes[row, i], strides[row, i] = axis, stride
-                stride *= structure.sizes[axis]
+        width = max([len(step.clique) for step in steps])
+        spare = [(0,) * (width - len(step.clique)) for step in steps]
+        axes = np.array([step.clique + more for step, more in zip(steps, spare, strict=True)])
+        strides = np.array([step.strides + more for step, more in zip(steps, spare, strict=True)])
         axis = np.array([step.axis for step in steps])
-        own = np.where(axes == axis[:, None], strides, 0).max(1)
-        strides[axes == axis[:, None]] = 0
+        own = np.array([step.own for step in steps])
         networks, counts = self.networks(members), self.counts[members]
         slots = np.array(
             [self.structures[s].tables + len(self.structures[s].steps) + level for s in members]

@@ -23,16 +23,14 @@ BUDGET = 2**22
 """How many table entries are held at once: rows are taken in chunks that keep to it."""
 
 
-class Factor(NamedTuple):
-    """A table of a network.
+class Kept(NamedTuple):
+    """A value of which the distribution is asked for.
 
     Arguments:
-        form: What tables have in common that are made in one go.
-        grid: The table.
+        grid: The value.
         sizes: The sizes of its axes.
     """
 
-    form: Hashable
     grid: Grid
     sizes: tuple[int, ...]
 
@@ -44,17 +42,19 @@ class Plan:
 
     Arguments:
         axes: Its unknown cells and running bits.
-        factors: Its tables.
+        grids: Its tables.
+        forms: Of each what it has in common with the tables that are made in one go with it.
         structure: How they hang together.
         largest: The entries per row of the largest table.
         kept: The value whose axes are summed out last; None if nothing is asked of them.
     """
 
     axes: tuple[str, ...]
-    factors: list[Factor]
+    grids: list[Grid]
+    forms: list[Hashable]
     structure: Structure
     largest: int
-    kept: Factor | None
+    kept: Kept | None
 
     @classmethod
     def of(cls, network: Network, kept: Grid | None = None, asker: Hashable = None) -> "Plan":
@@ -71,16 +71,17 @@ class Plan:
             scopes.append(last)
         structure, largest = _ordered(tuple(axes.items()), tuple(scopes), last)
 
-        def factor(name: str, grid: Grid) -> Factor:
-            sizes = tuple([axes[axis] for axis in grid.axes])
-            form = grid.form
-            if form is None:
-                form = asker, name, grid.axes, grid.reads
-            return Factor(form, grid, sizes)
+        forms = [
+            grid.form if grid.form is not None else (asker, name, grid.axes, grid.reads)
+            for name, grid in network.factors.items()
+        ]
+        answer = None if kept is None else Kept(kept, tuple([axes[axis] for axis in last]))
+        grids = list(network.factors.values())
+        return cls(tuple(axes), grids, forms, structure, max(largest, 1), answer)
 
-        factors = [factor(name, grid) for name, grid in network.factors.items()]
-        answer = None if kept is None else factor("kept", kept)
-        return cls(tuple(axes), factors, structure, max(largest, 1), answer)
+    def sizes(self, grid: Grid) -> tuple[int, ...]:
+        """Returns the sizes of the axes of one of its tables."""
+        return tuple([self.structure.sizes[self.axes.index(axis)] for axis in grid.axes])
 
 
 class Part(NamedTuple):
@@ -149,18 +150,18 @@ def contractions(tables: Tables, parts: Iterable[Part], samples: int = 0) -> Ite
         buckets = Buckets([part.plan.structure for part in chunk], counts)
         alike: dict[Hashable, list[tuple[int, int]]] = {}
         for number, part in enumerate(chunk):
-            for slot, factor in enumerate(part.plan.factors):
-                alike.setdefault(factor.form, []).append((number, slot))
-            if part.plan.structure.tables > len(part.plan.factors):
-                flat = np.zeros((1, part.plan.structure.entries[len(part.plan.factors)]))
-                buckets.put(np.array([number]), np.array([len(part.plan.factors)]), flat)
+            for slot, form in enumerate(part.plan.forms):
+                alike.setdefault(form, []).append((number, slot))
+            if part.plan.structure.tables > len(part.plan.grids):
+                flat = np.zeros((1, part.plan.structure.entries[len(part.plan.grids)]))
+                buckets.put(np.array([number]), np.array([len(part.plan.grids)]), flat)
         constant = np.zeros(len(rows))  # of what varies along no axis
         for places in alike.values():
             members, slots = np.array(places).T
-            factor = chunk[members[0]].plan.factors[slots[0]]
-            networks = buckets.networks(members)
-            table = tables.of(factor.grid, factor.sizes, rows[networks])
-            if factor.sizes:
+            plan = chunk[members[0]].plan
+            grid, networks = plan.grids[slots[0]], buckets.networks(members)
+            table = tables.of(grid, plan.sizes(grid), rows[networks])
+            if grid.axes:
                 buckets.put(members, slots, table)
             else:
                 constant[networks] += table

@@ -129,6 +129,7 @@ class Family:
         function: Function,
         inner: tuple[str, ...],
         own: Grid | None = None,
+        over: Function | None = None,
     ) -> Grid:
         """Returns the grid of a function of cells.
 
@@ -139,27 +140,48 @@ class Family:
             function: Gives the table (*batch, or *batch and levels with `own`).
             inner: The axes on which one of the cells varies, in the order of the network.
             own: The cell over whose values the function itself runs; none if None.
+            over: Gives the same as `function`, but over the support of the first cell, from the
+                others' values (*batch and levels): a whole table is then made by it, and is one
+                with that of the grid in which the first cell is `own`. None if there is no such.
         """
-        cells = tuple(dict.fromkeys(of))
-        place = tuple([cells.index(cell) for cell in of])
-
-        def taken(mechanisms: Mapping[str, Mechanism], values: Sequence[Tensor]) -> Tensor:
-            return function(mechanisms, [values[i] for i in place])
+        given, place, taken = _of_distinct(of, function)
+        dimensions = len(inner) + 1 + (own is not None)
 
         def make(rows: Rows) -> Tensor:
-            table = taken(rows.mechanisms, [cell.along(inner, rows) for cell in cells])
+            table = taken(rows.mechanisms, [cell.along(inner, rows) for cell in given])
             # without parents it may lack the axis of the rows
-            return table if table.ndim > len(inner) + (own is not None) else table[None]
+            return table if table.ndim >= dimensions else table[None]
 
-        reads = frozenset[str]().union(*(cell.reads for cell in cells))
-        over, whole = (inner, cells) if own is None else ((*inner, *own.axes), (*cells, own))
-        if not all(cell.label for cell in whole):
-            return Grid(over, make, reads)
-        key = (role, place, *(cell.label for cell in whole))
-        family = cls(key, whole, mechanisms, taken, own is not None)
-        grid, at = Grid(over, make, reads, family=family), {axis: i for i, axis in enumerate(over)}
-        grid.form = (key, *(tuple([at[axis] for axis in cell.axes]) for cell in whole))
+        reads = frozenset[str]().union(*(cell.reads for cell in given))
+        axes = inner if own is None else (*inner, *own.axes)
+        if over is None:
+            cells, whole = given, taken
+        else:
+            own = of[0]
+            cells, place, whole = _of_distinct(of[1:], over)
+        if own is not None:
+            cells = (*cells, own)
+        if not all(cell.label for cell in cells):
+            return Grid(axes, make, reads)
+        key = (role, place, *(cell.label for cell in cells))
+        family = cls(key, cells, mechanisms, whole, own is not None)
+        grid, at = Grid(axes, make, reads, family=family), {axis: i for i, axis in enumerate(axes)}
+        grid.form = (key, *(tuple([at[axis] for axis in cell.axes]) for cell in cells))
         return grid
+
+
+def _of_distinct(
+    of: Sequence[Grid], function: Function
+) -> tuple[tuple[Grid, ...], tuple[int, ...], Function]:
+    """Returns the distinct cells, which of them each argument is, and the function of those."""
+    cells = tuple(dict.fromkeys(of))
+    number = {cell: i for i, cell in enumerate(cells)}
+    place = tuple([number[cell] for cell in of])
+
+    def taken(mechanisms: Mapping[str, Mechanism], values: Sequence[Tensor]) -> Tensor:
+        return function(mechanisms, [values[i] for i in place])
+
+    return cells, place, taken
 
 
 def joint_axes(grids: Iterable[Grid], axes: Axes) -> tuple[str, ...]:

@@ -80,10 +80,11 @@ class Network:
         self._shared: Shared = {} if shared is None else shared
         self._cells: dict[str, Grid] = {}
         self._chains: dict[tuple[Grid, ...], Grid] = {}
-        unknown = set(unknown)
+        self._unknown = set(unknown)
+        self._continua = {name for name in self._unknown if supports[name] is None}
         for name in mechanisms:
-            if name in unknown:
-                self._cells[name] = self._unknown(name)
+            if name in self._unknown:
+                self._cells[name] = self._add_unknown(name)
 
     def cell(self, name: str) -> Grid:
         """Returns the factual value of a cell."""
@@ -112,12 +113,13 @@ class Network:
         of: Sequence[Grid],
         function: Function,
         own: Grid | None = None,
+        over: Function | None = None,
     ) -> Grid:
         """Returns the grid of a function of cells, see `Family.grid`."""
         inner = joint_axes(of, self.axes)
         key = (role, *of, own, inner)
         if key not in self._shared:
-            grid = Family.grid(role, mechanisms, of, function, inner, own)
+            grid = Family.grid(role, mechanisms, of, function, inner, own, over)
             if grid.form is not None:  # told apart by identity from here on
                 grid.form = self._shared.setdefault(("form", grid.form), grid)
             self._shared[key] = grid
@@ -125,7 +127,13 @@ class Network:
 
     def add_evidence(self, name: str) -> None:
         """Adds what the known value of a variable says about its unknown parents."""
-        self.factors[name] = self.log_prob(name, self.cell(name), self.cell)
+        key = self._factual_key("one", name)
+        grid = self._shared.get(key) if key is not None else None
+        if grid is None:
+            grid = self.log_prob(name, self.cell(name), self.cell)
+            if key is not None:
+                self._shared[key] = grid
+        self.factors[name] = grid
 
     def add_axis(self, name: str, values: Tensor, label: str = "") -> Grid:
         """Adds an axis over the given values (levels,), and returns the cell that has them.
@@ -150,7 +158,11 @@ class Network:
         def function(mechanisms: Mechanisms, values: Sequence[Tensor]) -> Tensor:
             return mechanisms[name].log_prob(values[0], dict(zip(pa, values[1:], strict=True)))
 
-        return self.family(("one", name), (name,), (x, *pa.values()), function)
+        cells, levels = (x, *pa.values()), self.supports[name]
+        if levels is None or x.support is not levels:
+            return self.family(("one", name), (name,), cells, function)
+        over = self._log_probs(name, pa, levels)
+        return self.family(("all", name), (name,), cells, function, over=over)
 
     def add_log_probs(self, name: str, world: World, axis: str, values: Tensor) -> Grid:
         """Adds an axis over values of a variable, and their log-probabilities given its parents.
@@ -165,17 +177,22 @@ class Network:
             The cell that has these values.
         """
         pa = self.parents(name, world)
-        keep = torch.searchsorted(_support(self.mechanisms[name]), values)
-
-        def function(mechanisms: Mechanisms, parents: Sequence[Tensor]) -> Tensor:
-            found = mechanisms[name].log_probs(dict(zip(pa, parents, strict=True)))
-            return found[..., keep]
-
+        function = self._log_probs(name, pa, values)
         cell = self.add_axis(axis, values)
         self.factors[axis] = self.family(
             ("all", name), (name,), tuple(pa.values()), function, cell
         )
         return cell
+
+    def _log_probs(self, name: str, pa: Iterable[str], values: Tensor) -> Function:
+        """Returns a function of a variable's parents: the log-probabilities of some values."""
+        names, keep = tuple(pa), torch.searchsorted(_support(self.mechanisms[name]), values)
+
+        def function(mechanisms: Mechanisms, parents: Sequence[Tensor]) -> Tensor:
+            found = mechanisms[name].log_probs(dict(zip(names, parents, strict=True)))
+            return found[..., keep]
+
+        return function
 
     def parents(self, name: str, world: World) -> dict[str, Grid]:
         """Returns the parents of a variable in a world.
@@ -195,12 +212,33 @@ class Network:
         negative = self.set_to(mechanism.levels[:1])
         return pa | dict.fromkeys(counted, negative) | {counted[0]: bit}
 
-    def _unknown(self, name: str) -> Grid:
-        """Returns the axis of an unknown cell, its prior given its parents being added."""
+    def _add_unknown(self, name: str) -> Grid:
+        """Adds the axis of an unknown cell and its prior given its parents; returns the cell."""
         support = self.supports[name]
         if support is None:
             return self._continuum(name)
-        return self.add_log_probs(name, self.cell, name, support)
+        key = self._factual_key("all", name)
+        if key is None or key not in self._shared:
+            cell = self.add_log_probs(name, self.cell, name, support)
+            if key is not None:
+                self._shared[key] = self.factors[name]
+            return cell
+        self.factors[name] = self._shared[key]
+        return self.add_axis(name, support)
+
+    def _factual_key(self, role: str, name: str) -> Hashable | None:
+        """Returns by what networks share a factual table; None if it is this network's alone.
+
+        It is the same wherever the same of the parents are unknown, and so need not be put
+        together again; but it depends on the network with running bits, or an unknown continuum.
+        """
+        mechanism = self.mechanisms[name]
+        unknown = tuple([p.name for p in mechanism.parents if p.name in self._unknown])
+        if len(unknown) > 1 and isinstance(mechanism, LogicMechanism):
+            return None
+        if not self._continua.isdisjoint(unknown):
+            return None
+        return "factual", role, name, unknown
 
     def _continuum(self, name: str) -> Grid:
         """Returns an unknown continuum as quantile cells of its noise, all of them alike."""
@@ -251,13 +289,18 @@ class Network:
         """Returns a new bit that is positive where the bit before it, or a finding, is."""
         name = f"{definition}: any of {len(self.axes)}"
         bit = self.add_axis(name, levels, f"any of {definition}")
+        key = ("either", name, a, b)  # the bit comes after both, in every network
+        if key in self._shared:
+            self.factors[name] = self._shared[key]
+            return bit
 
         def agreement(_: Mechanisms, values: Sequence[Tensor]) -> Tensor:
             before, finding, either = values
             same = torch.maximum(before, finding) == either
             return torch.where(same, 0.0, -math.inf).to(levels.dtype)
 
-        self.factors[name] = self.family(("either",), (), (a, b, bit), agreement)
+        grid = self._shared[key] = self.family(("either",), (), (a, b, bit), agreement)
+        self.factors[name] = grid
         return bit
 
 

@@ -137,11 +137,11 @@ def components(
         children = [cells[above].any(0) & known[i, here] for i, above in enumerate(parents)]
         what = np.concatenate((cells, np.stack(children)))
         for group in _grouped(_pattern_code(what)):
-            holds = np.flatnonzero(what[:, group[0]])
+            holds = np.flatnonzero(what[:, group[0]]).tolist()
             found.append(
                 Component(
-                    tuple(names[i] for i in holds if i < len(names)),
-                    tuple(names[i - len(names)] for i in holds if i >= len(names)),
+                    tuple([names[i] for i in holds if i < len(names)]),
+                    tuple([names[i - len(names)] for i in holds if i >= len(names)]),
                     rows[here[group]],
                 )
             )

@@ -22,6 +22,10 @@ __all__ = ["Tables", "distinct_codes"]
 MOST_TABULATED = 2**16
 """The most joint values of a family whose whole table is made."""
 
+FEW = 2**13
+"""Of so few joint values the whole table is made at once: asking a mechanism about all of them
+takes hardly longer than asking it about some."""
+
 MOST_CODES = 2**62
 """The most combinations of values that one number tells apart."""
 
@@ -81,7 +85,7 @@ class Tables:
     def _whole_of(self, family: Family, entries: int) -> tuple[np.ndarray, list[int]] | None:
         """Returns a family's whole table, flat, and the stride of each cell; None if it has none.
 
-        It is made once as many entries have been asked for as it has.
+        It is made at once if it is small, else once as many entries have been asked for as it has.
         """
         if family.key in self._whole:
             return self._whole[family.key][1]
@@ -91,7 +95,7 @@ class Tables:
         sizes = [len(support) for support in supports if support is not None]
         total = math.prod(sizes)
         asked = self._asked[family.key] = self._asked.get(family.key, 0) + entries
-        if total > min(MOST_TABULATED, asked):
+        if total > min(MOST_TABULATED, max(FEW, asked)):
             return None
         if any(c.reads and not c.axes and self._position(c) is None for c in family.cells):
             return None

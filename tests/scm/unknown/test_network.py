@@ -36,6 +36,26 @@ def test_a_network_needs_no_values():
     assert network.factors["effusion"].axes == ("edema",)
 
 
+def test_networks_share_what_they_have_in_common():
+    """A table wherever the same parents are unknown; a family's whole one, known or not."""
+    shared = {}
+
+    def network(unknown, evidence):
+        made = Network(SCM.mechanisms, SCM._fitted.supports, unknown, shared)
+        for name in evidence:
+            made.add_evidence(name)
+        return made.factors
+
+    first, second = network(["sex"], ["edema"]), network(["sex", "severity"], ["edema"])
+    assert second["edema"] is first["edema"]
+    assert second["sex"] is first["sex"]
+    other = network(["sex", "edema"], [])["edema"]
+    assert other is not first["edema"]
+    assert other.family.key == first["edema"].family.key
+    known = network(["edema"], ["severity"])["severity"]
+    assert known is not network(["sex", "edema"], ["severity"])["severity"]
+
+
 def test_a_definition_hands_on_running_bits():
     """Two unknown findings and a known one: two bits, of which the last is read."""
     findings = [binary(name) for name in "abc"]
