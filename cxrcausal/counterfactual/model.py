@@ -154,11 +154,10 @@ class CounterfactualModel:
         )
         provenance["seed"] = exogenous.seed
         # Painted from this world: what is unknown on both sides may change nothing in the image.
-        world = predict_rows(self.scm, exogenous, do, clip=clip)
-        table = self.scm.predict(exogenous, do, impute=True, clip=clip) if impute else world.table
+        world = predict_rows(self.scm, exogenous, do, impute=impute, clip=clip)
         # An imputed table follows every path; the radiograph, painted without it, does not.
         blocks = not (impute and metadata_only)
-        answer = self._of_metadata(rows, table, exogenous, world, provenance, blocks=blocks)
+        answer = self._of_metadata(rows, exogenous, world, provenance, blocks=blocks)
         if metadata_only:
             return answer
         how = {"solver": num_steps, "batch_size": batch_size, "progress": progress}
@@ -276,7 +275,6 @@ class CounterfactualModel:
     def _of_metadata(
         self,
         rows: pd.DataFrame,
-        table: pd.DataFrame,
         exogenous: Exogenous,
         world: World,
         provenance: dict[str, Any],
@@ -287,7 +285,6 @@ class CounterfactualModel:
 
         Arguments:
             rows: The factual metadata.
-            table: The counterfactual metadata as they are shown, imputed or not.
             exogenous: The abducted noise of the metadata.
             world: The counterfactual metadata, unknown where the factual ones are.
             provenance: The question and the model, as JSON holds them.
@@ -299,7 +296,7 @@ class CounterfactualModel:
         changed = intervened | descendants
         return Counterfactual(
             factual=rows,
-            table=table,
+            table=world.shown,
             images=None,
             factual_images=None,
             reconstruction=None,

@@ -28,7 +28,7 @@ from cxrcausal.scm.draws import Draws
 from cxrcausal.scm.evidence import Evidence
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.mechanism.base import Mechanism
-from cxrcausal.scm.prediction import replay, settings_of
+from cxrcausal.scm.prediction import action_of, replay
 from cxrcausal.scm.reach import affected_by
 from cxrcausal.scm.setting import Drawn, Fixed, Setting, world_of
 from cxrcausal.scm.unknown.contraction import (
@@ -370,7 +370,7 @@ def distribution_of_rows(
     clip: bool,
 ) -> pd.DataFrame:
     """Returns the distribution of one variable: `FlowSCM.counterfactual_probability`."""
-    settings = settings_of(graph, fitted, known.table, do, draws, clip)
+    settings = action_of(graph, fitted, known.table, do, draws, clip).settings
     if of not in {*settings, *affected_by(fitted.mechanisms, settings)} and settings:
         logger.warning(
             "%r does not descend from %s: its counterfactual distribution is its factual one",

@@ -356,7 +356,7 @@ class FlowSCM(HasFit):
         return predict_rows(
             self, noise, do,
             impute=impute, clip=clip, keep=keep, batch_size=batch_size, progress=progress,
-        ).table  # fmt: skip
+        ).shown  # fmt: skip
 
     def counterfactual(
         self,
@@ -394,7 +394,7 @@ class FlowSCM(HasFit):
         return counterfactual_rows(
             self, known, do, draws,
             impute=impute, clip=clip, batch_size=batch_size, progress=progress,
-        ).table  # fmt: skip
+        ).shown  # fmt: skip
 
     @torch.no_grad()
     def counterfactual_probability(

@@ -34,13 +34,14 @@ from cxrcausal.scm.unknown.network import Mechanisms, Values
 from cxrcausal.scm.unknown.posterior import fill_unknown
 
 __all__ = [
+    "Action",
     "World",
+    "action_of",
     "counterfactual_rows",
     "draw_world",
     "new_patients",
     "predict_rows",
     "replay",
-    "settings_of",
 ]
 
 
@@ -51,16 +52,22 @@ class World:
 
     Arguments:
         factual: The factual rows, canonical.
-        table: The rows in the world that is set, by row and then by draw; unknown cells are NaN,
-            or as drawn if they are imputed.
+        table: The rows in the world that is set, by row and then by draw; unknown cells are NaN.
         settings: What each intervened variable was set to.
         affected: The variables whose values were predicted anew, causes before effects.
+        imputed: The same as `table` with unknown cells as drawn; None if that is not asked for.
     """
 
     factual: pd.DataFrame
     table: pd.DataFrame
     settings: Mapping[str, Setting]
     affected: tuple[str, ...]
+    imputed: pd.DataFrame | None = None
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The table with unknown cells as drawn where that is asked for, else as unknown."""
+        return self.table if self.imputed is None else self.imputed
 
     def intervened(self) -> pd.DataFrame:
         """Returns which cells (lines of `table`, variables that are set) got another value."""
@@ -69,7 +76,7 @@ class World:
     def descendants(self) -> pd.DataFrame:
         """Returns which cells (lines of `table`, variables that follow) changed with those.
 
-        A cell that was unknown counts as unchanged, also where a value was drawn for it.
+        A cell that was unknown counts as unchanged.
         """
         follow = [name for name in self.affected if name not in self.settings]
         return self._changed(follow) & ~self.unknown(follow)
@@ -93,6 +100,18 @@ class World:
     def _cells(self, columns: Mapping[str, np.ndarray | pd.Series]) -> pd.DataFrame:
         arrays = {name: np.asarray(cells) for name, cells in columns.items()}
         return pd.DataFrame(arrays, index=self.table.index, dtype=bool)
+
+
+class Action(NamedTuple):
+    """What is set.
+
+    Arguments:
+        settings: What each intervened variable is set to.
+        clipped: In how many rows the bounds clip a value, of the variables where they do.
+    """
+
+    settings: Mapping[str, Setting]
+    clipped: dict[str, int]
 
 
 class Completed(NamedTuple):
@@ -140,7 +159,7 @@ def predict_rows(
     samples = noise.num_samples
     by_label = rows.index if rows.index.is_unique else pd.RangeIndex(len(rows))
     draws = Draws(noise.seed, label_words(by_label), samples)
-    settings = settings_of(graph, fitted, rows, do, draws, clip)
+    action = action_of(graph, fitted, rows, do, draws, clip)
 
     def carried(chunk: Chunk) -> Completed:
         piece = slice(chunk.start * samples, chunk.stop * samples)
@@ -151,7 +170,7 @@ def predict_rows(
         )
 
     parts = chunks(len(rows), batch_size // samples, "predict", progress)
-    return _world(graph, fitted, rows, settings, samples, carried, parts, impute=impute, keep=keep)
+    return _world(graph, fitted, rows, action, samples, carried, parts, impute=impute, keep=keep)
 
 
 @torch.no_grad()
@@ -169,9 +188,9 @@ def counterfactual_rows(
     """Returns what rows would have been, abducting only what is needed for that."""
     graph, fitted = scm.graph, scm._state
     rows, samples, mechanisms = known.table, draws.num_samples, fitted.mechanisms
-    settings = settings_of(graph, fitted, rows, do, draws, clip)
-    affected = affected_by(mechanisms, settings)
-    needed = None if impute else needed_for(mechanisms, settings)
+    action = action_of(graph, fitted, rows, do, draws, clip)
+    affected = affected_by(mechanisms, action.settings)
+    needed = None if impute else needed_for(mechanisms, action.settings)
 
     def abducted(chunk: Chunk) -> Completed:
         own, part = draws.part(*chunk), known.part(chunk)
@@ -180,14 +199,14 @@ def counterfactual_rows(
         return Completed(filled, noise, {name: ~x.isnan() for name, x in part.values.items()})
 
     parts = chunks(len(rows), batch_size // samples, "counterfactual", progress)
-    return _world(graph, fitted, rows, settings, samples, abducted, parts, impute=impute)
+    return _world(graph, fitted, rows, action, samples, abducted, parts, impute=impute)
 
 
 def _world(
     graph: CausalGraph,
     fitted: Fitted,
     rows: pd.DataFrame,
-    settings: Mapping[str, Setting],
+    action: Action,
     samples: int,
     complete: Callable[[Chunk], Completed],
     parts: Iterable[Chunk],
@@ -201,30 +220,29 @@ def _world(
         graph: The graph of the variables.
         fitted: The fit.
         rows: The factual rows, canonical.
-        settings: What is set.
+        action: What is set.
         samples: How many draws each row has.
         complete: Gives the completed facts and the noise of a chunk.
         parts: The chunks.
-        impute: Whether unknown cells are shown as drawn.
+        impute: Whether a table with unknown cells as drawn is made too.
         keep: Whether cells whose parents do not change are taken over, see `replay`.
     """
+    settings = action.settings
     affected = affected_by(fitted.mechanisms, settings)
-    shown = set(fitted.mechanisms) if impute or not keep else {*settings, *affected}
-    tables = []
+    moved = set(fitted.mechanisms) if not keep else {*settings, *affected}
+    tables, imputed = [], []
     for chunk in parts:
         facts = complete(chunk)
         own = {name: setting.take(chunk.rows) for name, setting in settings.items()}
         values = replay(fitted.mechanisms, facts.values, facts.noise, own, keep=keep)
-        values = {name: values[name] for name in shown}
-        known = None if impute else facts.known
         part = rows.iloc[chunk.rows]
-        tables.append(_table(part, graph, samples, values, known, settings, affected))
-    table = _stacked(tables, rows.attrs)
-    moved = encode(rows, graph, settings)
-    clipped = {name: setting.clipped_rows(moved[name]) for name, setting in settings.items()}
-    if any(clipped.values()):
-        table.attrs["clipped"] = {name: count for name, count in clipped.items() if count}
-    return World(rows, table, settings, affected)
+        if impute:
+            imputed.append(_table(part, graph, samples, values, None, settings, affected))
+        values = {name: values[name] for name in moved}
+        tables.append(_table(part, graph, samples, values, facts.known, settings, affected))
+    attrs = dict(rows.attrs) | ({"clipped": action.clipped} if action.clipped else {})
+    drawn = _stacked(imputed, attrs) if impute else None
+    return World(rows, _stacked(tables, attrs), settings, affected, drawn)
 
 
 def _table(
@@ -336,20 +354,22 @@ def replay(
     return counterfactual
 
 
-def settings_of(
+def action_of(
     graph: CausalGraph,
     fitted: Fitted,
     rows: pd.DataFrame,
     do: Do | None,
     draws: Draws,
     clip: bool,
-) -> Mapping[str, Setting]:
+) -> Action:
     """Returns what each intervened variable is set to, and warns of extrapolation."""
     settings = resolve(
         do, rows, graph, fitted.observed, clip=clip, draws=draws, mechanisms=fitted.mechanisms
     )
-    remark_on(settings, rows, graph, fitted)
-    return settings
+    facts = encode(rows, graph, settings)
+    remark_on(settings, facts, rows, fitted)
+    counts = {name: setting.clipped_rows(facts[name]) for name, setting in settings.items()}
+    return Action(settings, {name: count for name, count in counts.items() if count})
 
 
 def _check_noise(noise: Exogenous, graph: CausalGraph, fitted: Fitted) -> None:

@@ -8,10 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.scm.fitted import Fitted
 from cxrcausal.scm.setting import Fixed, Setting
-from cxrcausal.scm.table import encode
 
 __all__ = ["remark_on"]
 
@@ -19,7 +17,10 @@ logger = logging.getLogger("cxrcausal")
 
 
 def remark_on(
-    settings: Mapping[str, Setting], rows: pd.DataFrame, graph: CausalGraph, fitted: Fitted
+    settings: Mapping[str, Setting],
+    facts: Mapping[str, Tensor],
+    rows: pd.DataFrame,
+    fitted: Fitted,
 ) -> None:
     """Warns, once for all rows, where variables are set to what the fit never observed.
 
@@ -29,13 +30,13 @@ def remark_on(
 
     Arguments:
         settings: What is set.
+        facts: The factual values (rows,) of what is set, NaN where unknown.
         rows: The factual rows, canonical.
-        graph: The graph of the variables.
         fitted: What the fit observed.
     """
     beyond, lost = [], []
-    for name, x in encode(rows, graph, settings).items():
-        setting = settings[name]
+    for name, setting in settings.items():
+        x = facts[name]
         wanted = setting.wanted(x)
         outside = torch.zeros_like(wanted, dtype=torch.bool)
         if not setting.variable.is_discrete:

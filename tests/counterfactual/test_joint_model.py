@@ -156,6 +156,20 @@ def test_imputed_cells_do_not_change_the_image(model, patients):
     pd.testing.assert_frame_equal(imputed.blocked, masked.blocked)
 
 
+def test_an_imputed_answer_warns_once(model, patients, caplog):
+    """And its table counts the clipped rows, as that without imputed cells does."""
+    unknown = patients[1].assign(pleural_effusion=np.nan)
+    asked = {"age": cx.shift(+200)}
+    answer = model.counterfactual(
+        None, unknown, asked, metadata_only=True, impute=True, clip=True, seed=0
+    )
+    said = [r for r in caplog.records if r.message.startswith("do leaves the observed support")]
+    assert len(said) == 1
+    assert answer.table["pleural_effusion"].notna().all()
+    plain = model.counterfactual(None, unknown, asked, metadata_only=True, clip=True, seed=0)
+    assert answer.table.attrs["clipped"] == plain.table.attrs["clipped"] == {"age": len(unknown)}
+
+
 def test_clipping_stops_at_the_bounds_and_is_recorded(model, patients):
     images, rows = patients
     ask = {"age": cx.shift(+100)}
