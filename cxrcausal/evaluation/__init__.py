@@ -7,6 +7,7 @@ from cxrcausal.bootstrap import (
     weighted_mean,
     weighted_slope,
 )
+from cxrcausal.evaluation.assessment import assess
 from cxrcausal.evaluation.axioms import (
     Effect,
     RoundTrip,
@@ -19,6 +20,7 @@ from cxrcausal.evaluation.figure import counterfactual_grid, image_grid
 from cxrcausal.evaluation.frechet import frechet_distance
 from cxrcausal.evaluation.identity import Identity, IdentityEmbedding
 from cxrcausal.evaluation.nearest_neighbour import Memorisation, Neighbours, memorisation
+from cxrcausal.evaluation.page import Page
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.probe import (
     NoiseStatistics,
@@ -47,11 +49,13 @@ __all__ = [
     "Memorisation",
     "Neighbours",
     "NoiseStatistics",
+    "Page",
     "PatientBootstrap",
     "Predictor",
     "Question",
     "RoundTrip",
     "Standardised",
+    "assess",
     "conv_probe",
     "counterfactual_grid",
     "effectiveness",

@@ -1,0 +1,56 @@
+"""`cxrcausal evaluate`: one page on what an image model does on radiographs it has not seen."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from cxrcausal.cli.app import app
+from cxrcausal.data import read_image_lists, read_images, split_by_patient
+from cxrcausal.device import resolve_device
+from cxrcausal.errors import TableError
+from cxrcausal.evaluation import Predictor, assess
+from cxrcausal.image import load_image_mechanism
+
+__all__ = ["evaluate"]
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Option(help="The folder of an image model.")],
+    images: Annotated[
+        list[Path],
+        typer.Option(help="A list of radiographs beside its images; repeatable, finest first."),
+    ],
+    output: Annotated[Path, typer.Option(help="The page to write, as report.html.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Only radiographs of this data set, as NIH.")
+    ] = None,
+    predictor: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of a predictor that reads the answers; repeatable."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=2, help="At most so many test radiographs.")] = 200,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
+) -> None:
+    """Measures an image model on the test patients of the lists, whom no training may have seen.
+
+    Predictors are what Predictor.save wrote; without any, interventions are drawn, not measured.
+    """
+    mechanism = load_image_mechanism(model).to(resolve_device(device))
+    table = read_image_lists(images, graph=mechanism.graph, dataset=dataset)
+    table = table[split_by_patient(table) == "test"]
+    if len(table) < 2:
+        raise TableError(f"{len(table)} radiographs are of test patients; two are the fewest")
+    spread = torch.linspace(0, len(table) - 1, min(limit, len(table))).long().tolist()
+    table = table.iloc[spread].reset_index(drop=True)
+    page = assess(
+        mechanism,
+        read_images(table["image"], size=mechanism.image_shape[-1]),
+        table,
+        {folder.name: Predictor.load(folder) for folder in predictor or []},
+        title=f"Image model {model.name}",
+    )
+    page.save(output)
+    typer.echo(f"wrote {output}")
