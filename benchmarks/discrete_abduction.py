@@ -1,14 +1,15 @@
-"""What a discrete abduction must keep, and what truncating at the wrong law does to it. Prints a
-table, draws a figure.
+"""What a discrete abduction must keep, and what truncating at the wrong distribution does to it.
+Prints a table, draws a figure.
 
     python benchmarks/discrete_abduction.py [--output docs/figures/discrete_abduction.png]
 
 A level is the argmax of logits plus Gumbel noise. Given that level k won, the maximum Z has the
-law Gumbel(logsumexp(logits)), whichever level it was, and every other perturbed logit is a Gumbel
-truncated at Z. Public implementations of counterfactual chest radiographs take a standard Gumbel
-less the winner's logit for Z, and for the winner's noise too: neither has that law, and both move
-with the logits' level. Both rules are written here in a few lines and run on the same logits; the
-package's `GumbelMechanism` stands beside them. Nothing is fitted: every right answer is known.
+distribution Gumbel(logsumexp(logits)), whichever level it was, and every other perturbed logit is
+a Gumbel truncated at Z. Public implementations of counterfactual chest radiographs take a standard
+Gumbel less the winner's logit for Z, and for the winner's noise too: neither has that
+distribution, and both move with the logits' level. Both rules are written here in a few lines and
+run on the same logits; the package's `GumbelMechanism` stands beside them. Nothing is fitted:
+every right answer is known.
 """
 
 import argparse
@@ -46,11 +47,11 @@ def truncated(logits: Tensor, below: Tensor, generator: torch.Generator) -> Tens
 
 
 def posterior(logits: Tensor, level: Tensor, generator: torch.Generator, *, exact: bool) -> Tensor:
-    """Returns noise (rows, levels) given the level (rows,), by the right law of the maximum or by
-    the other.
+    """Returns noise (rows, levels) given the level (rows,), by the right distribution of the
+    maximum or by the other.
     """
     own = gumbel((len(level), 1), generator)
-    # The winner's noise less its logit has neither the maximum's law nor its place.
+    # The winner's noise less its logit has neither the maximum's distribution nor its place.
     maximum = logits.logsumexp(0) + own if exact else own - logits[level][:, None]
     perturbed = truncated(logits, maximum, generator)
     winner = maximum - logits[level][:, None] if exact else maximum
@@ -60,8 +61,8 @@ def posterior(logits: Tensor, level: Tensor, generator: torch.Generator, *, exac
 def answers(
     p: tuple[float, ...], q: tuple[float, ...], *, exact: bool, constant: float = 0.0
 ) -> dict[str, float]:
-    """Returns what comes out for rows drawn from `p`: changes under no intervention, and the law
-    under `q`.
+    """Returns what comes out for rows drawn from `p`: changes under no intervention, and the
+    distribution under `q`.
     """
     generator = torch.Generator().manual_seed(0)
     before = torch.tensor(p, dtype=torch.float64).log() + constant
@@ -72,7 +73,7 @@ def answers(
     last = level == len(p) - 1
     return {
         "flipped": float((same != level)[last].double().mean()),
-        "law": float((other == len(p) - 1).double().mean()),
+        "distribution": float((other == len(p) - 1).double().mean()),
         "kept": float((other == len(p) - 1)[last].double().mean()),
     }
 
@@ -89,30 +90,33 @@ def shipped(p: tuple[float, ...], q: tuple[float, ...]) -> dict[str, float]:
     x = mechanism.predict(mechanism.prior(uniform[0]), {})
     u = mechanism.abduct(x, {}, uniform[1])
     last = x == len(p) - 1
-    law = gumbel_transition(
+    transition = gumbel_transition(
         torch.arange(len(p)),
         torch.tensor(p, dtype=torch.float64).log(),
         torch.tensor(q, dtype=torch.float64).log(),
     )
     return {
         "flipped": float((mechanism.predict(u, {}) != x)[last].double().mean()),
-        "law": float((torch.tensor(p, dtype=torch.float64) @ law)[-1]),
-        "kept": float(law[-1, -1]),
+        "distribution": float((torch.tensor(p, dtype=torch.float64) @ transition)[-1]),
+        "kept": float(transition[-1, -1]),
     }
 
 
 def draw() -> Figure:
-    """Draws changes under no intervention, and the law under `q`, against a constant added to all
-    logits.
+    """Draws changes under no intervention, and the distribution under `q`, against a constant
+    added to all logits.
     """
     p, q = CASES[".88, .12 → .80, .20"]
     figure = Figure(figsize=(9.5, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for exact, colour, label in ((False, "#b2182b", "truncated at the winner's own law"),
-                                 (True, "#2166ac", "truncated at the maximum's law")):  # fmt: skip
+    rules = (
+        (False, "#b2182b", "truncated at the winner's own distribution"),
+        (True, "#2166ac", "truncated at the maximum's distribution"),
+    )
+    for exact, colour, label in rules:
         found = [answers(p, q, exact=exact, constant=float(c)) for c in CONSTANTS]
         left.plot(CONSTANTS, [f["flipped"] for f in found], "o-", color=colour, label=label)
-        right.plot(CONSTANTS, [f["law"] for f in found], "o-", color=colour)
+        right.plot(CONSTANTS, [f["distribution"] for f in found], "o-", color=colour)
     left.set_title("positives that change under no intervention", fontsize=10)
     left.set_ylim(-0.03, 1.03)
     left.legend(fontsize=8, frameon=False)
@@ -139,14 +143,14 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, dict[str, float]]
     print("|---|---|---|---|---|")
     for case, (p, q) in CASES.items():
         report[case] = {
-            "truncated at the winner's own law": answers(p, q, exact=False),
-            "truncated at the maximum's law": answers(p, q, exact=True),
+            "truncated at the winner's own distribution": answers(p, q, exact=False),
+            "truncated at the maximum's distribution": answers(p, q, exact=True),
             "cxrcausal": shipped(p, q),
         }
         for label, found in report[case].items():
             print(
                 f"| {case} | {label} | {found['flipped']:.3f} | {found['kept']:.3f} | "
-                f"{found['law']:.4f} |"
+                f"{found['distribution']:.4f} |"
             )
     args.output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(args.output) as path:

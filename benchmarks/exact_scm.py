@@ -21,7 +21,7 @@ from cxrcausal.scm import Mechanism
 from latent_models import NoisyModel, value_of  # isort: skip  (beside this one)
 
 LEVELS = ("negative", "positive")
-Hears = Mapping[str, int]
+Reads = Mapping[str, int]
 """Which value of the cause each variable reads that reads it."""
 
 
@@ -133,23 +133,23 @@ class Case:
             weight = weight * self._table(self.cause, {}, value)[alone]
         return weight / weight.sum()
 
-    def scm(self, weight: np.ndarray, hears: Hears) -> float:
+    def scm(self, weight: np.ndarray, reads: Reads) -> float:
         """Returns the SCM's probability of the outcome, summed over its tables."""
         total = weight
         places = {v: i for i, v in enumerate(self.observed)}
         grid = np.indices((2,) * len(self.observed))
         for v in self.moved():
-            up = self._table(v, hears, 1)
+            up = self._table(v, reads, 1)
             total = total * np.where(grid[places[v]] == 1, up, 1 - up)
         cause = places[self.cause]
         total = total.take([0], axis=cause) if total.shape[cause] > 1 else total
         return float(total.take(1, axis=places[self.outcome]).sum())
 
-    def _table(self, name: str, hears: Hears, level: int) -> np.ndarray:
+    def _table(self, name: str, reads: Reads, level: int) -> np.ndarray:
         """Returns the probability of a level for every value of what is observed."""
         grid = dict(zip(self.observed, np.indices((2,) * len(self.observed)), strict=True))
-        if name in hears and self.cause in self.parents(name):
-            grid[self.cause] = np.full_like(grid[self.cause], hears[name])
+        if name in reads and self.cause in self.parents(name):
+            grid[self.cause] = np.full_like(grid[self.cause], reads[name])
         table = self.positive(name)[tuple(grid[p] for p in self.parents(name))]
         table = np.broadcast_to(table, (2,) * len(self.observed))
         return table if level else 1 - table
@@ -167,10 +167,11 @@ class Case:
         places = (where.get(v, 0) for v in self.observed)
         return float(value[tuple(min(p, n - 1) for p, n in zip(places, value.shape, strict=True))])
 
-    def by_factors(self, hears: Hears) -> float:
-        """Returns the outcome's probability by the formulas of the districts, each as it hears.
+    def by_factors(self, reads: Reads) -> float:
+        """Returns the outcome's probability by the formulas of the districts.
 
-        So a nested effect is identified where no district hears of two values (Shpitser, 2013).
+        Each takes the value of the cause that its variables read, so a nested effect is identified
+        where no district reads two values (Shpitser, 2013).
         """
         graph, x = self.recorded(), self.cause
         left = [v for v in graph.ancestors(self.outcome) if v != x] + [self.outcome]
@@ -183,8 +184,8 @@ class Case:
         for group in groups:
             rest = [v for v in (x, *left) if v not in group]
             found = graph.identifiable(rest, [v for v in left if v in group])
-            heard = {hears[v] for v in group if x in graph.parents(v)}
-            factors.append((found.formula, heard.pop() if heard else 0))
+            read = {reads[v] for v in group if x in graph.parents(v)}
+            factors.append((found.formula, read.pop() if read else 0))
         return sum(
             math.prod(self.at(f, {**dict(zip(left, row, strict=True)), x: h}) for f, h in factors)
             for row in itertools.product((0, 1), repeat=len(left))
@@ -249,7 +250,7 @@ def bounds(case: Case, patients: np.ndarray) -> list[tuple[float, float]]:
 def scm_bounds(case: Case, rows: np.ndarray) -> list[tuple[float, float]]:
     """Returns the same from the SCM's tables."""
     moved = case.moved()
-    hears = [dict.fromkeys(moved, v) for v in (0, 1)]
+    reads = [dict.fromkeys(moved, v) for v in (0, 1)]
     places = {v: i for i, v in enumerate(case.observed)}
     share = [0.5, 0.5]
     weights = [case.weigh(rows, None, {})] * 2
@@ -261,7 +262,7 @@ def scm_bounds(case: Case, rows: np.ndarray) -> list[tuple[float, float]]:
         share = [b / sum(both) for b in both]
         weights = [case.weigh(rows, v, {}) for v in (0, 1)]
     y_in = [
-        [case.scm(weights[group], hears[v]) * share[group] for v in (0, 1)] for group in (0, 1)
+        [case.scm(weights[group], reads[v]) * share[group] for v in (0, 1)] for group in (0, 1)
     ]
     y0, y1 = y_in[0][0] + y_in[1][0], y_in[0][1] + y_in[1][1]
     xy, not_y = y_in[1][1], y_in[0][0]

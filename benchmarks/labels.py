@@ -90,10 +90,10 @@ class Asked:
             self.scm, self.rows, self.case.cause, self.case.outcome, *more, **FEW, **options
         )
 
-    def figure(self, hears, value: int | None = None, given=None) -> Figure:
-        """Returns the SCM's mean where variables hear that, among those with a value."""
+    def figure(self, reads, value: int | None = None, given=None) -> Figure:
+        """Returns the SCM's mean where variables read that, among those with a value."""
         weighs = value if self.spurious else None
-        return lambda rows: self.case.scm(self.case.weigh(rows, weighs, given or {}), hears)
+        return lambda rows: self.case.scm(self.case.weigh(rows, weighs, given or {}), reads)
 
     def truth(self, value: int, otherwise: int | None = None, among: int | None = None) -> Figure:
         """Returns the true mean under a value, what lies between being as under another."""
@@ -191,8 +191,8 @@ class Asked:
         d0, d1 = self.figure(self.mixed[0]), self.figure(self.mixed[1])
         mixed, case = self.mixed, self.case
 
-        def by(hears, plain: int) -> Callable[[], float]:
-            return lambda: case.by_factors(hears) - case.by_factors(self.all_of[plain])
+        def by(reads, plain: int) -> Callable[[], float]:
+            return lambda: case.by_factors(reads) - case.by_factors(self.all_of[plain])
 
         return [
             Held(
@@ -238,12 +238,12 @@ class Asked:
                 (done if v == y else every).append([*path, v])
         some = [p for p in done if self.rng.random() < 0.5]
         effect = self.ask(path_specific_effect, paths=some)
-        hears: dict[str, set[bool]] = {}
+        reads: dict[str, set[bool]] = {}
         for p in done:
-            hears.setdefault(p[1], set()).add(p in some)
-        if any(len(h) > 1 for h in hears.values()):  # one variable in two worlds
+            reads.setdefault(p[1], set()).add(p in some)
+        if any(len(h) > 1 for h in reads.values()):  # one variable in two worlds
             return [Held(effect, None, lambda p: np.nan)]
-        along = {v: int(h.pop()) for v, h in hears.items()}
+        along = {v: int(h.pop()) for v, h in reads.items()}
         before = dict.fromkeys(along, 0)
         after, without = (model.under({}, [y], {x: h})[y] for h in (along, before))
         return [

@@ -179,14 +179,14 @@ class NoisyModel:
         self,
         do: "dict[str, int | np.ndarray]",
         asked: "list[str]",
-        hears: "dict[str, dict[str, int]] | None" = None,
+        reads: "dict[str, dict[str, int]] | None" = None,
     ) -> "dict[str, np.ndarray]":
         """Returns the values of `asked` in every world, had some nodes been set.
 
         Arguments:
             do: What is set, to one value or to one in each world.
             asked: The nodes.
-            hears: Of a cause, which value each node reads that reads it.
+            reads: Of a cause, which value each node reads that reads it.
         """
         found = dict(self.hidden)
         for v in self.order:
@@ -195,7 +195,7 @@ class NoisyModel:
                 continue
             code = np.zeros(len(self.weight), dtype=int)
             for i, p in enumerate(self.parents[v]):
-                other = (hears or {}).get(p, {})
+                other = (reads or {}).get(p, {})
                 code |= (np.full_like(code, other[v]) if v in other else found[p]) << i
             found[v] = self.tables[v][code, self.noise[v]]
         return {v: found[v] for v in asked}

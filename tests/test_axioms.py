@@ -1,8 +1,8 @@
 """The laws that every counterfactual model must obey, whatever its mechanisms.
 
 Composition, effectiveness and reversibility are those of Galles and Pearl (1998) and Halpern
-(2000); with the support, the interventional law and what randomness may depend on they hold for
-tables, linear equations and fitted flows alike, with and without unknown cells.
+(2000); with the support, the interventional distribution and what randomness may depend on they
+hold for tables, linear equations and fitted flows alike, with and without unknown cells.
 """
 
 import functools
@@ -199,7 +199,7 @@ def test_support_is_respected(model, facts):
             assert np.isfinite(world[name]).all()
 
 
-def test_mean_counterfactual_is_the_interventional_law(model):
+def test_mean_counterfactual_is_the_interventional_distribution(model):
     """Averaged over patients as they occur, counterfactuals are draws under do (Pearl 2009,
     7.1)."""
     n = 4000

@@ -234,9 +234,11 @@ def test_the_exact_abduction_keeps_what_the_other_changes(tmp_path):
     report = script.main(["--output", str(tmp_path / "figure.png")])
     for (_, q), found in zip(script.CASES.values(), report.values(), strict=True):
         assert found["cxrcausal"]["flipped"] == 0.0
-        assert found["cxrcausal"]["law"] == pytest.approx(q[-1], abs=1e-12)
-        assert found["truncated at the maximum's law"]["law"] == pytest.approx(q[-1], abs=0.005)
-        assert found["truncated at the winner's own law"]["flipped"] > 0.3
+        assert found["cxrcausal"]["distribution"] == pytest.approx(q[-1], abs=1e-12)
+        assert found["truncated at the maximum's distribution"]["distribution"] == pytest.approx(
+            q[-1], abs=0.005
+        )
+        assert found["truncated at the winner's own distribution"]["flipped"] > 0.3
     assert (tmp_path / "figure.png").stat().st_size > 0
 
 

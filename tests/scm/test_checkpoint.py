@@ -221,8 +221,8 @@ def test_damaged_tensors(folder):
 
 
 def test_files_of_two_saves(scm, folder):
-    """A writer that dies between two renames leaves files that fit each other's shapes, and is
-    told.
+    """A writer that dies between two renames leaves files that fit each other's shapes, which
+    reading notices.
     """
     file = folder / "scm.safetensors"
     whole = load_file(file)

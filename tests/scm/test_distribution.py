@@ -1,4 +1,4 @@
-"""Counterfactual laws against paper and plain enumeration."""
+"""Counterfactual distributions against paper and plain enumeration."""
 
 import logging
 
@@ -14,7 +14,7 @@ from cxrcausal.scm import FlowSCM, distribution, shift
 SCM = clinic()
 
 
-def law(known, do, of, scm=SCM, **options):
+def probabilities(known, do, of, scm=SCM, **options):
     """The library's answer for one row."""
     return scm.counterfactual_probability(table_of(scm, known), do, of, **options).iloc[0]
 
@@ -26,9 +26,9 @@ def test_monotone_binary_pair(p0, p1):
     """
     x, y = binary("x"), binary("y")
     scm = table_scm([x, y], [("x", "y")], [[0.5, 0.5], [[1 - p0, p0], [1 - p1, p1]]])
-    found = law({"x": 0.0, "y": 0.0}, {"x": "positive"}, "y", scm)
+    found = probabilities({"x": 0.0, "y": 0.0}, {"x": "positive"}, "y", scm)
     assert found["positive"] == pytest.approx(max(0.0, (p1 - p0) / (1 - p0)), abs=1e-12)
-    kept = law({"x": 0.0, "y": 1.0}, {"x": "positive"}, "y", scm)
+    kept = probabilities({"x": 0.0, "y": 1.0}, {"x": "positive"}, "y", scm)
     assert kept["positive"] == pytest.approx(min(1.0, p1 / p0), abs=1e-12)
 
 
@@ -38,7 +38,7 @@ def test_ordinal_overlap():
     y = Variable("y", "ordinal", ("low", "mid", "high"))
     tables = [[0.5, 0.5], [[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]]]
     scm = table_scm([x, y], [("x", "y")], tables)
-    found = law({"x": 0.0, "y": 1.0}, {"x": "positive"}, "y", scm)
+    found = probabilities({"x": 0.0, "y": 1.0}, {"x": "positive"}, "y", scm)
     np.testing.assert_allclose(found, [0.4, 0.4, 0.2], atol=1e-12)
 
 
@@ -66,14 +66,14 @@ def test_against_enumeration(unknown, do, of):
         v: SCM.graph.variables[v].levels[int(x)] if SCM.graph.variables[v].is_discrete else x
         for v, x in do.items()
     }
-    found = law(known, levels, of)
+    found = probabilities(known, levels, of)
     np.testing.assert_allclose(found, brute_force(SCM, known, do, of), atol=1e-10)
 
 
 @pytest.mark.parametrize("known", [COMPLETE, {v: x for v, x in COMPLETE.items() if v != "age"}])
 def test_shift_of_a_known_and_of_an_unknown_cell(known):
     """The unknown age moves from wherever it may be, stopping at the bounds."""
-    found = law(known, {"age": shift(20)}, "edema", clip=True)
+    found = probabilities(known, {"age": shift(20)}, "edema", clip=True)
     expected = brute_force(SCM, known, {"age": lambda age: min(age + 20, 60.0)}, "edema")
     np.testing.assert_allclose(found, expected, atol=1e-10)
 
@@ -81,7 +81,7 @@ def test_shift_of_a_known_and_of_an_unknown_cell(known):
 def test_draws_stand_in_for_too_large_a_sum(monkeypatch):
     """Then the standard error is said, and holds."""
     known = {"age": 40.0, "effusion": 1.0}
-    exact = law(known, {"edema": "positive"}, "effusion")
+    exact = probabilities(known, {"edema": "positive"}, "effusion")
     monkeypatch.setattr(distribution, "MOST_ENTRIES", 2)
     rows = table_of(SCM, known)
     drawn = SCM.counterfactual_probability(
@@ -119,17 +119,17 @@ def test_exact_answers_say_so():
 
 def test_columns_of_a_grid_are_its_values():
     """Ages are asked about by the year, or whatever their grain is."""
-    assert law({}, {}, "age").index.tolist() == [20, 30, 40, 50, 60]
+    assert probabilities({}, {}, "age").index.tolist() == [20, 30, 40, 50, 60]
 
 
 def test_agrees_with_draws():
-    """Many counterfactuals of a row have the law that is computed."""
+    """Many counterfactuals of a row have the distribution that is computed."""
     known = {"age": 40.0, "effusion": 1.0, "view": 2.0}
     do = {"edema": "positive"}
     drawn = SCM.counterfactual(table_of(SCM, known), do, num_samples=20_000, seed=3, impute=True)
     for of in ("severity", "effusion", "sex"):
         share = drawn[of].value_counts(normalize=True, sort=False)
-        np.testing.assert_allclose(share, law(known, do, of), atol=0.02)
+        np.testing.assert_allclose(share, probabilities(known, do, of), atol=0.02)
 
 
 def primer():
@@ -209,16 +209,16 @@ def test_deterministic_chain():
 def test_what_cannot_be_asked():
     """A name that is not there, and a variable that the fit never saw."""
     with pytest.raises(GraphError, match=r"'efusion' is not in graph 'clinic'; did you mean"):
-        law({}, {}, "efusion")
+        probabilities({}, {}, "efusion")
     some = {v: SCM.mechanisms[v] for v in ("sex", "age", "view")}
     part = FlowSCM.from_mechanisms(SCM.graph, some)
     with pytest.raises(UnobservedError, match="'effusion' was never observed in the fit"):
-        law({}, {}, "effusion", part)
+        probabilities({}, {}, "effusion", part)
 
 
 def test_what_does_not_descend(caplog):
     """Asking for the effect on a cause is answered, with a warning."""
     with caplog.at_level(logging.WARNING, logger="cxrcausal"):
-        found = law(COMPLETE, {"edema": "positive"}, "age")
+        found = probabilities(COMPLETE, {"edema": "positive"}, "age")
     assert found[40] == 1.0
     assert "'age' does not descend from 'edema'" in caplog.text

@@ -23,7 +23,7 @@ def test_a_row_draws_alike_in_any_company():
 
 
 def test_without_a_seed_labels_do_not_matter():
-    """Rows are then told apart by their position, so that labels may repeat."""
+    """Rows are then distinguished by their position, so that labels may repeat."""
     labels = pd.Index(["a", "a"])
     one, other = draws_of(labels, None, 1).uniform("edema")
     assert one != other

@@ -81,16 +81,18 @@ def test_each_question_gives_the_same_answer(name, rows):
     noise = SCM.abduct(rows, draws, seed=3)
     pd.testing.assert_frame_equal(SCM.predict(noise, DO[name], clip=True, impute=True), world)
     for of in ("effusion", next(iter(DO[name]))):
-        law = SCM.counterfactual_probability(rows, DO[name], of, num_samples=2000, **ASK)
-        np.testing.assert_allclose(law.sum(axis=1), 1.0, atol=1e-9)
-        for value in law.columns:
+        chance = SCM.counterfactual_probability(rows, DO[name], of, num_samples=2000, **ASK)
+        np.testing.assert_allclose(chance.sum(axis=1), 1.0, atol=1e-9)
+        for value in chance.columns:
             share = (world[of] == value).groupby(level=0).mean()
-            error = np.sqrt((law[value] * (1 - law[value])).clip(1e-3) * (1 / draws + 1 / 2000))
-            assert ((share - law[value]).abs() < 5 * error).all(), value
+            error = np.sqrt(
+                (chance[value] * (1 - chance[value])).clip(1e-3) * (1 / draws + 1 / 2000)
+            )
+            assert ((share - chance[value]).abs() < 5 * error).all(), value
 
 
 @pytest.mark.parametrize("name", DO)
-def test_new_patients_follow_the_law_of_the_world_that_is_set(name):
+def test_new_patients_follow_the_distribution_of_the_world_that_is_set(name):
     """Sampling under `do` is predicting, for new patients, what a mixture over all of them is."""
     do = {v: x for v, x in DO[name].items() if not isinstance(x, np.ndarray | pd.Series)}
     many = SCM.sample(4000, seed=8)
@@ -141,15 +143,15 @@ def test_healthy_is_an_intervention_like_any_other():
         assert (world[["edema", "effusion"]] == "negative").all(axis=None)
         assert (world["no_finding"] == "positive").all()
         pd.testing.assert_series_equal(world["support_devices"], rows["support_devices"])
-    law = scm.counterfactual_probability(rows, do, "no_finding")
-    np.testing.assert_allclose(law["positive"], 1.0)
+    chance = scm.counterfactual_probability(rows, do, "no_finding")
+    np.testing.assert_allclose(chance["positive"], 1.0)
     devices = {level: {**do, "support_devices": level} for level in ("negative", "positive")}
-    law = [
+    chance = [
         scm.counterfactual_probability(rows, set_too, "opacity") for set_too in devices.values()
     ]
     by_chance = {**do, "support_devices": {"negative": 0.3, "positive": 0.7}}
     mixed = scm.counterfactual_probability(rows, by_chance, "opacity")
-    np.testing.assert_allclose(mixed, 0.3 * law[0] + 0.7 * law[1], atol=1e-12)
+    np.testing.assert_allclose(mixed, 0.3 * chance[0] + 0.7 * chance[1], atol=1e-12)
 
 
 def test_the_definition_itself_is_refused():

@@ -270,7 +270,7 @@ def test_row_labels(scm):
     ],
 )
 def test_not_fitted(question):
-    """Every question before the fit is told to fit."""
+    """Every question before the fit is refused, with the advice to fit."""
     with pytest.raises(NotFittedError, match="'hospital' is not fitted; call fit"):
         question(FlowSCM(GRAPH))
 
@@ -422,7 +422,7 @@ def test_no_rows(scm):
 
 
 def test_chunks_change_nothing_and_show_their_progress(scm, capsys):
-    """The same answer for any chunk size, draws and laws included; a bar only where asked for."""
+    """The same answer for any chunk size, probabilities too; a bar only where asked for."""
     do = {"sex": {"Male": 0.5, "Female": 0.5}, "pressure": shift(5)}
     ask = {"num_samples": 3, "seed": 2}
     whole = scm.counterfactual(ROWS, do, **ask)

@@ -69,7 +69,7 @@ def test_fitted_mechanisms_of_every_kind():
     assert set(new["view"].tolist()) <= {0.0, 1.0}  # no lateral radiograph was seen
 
 
-def test_sampling_follows_the_law():
+def test_sampling_follows_the_distribution():
     """Free draws of a continuum have the mean and the spread of its equation."""
     x = Variable("x", "continuous")
     scm = FlowSCM.from_mechanisms(

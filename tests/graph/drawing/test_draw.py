@@ -1,4 +1,4 @@
-"""The figure: nothing overlaps, arrows point down, states are told apart; and the other
+"""The figure: nothing overlaps, arrows point down, states are distinct; and the other
 languages."""
 
 import itertools

@@ -1,12 +1,12 @@
-"""Adjustment sets against the textbook, against all subsets, and against the law itself."""
+"""Adjustment sets against the textbook, against all subsets, and against exact models."""
 
 import itertools
 
 import networkx as nx
 import numpy as np
 import pytest
+from distributions import Distribution, subsets
 from hypothesis import given, settings
-from laws import Law, subsets
 from random_graphs import graph_of, graphs
 
 from cxrcausal.errors import GraphError
@@ -84,20 +84,20 @@ def test_all_minimal_sets_and_no_others(graph):
 @settings(max_examples=60)
 def test_adjusting_the_selected_gives_the_effect_among_all(graph):
     """Both formulas, evaluated on the data of the selected, give p(y | do(x)) (Correa, 2017)."""
-    law = Law(graph, seed=1)
-    joint = law.joint(selected=True)
+    model = Distribution(graph, seed=1)
+    joint = model.joint(selected=True)
     for x, y in itertools.permutations(list(graph.variables)[:3], 2):
         found = graph.adjustment_sets(x, y)
         for z in found.back_door:
             formula = Sum(z, Product((Conditional(z), Conditional((y,), (x, *z)))))
             formula = formula if z else Conditional((y,), (x,))
-            value = law.evaluate(formula, joint, [x, y])
-            np.testing.assert_allclose(value, law.effect([x], [y]), atol=1e-12)
+            value = model.evaluate(formula, joint, [x, y])
+            np.testing.assert_allclose(value, model.effect([x], [y]), atol=1e-12)
         for m in found.front_door:
             inner = Sum((x,), Product((Conditional((y,), (x, *m)), Conditional((x,)))))
             formula = Sum(m, Product((Conditional(m, (x,)), inner)))
-            value = law.evaluate(formula, joint, [x, y])
-            np.testing.assert_allclose(value, law.effect([x], [y]), atol=1e-12)
+            value = model.evaluate(formula, joint, [x, y])
+            np.testing.assert_allclose(value, model.effect([x], [y]), atol=1e-12)
 
 
 def test_several_causes_at_once():

@@ -1,13 +1,13 @@
-"""Identification against published examples, against Tian's condition, and against the law
-itself."""
+"""Identification against published examples, against Tian's condition, and against exact
+models."""
 
 import itertools
 
 import numpy as np
 import pytest
+from distributions import Distribution
 from hypothesis import given, settings
 from hypothesis.strategies import data, integers, permutations
-from laws import Law
 from random_graphs import graph_of, graphs
 
 from cxrcausal.errors import GraphError
@@ -18,7 +18,7 @@ from cxrcausal.graph.identification.estimand import Conditional, Product, Sum, f
 @given(graphs(most=5, unseen=True))
 @settings(max_examples=80)
 def test_every_formula_gives_the_effect(graph):
-    """Evaluated on the law of the selected: on two laws, with several causes and effects."""
+    """Evaluated on the distribution of the selected: on two, with several causes and effects."""
     a, b, *rest = graph.variables
     questions = [([a], [b]), ([b], [a])]
     if rest:
@@ -28,10 +28,10 @@ def test_every_formula_gives_the_effect(graph):
             found = graph.identifiable(x, y, selection=selection)
             if found:
                 for seed in range(2):
-                    law = Law(graph, seed)
-                    joint = law.joint(selected=selection)
-                    value = law.evaluate(found.formula, joint, [*x, *y], seed)
-                    np.testing.assert_allclose(value, law.effect(x, y), rtol=1e-9)
+                    model = Distribution(graph, seed)
+                    joint = model.joint(selected=selection)
+                    value = model.evaluate(found.formula, joint, [*x, *y], seed)
+                    np.testing.assert_allclose(value, model.effect(x, y), rtol=1e-9)
 
 
 @given(graphs(most=6, unseen=True))
@@ -160,9 +160,9 @@ def test_selection_in_the_way_only_at_first():
     assert found.estimand == (
         "[Σ_{w} P(w | a) P(x | w, z, a) P(y | w, z, x, a)] / [Σ_{w} P(w | a) P(x | w, z, a)]"
     )
-    law = Law(graph, 3)
-    value = law.evaluate(found.formula, law.joint(selected=True), ["x", "y"])
-    np.testing.assert_allclose(value, law.effect(["x"], ["y"]), rtol=1e-9)
+    model = Distribution(graph, 3)
+    value = model.evaluate(found.formula, model.joint(selected=True), ["x", "y"])
+    np.testing.assert_allclose(value, model.effect(["x"], ["y"]), rtol=1e-9)
     caught = graph_of([*arrows, ("w", "a")], [("w", "x"), ("w", "y")], [("a",)])
     assert not caught.identifiable("x", "y")
     assert caught.identifiable("x", "y", selection=False)
@@ -212,9 +212,9 @@ def test_every_conditional_formula_gives_the_effect(graph, draw):
         found = graph.identifiable(x, y, z, selection=selection)
         assert found or found.formula is None
         if found:
-            law = Law(graph, 0)
-            value = law.evaluate(found.formula, law.joint(selected=selection), [*x, *y, *z])
-            both = law.effect(x, [*z, *y])
+            model = Distribution(graph, 0)
+            value = model.evaluate(found.formula, model.joint(selected=selection), [*x, *y, *z])
+            both = model.effect(x, [*z, *y])
             truth = both / both.sum(-1, keepdims=True)
             truth = np.moveaxis(truth, -1, 1)
             np.testing.assert_allclose(value, truth, rtol=1e-9)

@@ -1,4 +1,4 @@
-"""Latent projection: what is taken out leaves the law of what stays."""
+"""Latent projection: what is taken out leaves the distribution of what stays."""
 
 import pytest
 from hypothesis import given, settings

@@ -122,7 +122,7 @@ def test_wrong_probabilities_fail_calibration():
     ]
 
 
-def test_a_wrong_law_of_age_fails_the_pit():
+def test_a_wrong_distribution_of_age_fails_the_pit():
     table = [0.15, 0.2, 0.2, 0.25, 0.2]
     assert failed(ward(age=TableMechanism(AGE, (), table)), "PIT") == ["age"]
 

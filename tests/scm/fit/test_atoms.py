@@ -1,4 +1,4 @@
-"""A density has no atoms: ties in what is declared a continuum are told of, by name; rounding is
+"""A density has no atoms: ties in what is declared a continuum are reported by name; rounding is
 none.
 """
 

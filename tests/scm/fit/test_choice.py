@@ -19,7 +19,7 @@ NAN = math.nan
 
 
 def clinic(rows=4000, seed=0):
-    """Returns values of patients whose laws are known, and their patient numbers."""
+    """Returns values of patients whose distributions are known, and their patient numbers."""
     rng = np.random.default_rng(seed)
     patient = rng.integers(0, rows // 3, rows)
     sex = rng.integers(0, 2, rows)
@@ -302,7 +302,7 @@ def test_an_ordered_coupling_of_a_nominal_variable():
 
 
 def test_the_decision_is_logged(caplog):
-    """Whether a residual was kept, and by what gain, is told to whoever listens."""
+    """Whether a residual was kept, and by what gain, is logged."""
     with caplog.at_level(logging.DEBUG, logger="cxrcausal"):
         fit_mechanism(EDEMA, (SEX, SOURCE), VALUES, PATIENT)
     assert "edema: residual" in caplog.text
@@ -321,7 +321,7 @@ def test_a_flow_says_which_rows_it_leaves_out(monkeypatch, caplog):
 
 
 class TestALevelThatTheFitNeverSaw:
-    """Sampling, likelihood and counterfactual law are of one model: it has no such level."""
+    """Samples, likelihood and counterfactuals are of one model without such a level."""
 
     @staticmethod
     def fitted(kind, levels, family, coupling, rows=60, **parts):
@@ -357,8 +357,8 @@ class TestALevelThatTheFitNeverSaw:
         assert np.exp(scm.log_prob(every)).sum() == pytest.approx(1, abs=1e-8)
         unknown = pd.DataFrame({"a": [None, None], "b": ["n", "p"]})
         assert np.exp(scm.log_prob(unknown)).sum() == pytest.approx(1, abs=1e-8)
-        law = scm.counterfactual_probability(unknown, {}, of="a")
-        assert law[levels[-1]].tolist() == [0.0, 0.0]
+        chance = scm.counterfactual_probability(unknown, {}, of="a")
+        assert chance[levels[-1]].tolist() == [0.0, 0.0]
         rows = pd.DataFrame({"a": [None], "b": [None]})
         prior = scm.counterfactual_probability(rows, {}, of="a")
         for level in levels[:-1]:
@@ -379,8 +379,8 @@ class TestALevelThatTheFitNeverSaw:
             {"edema": ["negative", None, "positive"], "clear": [None, always, None]}
         )
         assert np.exp(scm.log_prob(rows)).tolist() == pytest.approx([0.5, 1.0, 0.5])
-        law = scm.counterfactual_probability(rows, {"edema": "positive"}, of="clear")
-        assert law[always].tolist() == pytest.approx([1.0] * 3)
+        chance = scm.counterfactual_probability(rows, {"edema": "positive"}, of="clear")
+        assert chance[always].tolist() == pytest.approx([1.0] * 3)
         same = scm.counterfactual(rows, {}, seed=0, impute=True)
         assert (same["clear"] == always).all()
 

@@ -23,7 +23,7 @@ GRAPH = CausalGraph(
 
 
 def smokers(rows, seed, unknown=0.0):
-    """Rows of a known law, of which a share of the cells is removed at random."""
+    """Rows of a known distribution, of which a share of the cells is removed at random."""
     draw = np.random.default_rng(seed)
     smoking = draw.random(rows) < 0.4
     lesion = draw.random(rows) < np.where(smoking, 0.5, 0.1)
@@ -48,7 +48,7 @@ def test_on_complete_rows_it_is_the_other_fit():
 
 
 def test_it_beats_the_fit_on_available_rows():
-    """With 40 % of the cells removed at random, on new rows of the same law."""
+    """With 40 % of the cells removed at random, on new rows of the same distribution."""
     train, test = smokers(1500, seed=1, unknown=0.4), smokers(20_000, seed=2)
     available, by_em = fit(train), fit(train, missing="em")
     gain = by_em.log_prob(test) - available.log_prob(test)
@@ -60,10 +60,10 @@ def test_each_iteration_raises_the_likelihood(caplog, monkeypatch):
     monkeypatch.setattr(patients_module, "FEWEST", 10_000)
     with caplog.at_level(logging.INFO, logger="cxrcausal"):
         fit(smokers(1500, seed=3, unknown=0.4), missing="em")
-    told = [r.args[1] for r in caplog.records if r.message.startswith("EM iteration")]
-    assert len(told) >= 3
-    assert np.diff(told).min() > -1e-6
-    assert told[-1] > told[0]
+    reached = [r.args[1] for r in caplog.records if r.message.startswith("EM iteration")]
+    assert len(reached) >= 3
+    assert np.diff(reached).min() > -1e-6
+    assert reached[-1] > reached[0]
 
 
 def test_two_sources_that_never_record_a_cause_and_its_effect_together():
@@ -74,8 +74,8 @@ def test_two_sources_that_never_record_a_cause_and_its_effect_together():
     with pytest.raises(TableError, match="'opacity' cannot be fitted"):
         fit(table)
     scm = fit(table, missing="em")
-    law = scm.sample(20_000, seed=0)
-    assert (law["opacity"] == "positive").mean() == pytest.approx(0.05 + 0.85 * 0.26, abs=0.03)
+    sampled = scm.sample(20_000, seed=0)
+    assert (sampled["opacity"] == "positive").mean() == pytest.approx(0.05 + 0.85 * 0.26, abs=0.03)
     assert scm.log_prob(table).mean() > np.log(0.5) * 3
 
 
@@ -95,8 +95,8 @@ def test_what_only_patients_set_aside_show_is_possible_all_the_same(name):
     for level, share in (("negative", 0.0), ("positive", 1 / 400)):
         table.loc[seen, name] = level
         scm = fit(table, missing="em", seed=0)
-        law = (scm.sample(20_000, seed=0)[name] == "positive").mean()
-        assert law == pytest.approx(share, abs=0.9 * share)
+        sampled = (scm.sample(20_000, seed=0)[name] == "positive").mean()
+        assert sampled == pytest.approx(share, abs=0.9 * share)
 
 
 def test_the_same_seed_gives_the_same_fit(monkeypatch):
@@ -117,8 +117,8 @@ def test_soft_evidence_is_learnt_from():
     removed = np.arange(2000) % 2 == 0
     table = whole.assign(lesion=whole["lesion"].mask(removed))
     said = pd.Series(np.where(whole["lesion"] == "positive", 1e6, 1e-6), index=table.index)
-    told = fit(table, missing="em", likelihood={"lesion": said.where(removed)})
-    np.testing.assert_allclose(told.log_prob(whole), fit(whole).log_prob(whole), atol=0.02)
+    learned = fit(table, missing="em", likelihood={"lesion": said.where(removed)})
+    np.testing.assert_allclose(learned.log_prob(whole), fit(whole).log_prob(whole), atol=0.02)
     all_positive = pd.Series(1e6, index=table.index).where(removed)
     misled = fit(table, missing="em", likelihood={"lesion": all_positive}).sample(20_000, seed=0)
     share = (whole["lesion"] == "positive")[~removed].mean()

@@ -22,7 +22,7 @@ def test_rows_that_lack_something():
 
 
 def test_prediction_where_noise_and_parents_are_known():
-    """Other rows keep what they are told to be, those not asked for too."""
+    """Other rows keep what they are given, those not asked for too."""
     mechanism = LinearMechanism(X, (A,), weights=(2.0,), intercept=1.0)
     u, otherwise = numbers(0.5, NAN, 0.5, 0.5)[:, None], numbers(-1, -2, -3, -4)
     pa = {"a": numbers(10, 10, NAN, 20)}

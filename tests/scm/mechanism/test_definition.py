@@ -61,8 +61,8 @@ def test_a_known_positive_decides():
     assert mechanism.abduct(x, pa, uniforms(5, 1)).isnan().squeeze(-1).tolist() == [
         False, True, False, True, False,
     ]  # fmt: skip
-    law = mechanism.transition(x, pa, columns(edema=[0] * 5, fracture=[0] * 5))
-    assert law.isnan().any(-1).tolist() == [False, True, False, True, False]
+    chance = mechanism.transition(x, pa, columns(edema=[0] * 5, fracture=[0] * 5))
+    assert chance.isnan().any(-1).tolist() == [False, True, False, True, False]
 
 
 def test_rows_that_leave_it_open_are_not_counted():
@@ -93,8 +93,8 @@ def test_healthy_and_ill_are_a_monotone_pair():
     """Had the findings been absent, P(no_finding* = 1 | any, 0) = (r0 − r1)/(1 − r1)."""
     mechanism = LogicMechanism(CLEAR, (EDEMA,))
     mechanism.rates.copy_(numbers([[0.9, 0.1]]))
-    law = mechanism.transition(torch.zeros(1).double(), columns(edema=[1]), columns(edema=[0]))
-    assert law[0, 1].item() == pytest.approx(0.8 / 0.9, abs=1e-12)
+    chance = mechanism.transition(torch.zeros(1).double(), columns(edema=[1]), columns(edema=[0]))
+    assert chance[0, 1].item() == pytest.approx(0.8 / 0.9, abs=1e-12)
 
 
 def test_which_parents_are_counted():

@@ -114,13 +114,15 @@ class TestManyLevels:
         torch.testing.assert_close(*answers, rtol=0, atol=1e-12)
 
     def test_ordinal_transitions_are_monotone(self):
-        """Rank is kept: the quantile range of a level meets the same range of the other law."""
+        """Rank is kept: the quantile range of a level meets the same range under the other."""
         source = by_sex(4, [[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
         mechanism = IntervalMechanism(STAGE, (SEX,), source).requires_grad_(False)
-        law = mechanism.transition(numbers(0, 1, 2, 3), {"sex": numbers(0)}, {"sex": numbers(1)})
+        chance = mechanism.transition(
+            numbers(0, 1, 2, 3), {"sex": numbers(0)}, {"sex": numbers(1)}
+        )
         half, one = 0.5, 1.0
         expected = numbers(one, 0, 0, 0, one, 0, 0, 0, 1 / 3, 2 / 3, 0, 0, 0, 0.25, half, 0.25)
-        torch.testing.assert_close(law, expected.reshape(4, 4), rtol=0, atol=1e-8)
+        torch.testing.assert_close(chance, expected.reshape(4, 4), rtol=0, atol=1e-8)
 
     def test_grid_values_in_the_unit_of_the_variable(self):
         """Age is in years, not in places of the grid, and its top code is an open interval."""
@@ -156,8 +158,8 @@ def test_flow_and_direct_edges_with_the_same_thresholds_agree(variable, levels):
         direct.log_probs(female)[0, likely], flow.log_probs(female)[0, likely], rtol=0, atol=1e-5
     )
     x = flow.support[likely]
-    laws = [m.transition(x, female, male) for m in (flow, direct)]
-    torch.testing.assert_close(*laws, rtol=0, atol=1e-5)
+    chances = [m.transition(x, female, male) for m in (flow, direct)]
+    torch.testing.assert_close(*chances, rtol=0, atol=1e-5)
     u = [m.abduct(x, female, torch.full((len(x), 1), 0.37).double()) for m in (flow, direct)]
     torch.testing.assert_close(*u, rtol=0, atol=1e-5)
     assert torch.equal(flow.predict(u[0], male), direct.predict(u[1], male))

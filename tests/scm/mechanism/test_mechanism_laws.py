@@ -107,18 +107,18 @@ def test_log_prob_is_an_entry_of_log_probs(mechanism):
 
 
 @discrete
-def test_transition_is_the_law_of_abduct_and_predict(mechanism):
+def test_transition_is_the_distribution_of_abduct_and_predict(mechanism):
     """The closed form is what many draws of the noise give under other parents."""
     draws = 10_000
     pa = {n: v.expand(draws) for n, v in parent_values(mechanism, 1, seed=7).items()}
     star = {n: v.expand(draws) for n, v in parent_values(mechanism, 1, seed=8).items()}
     x = sample(mechanism, pa, draws, seed=9)[:1].expand(draws)
     one = {n: v[:1] for n, v in pa.items()}, {n: v[:1] for n, v in star.items()}
-    law = mechanism.transition(x[:1], *one)[0]
+    chance = mechanism.transition(x[:1], *one)[0]
     u = mechanism.abduct(x, pa, uniforms(draws, mechanism.noise_size, seed=10))
     drawn = (mechanism.predict(u, star)[:, None] == mechanism.support).double().mean(0)
-    assert float(law.sum()) == pytest.approx(1, abs=1e-12)
-    assert ((drawn - law).abs() <= 5 * (law * (1 - law) / draws).sqrt() + 1e-4).all()
+    assert float(chance.sum()) == pytest.approx(1, abs=1e-12)
+    assert ((drawn - chance).abs() <= 5 * (chance * (1 - chance) / draws).sqrt() + 1e-4).all()
 
 
 @discrete
@@ -127,20 +127,20 @@ def test_unchanged_parents_keep_the_value(mechanism):
     rows = 50
     pa = parent_values(mechanism, rows, seed=11)
     x = sample(mechanism, pa, rows, seed=12)
-    law = mechanism.transition(x, pa, pa)
+    chance = mechanism.transition(x, pa, pa)
     kept = (x[:, None] == mechanism.support).double()
-    torch.testing.assert_close(law, kept, rtol=0, atol=1e-9)
+    torch.testing.assert_close(chance, kept, rtol=0, atol=1e-9)
 
 
 @discrete
-def test_counterfactuals_average_to_the_interventional_law(mechanism):
-    """Over the observational law of x, transitions give the law under the other parents."""
+def test_counterfactuals_average_to_the_interventional_distribution(mechanism):
+    """Over x as observed, transitions give the distribution under the other parents."""
     pa, star = parent_values(mechanism, 5, seed=13), parent_values(mechanism, 5, seed=14)
     levels = mechanism.support
     p = mechanism.log_probs(pa).exp().expand(5, -1)
     columns = [{n: v[:, None] for n, v in parents.items()} for parents in (pa, star)]
-    law = mechanism.transition(levels.expand(5, -1), *columns)
-    averaged = (p[..., None] * law).sum(1)
+    chance = mechanism.transition(levels.expand(5, -1), *columns)
+    averaged = (p[..., None] * chance).sum(1)
     expected = mechanism.log_probs(star).exp().expand(5, -1)
     torch.testing.assert_close(averaged, expected, rtol=0, atol=1e-8)
 

@@ -31,10 +31,10 @@ FEMALE, MALE = {"sex": torch.zeros(1).double()}, {"sex": torch.ones(1).double()}
 
 
 def test_the_table_of_oberst_and_sontag():
-    """The law of x* given x for (.5, .3, .2) → (.2, .5, .3), row by row."""
-    law = mechanism_of(P, Q).transition(torch.arange(3).double(), FEMALE, MALE)
+    """The distribution of x* given x for (.5, .3, .2) → (.2, .5, .3), row by row."""
+    chance = mechanism_of(P, Q).transition(torch.arange(3).double(), FEMALE, MALE)
     expected = numbers([0.4, 0.3871, 0.2129], [0, 1, 0], [0, 0.0323, 0.9677])
-    torch.testing.assert_close(law, expected, rtol=0, atol=5e-5)
+    torch.testing.assert_close(chance, expected, rtol=0, atol=5e-5)
 
 
 def test_staying_has_its_own_closed_form():
@@ -53,12 +53,12 @@ def test_counterfactual_stability():
     generator = torch.Generator().manual_seed(1)
     p, q = torch.rand(2, 500, 5, generator=generator).double().softmax(-1)
     i = torch.randint(5, (500,), generator=generator)
-    law = gumbel_transition(i, p.log(), q.log())
+    chance = gumbel_transition(i, p.log(), q.log())
     ratio = q / p
     other = torch.arange(5) != i[:, None]
     falls = other & (ratio <= ratio.gather(-1, i[:, None]))
     assert falls.any()
-    assert (law[falls] == 0).all()
+    assert (chance[falls] == 0).all()
 
 
 def test_samples_follow_the_closed_form():
@@ -69,8 +69,8 @@ def test_samples_follow_the_closed_form():
         u = mechanism.abduct(x, {"sex": torch.zeros(rows).double()}, uniforms(rows, 3, seed=level))
         star = mechanism.predict(u, {"sex": torch.ones(rows).double()})
         drawn = (star[:, None] == mechanism.support).double().mean(0)
-        law = mechanism.transition(x[:1], FEMALE, MALE)[0]
-        assert ((drawn - law).abs() <= 5 * (law * (1 - law) / rows).sqrt() + 1e-12).all()
+        chance = mechanism.transition(x[:1], FEMALE, MALE)[0]
+        assert ((drawn - chance).abs() <= 5 * (chance * (1 - chance) / rows).sqrt() + 1e-12).all()
 
 
 def test_no_positive_flips_under_no_intervention():

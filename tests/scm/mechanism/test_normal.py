@@ -68,5 +68,5 @@ def test_overlap_is_what_the_two_intervals_share():
     thirds = torch.special.ndtri(numbers(0.4, 0.5, 0.6))
     padded = torch.cat((numbers(-np.inf), thirds, numbers(np.inf)))
     a, b = torch.special.ndtri(numbers(0.45, 0.6))
-    law = overlap(a, b, padded)
-    torch.testing.assert_close(law, numbers(0, 1 / 3, 2 / 3, 0), rtol=0, atol=1e-12)
+    chance = overlap(a, b, padded)
+    torch.testing.assert_close(chance, numbers(0, 1 / 3, 2 / 3, 0), rtol=0, atol=1e-12)

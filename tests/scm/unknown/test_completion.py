@@ -48,10 +48,10 @@ def test_expected_counts_of_every_pattern(lacks):
         if not set(names) <= there:
             assert not weight.any()
             continue
-        law = {}
+        joint = {}
         for world, p in enumerated:
             key = tuple(world[v] for v in names)
-            law[key] = law.get(key, 0.0) + p / total
+            joint[key] = joint.get(key, 0.0) + p / total
         found = dict(
             zip(
                 map(tuple, torch.stack([x, *pa.values()], 1).tolist()),
@@ -59,7 +59,7 @@ def test_expected_counts_of_every_pattern(lacks):
                 strict=True,
             )
         )
-        assert found == pytest.approx({key: law[key] for key in found}, abs=1e-12)
+        assert found == pytest.approx({key: joint[key] for key in found}, abs=1e-12)
         assert sum(found.values()) == pytest.approx(1.0)
     assert step.log_evidence(SCM.mechanisms).item() == pytest.approx(np.log(total), abs=1e-12)
 
@@ -98,9 +98,9 @@ def test_draws_stand_for_what_is_too_many_to_keep(monkeypatch, limits):
                 [x.numpy(), *(p.numpy() for p in pa.values())]
             )
             counts.append(table.sum())
-        law, found = counts[0].align(counts[1], fill_value=0.0)
-        error = np.sqrt(law.clip(lower=1e-9) / n)
-        assert (np.abs(law - found) <= 5 * error + 3 / n).all(), name
+        joint, found = counts[0].align(counts[1], fill_value=0.0)
+        error = np.sqrt(joint.clip(lower=1e-9) / n)
+        assert (np.abs(joint - found) <= 5 * error + 3 / n).all(), name
 
 
 def test_draws_are_a_function_of_label_and_seed(monkeypatch):

@@ -27,7 +27,7 @@ def within(found, expected, errors=5):
 
 
 def test_two_unknown_continua():
-    """x ~ N(0, 1), y = 2x + u, z = y + v/2: given z, the law of x and y is normal on paper."""
+    """x ~ N(0, 1), y = 2x + u, z = y + v/2: given z, x and y are normal on paper."""
     drawn = importance_posterior(
         LINE, pd.DataFrame({"x": [np.nan], "y": np.nan, "z": 1.5}), 20_000, 0
     )
@@ -53,9 +53,9 @@ def test_against_quadrature():
         found = drawn.mean(name).iloc[row]
         allowed = 5 * np.hypot(found["standard_error"], error) + 2e-3  # 128 cells
         assert abs(found["estimate"] - float(exact.mean())) <= allowed
-    told = LINE.log_prob(rows)
+    exact = LINE.log_prob(rows)
     allowed = 5 * drawn.log_evidence["standard_error"] + 2e-2
-    assert (np.abs(drawn.log_evidence["estimate"] - told) <= allowed).all()
+    assert (np.abs(drawn.log_evidence["estimate"] - exact) <= allowed).all()
 
 
 @pytest.mark.parametrize("unknown", [("sex",), ("severity", "age"), ("sex", "edema", "view")])
@@ -63,11 +63,11 @@ def test_levels_against_enumeration(unknown):
     """Posterior probabilities and the evidence, within five standard errors of the exact sums."""
     known = {v: x for v, x in COMPLETE.items() if v not in unknown}
     drawn = importance_posterior(SCM, table_of(SCM, known), 20_000, 3)
-    law = list(worlds(SCM, known))
-    total = sum(p for _, p in law)
+    weighted = list(worlds(SCM, known))
+    total = sum(p for _, p in weighted)
     assert within(drawn.log_evidence, np.log(total))
     for name in unknown:
-        expected = sum(p * world[name] for world, p in law) / total
+        expected = sum(p * world[name] for world, p in weighted) / total
         assert within(drawn.mean(name), expected)
 
 

@@ -48,26 +48,26 @@ def test_draws_follow_the_posterior():
     noise = SCM.abduct(rows, num_samples=n, seed=1, likelihood=said(rows))
     assert set(noise.values) == set(SCM.mechanisms)
     names = ("sex", "edema", "severity")
-    law = dict.fromkeys(itertools.product((0.0, 1.0), (0.0, 1.0), (0.0, 1.0, 2.0)), 0.0)
+    joint = dict.fromkeys(itertools.product((0.0, 1.0), (0.0, 1.0), (0.0, 1.0, 2.0)), 0.0)
     for world, p in weighed(KNOWN):
-        law[tuple(float(world[v]) for v in names)] += p
-    total = sum(law.values())
+        joint[tuple(float(world[v]) for v in names)] += p
+    total = sum(joint.values())
     drawn = torch.stack([noise.values[v] for v in names], 1).tolist()
-    for cell, p in law.items():
+    for cell, p in joint.items():
         share = sum(tuple(row) == cell for row in drawn) / n
         assert share == pytest.approx(p / total, abs=5 * np.sqrt(0.25 / n))
 
 
 def test_counterfactual_probability():
-    """It shifts what is believed of a mediator, and with it the counterfactual law."""
+    """It shifts what is believed of a mediator, and with it the counterfactual distribution."""
     rows = table_of(SCM, KNOWN)
     do = {"sex": "Male"}
     found = SCM.counterfactual_probability(rows, do, of="effusion", likelihood=said(rows))
     expected, total = np.zeros(2), 0.0
     for world, p in weighed(KNOWN):
         complete = table_of(SCM, world)
-        law = SCM.counterfactual_probability(complete, do, of="effusion").to_numpy()[0]
-        expected, total = expected + p * law, total + p
+        joint = SCM.counterfactual_probability(complete, do, of="effusion").to_numpy()[0]
+        expected, total = expected + p * joint, total + p
     np.testing.assert_allclose(found.to_numpy()[0], expected / total, atol=1e-12)
 
 
