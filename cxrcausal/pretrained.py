@@ -8,13 +8,30 @@ from cxrcausal.image import load_image_mechanism
 from cxrcausal.scm import FlowSCM
 from cxrcausal.shipped import shipped_folder
 
-__all__ = ["list_pretrained", "load_pretrained"]
+__all__ = ["list_pretrained", "load_pretrained", "pretrained_folder"]
 
 
 def list_pretrained() -> tuple[str, ...]:
     """Returns the names of the shipped models."""
     folders = shipped_folder("generative").iterdir()
     return tuple(sorted(f.name for f in folders if (f / "scm.json").is_file()))
+
+
+def pretrained_folder(name: str | Path) -> Path:
+    """Returns the folder of a shipped model by name, or a folder that is given.
+
+    Raises:
+        CheckpointError: If there is neither; names the nearest.
+    """
+    if str(name) in list_pretrained():
+        return shipped_folder("generative") / str(name)
+    folder = Path(name)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"there is no model {str(name)!r}{nearest(name, list_pretrained()) or '.'} "
+            f"Shipped: {summarise(list_pretrained(), 20)}; or give the folder of a saved model"
+        )
+    return folder
 
 
 def load_pretrained(name: str | Path, *, device: str = "cpu") -> CounterfactualModel:
@@ -30,14 +47,7 @@ def load_pretrained(name: str | Path, *, device: str = "cpu") -> CounterfactualM
         CxrCausalError: If there is no such device here.
         CheckpointError: If there is no such model (names the nearest), or its folder is damaged.
     """
-    folder = shipped_folder("generative") / str(name)
-    if str(name) not in list_pretrained():
-        folder = Path(name)
-        if not folder.is_dir():
-            raise CheckpointError(
-                f"there is no model {str(name)!r}{nearest(name, list_pretrained()) or '.'} "
-                f"Shipped: {summarise(list_pretrained(), 20)}; or give the folder of a saved model"
-            )
+    folder = pretrained_folder(name)
     scm = FlowSCM.load(folder)
     # Half of an image model is refused there, and not taken for a model of metadata alone.
     has_image = any((folder / name).exists() for name in ("image.json", "image.safetensors"))

@@ -12,13 +12,14 @@ from cxrcausal.device import resolve_device
 from cxrcausal.errors import TableError
 from cxrcausal.evaluation import Predictor, assess
 from cxrcausal.image import load_image_mechanism
+from cxrcausal.pretrained import pretrained_folder
 
 __all__ = ["evaluate"]
 
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Option(help="The folder of an image model.")],
+    model: Annotated[str, typer.Option(help="A shipped model, or the folder of an image model.")],
     images: Annotated[
         list[Path],
         typer.Option(help="A list of radiographs beside its images; repeatable, finest first."),
@@ -38,7 +39,8 @@ def evaluate(
 
     Predictors are what Predictor.save wrote; without any, interventions are drawn, not measured.
     """
-    mechanism = load_image_mechanism(model).to(resolve_device(device))
+    folder = pretrained_folder(model)
+    mechanism = load_image_mechanism(folder).to(resolve_device(device))
     table = read_image_lists(images, graph=mechanism.graph, dataset=dataset)
     table = table[split_by_patient(table) == "test"]
     if len(table) < 2:
@@ -49,8 +51,9 @@ def evaluate(
         mechanism,
         read_images(table["image"], size=mechanism.image_shape[-1]),
         table,
-        {folder.name: Predictor.load(folder) for folder in predictor or []},
-        title=f"Image model {model.name}",
+        {path.name: Predictor.load(path) for path in predictor or []},
+        title=f"Image model {folder.name}",
     )
+    output.parent.mkdir(parents=True, exist_ok=True)
     page.save(output)
     typer.echo(f"wrote {output}")

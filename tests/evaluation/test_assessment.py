@@ -104,7 +104,6 @@ def test_images_of_another_size_are_refused(mechanism, tested):
 def test_the_command_measures_test_patients_alone(folder, lists, predictor, tmp_path):
     predictor.save(tmp_path / "reader")
     page = tmp_path / "out" / "report.html"
-    page.parent.mkdir()
     command = [
         "evaluate", "--model", folder, "--images", lists, "--dataset", "NIH", "--limit", 12,
         "--predictor", tmp_path / "reader", "--output", page,
@@ -114,6 +113,12 @@ def test_the_command_measures_test_patients_alone(folder, lists, predictor, tmp_
     written = page.read_text(encoding="utf-8")
     assert "12 radiographs of" in written
     assert "<td>reader</td>" in written
+
+
+def test_a_model_that_is_not_there_is_refused(lists, tmp_path):
+    command = ["evaluate", "--model", "cxr19-tinny", "--images", lists, "--output", tmp_path / "a"]
+    run = CliRunner().invoke(app, [str(word) for word in command])
+    assert "did you mean 'cxr19-tiny'" in str(run.exception)
 
 
 def test_cells_and_words_are_escaped(tmp_path):
