@@ -10,12 +10,13 @@ every level.
 
 - Numbers: the root mean square, over questions, rows and descendants, of the distance from the
   known answer, in raw units. The first six are CausalNF's.
-- Levels: the answer is a law over levels given what was seen. Per question and factual
+- Levels: the answer is a distribution over levels given what was seen. Per question and factual
   configuration of the set variable, its effects and their causes, the answered shares are held
-  against the known law (total variation, 20,000 rows). What is no level counts as error.
+  against the known distribution (total variation, 20,000 rows). What is no level counts as error.
 
-`mediated` and `nominal` are the cases behind probabilities of causation: the known law is that of
-the monotone and of the Gumbel-max coupling. `triangle-mixed` is that of tramdag's authors, an
+`mediated` and `nominal` are the cases behind probabilities of causation: the known distribution is
+that of the monotone and of the Gumbel-max coupling.
+`triangle-mixed` is that of tramdag's authors, an
 ordinal outcome of two numbers. pgmpy answers no counterfactual of a row and is not asked. Writes
 JSON and markdown.
 """
@@ -393,9 +394,7 @@ def questions(truth: Truth, rows: pd.DataFrame):
 
 
 def errors(truth: Truth, model, rows: pd.DataFrame, noise: Noise, seed: int) -> dict[str, float]:
-    """Returns RMSE of numbers, distance of laws of levels, and the share of rows that are no
-    level.
-    """
+    """Returns RMSE of numbers, distance of distributions of levels, and how many are none."""
     squares, distances, valid = [], [], []
     for name, value in questions(truth, rows):
         answer = model.counterfactual(rows, name, value)

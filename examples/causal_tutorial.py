@@ -40,10 +40,10 @@ def without_the_cause(scm: cx.FlowSCM, patient: pd.DataFrame) -> pd.DataFrame:
     found = {}
     for name in scm.graph.topological_order:
         if name in scm.graph.descendants(CAUSE) and name in scm.mechanisms:
-            law = scm.counterfactual_probability(patient, DO, of=name)
+            answer = scm.counterfactual_probability(patient, DO, of=name)
             found[name] = {
                 "was": str(patient[name].iloc[0]),
-                "would_be_positive": float(law["positive"].iloc[0]),
+                "would_be_positive": float(answer["positive"].iloc[0]),
             }
     return pd.DataFrame(found).T
 

@@ -4,9 +4,9 @@ r"""Adds a mechanism of one's own, fits it, and answers a counterfactual with it
 
 FOLDER holds `metadata/nih_train.csv.gz`. The mechanism is probit regression: a finding is positive
 where :math:`\beta^\top \mathrm{pa} + u > 0` with :math:`u \sim N(0, 1)`. Thirty lines of
-mathematics give the likelihood, exact abduction and the law of the counterfactual; registered
-under a name, it is fitted, saved and loaded like those of the package. Ends in a table: its
-held-out score beside the default's, for each finding.
+mathematics give likelihood, exact abduction and the distribution of the counterfactual;
+registered under a name, it is fitted, saved and loaded like those of the package.
+Ends in a table: its held-out score beside the default's, for each finding.
 """
 
 import argparse

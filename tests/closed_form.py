@@ -219,11 +219,11 @@ def worlds(scm, known):
 
 
 def brute_force(scm, known, do, of):
-    """The law of one variable under `do`, given what is known, by counting worlds.
+    """The distribution of one variable under `do`, given what is known, by counting worlds.
 
     `known` and the values of `do` are numbers; a function in `do` gets the factual value.
     """
-    law = np.zeros(len(grid_of(scm.graph.variables[of])))
+    shares = np.zeros(len(grid_of(scm.graph.variables[of])))
     for world, weight in worlds(scm, known):
         stars = [({}, weight)]
         for name, mechanism in scm.mechanisms.items():
@@ -243,8 +243,8 @@ def brute_force(scm, known, do, of):
                         grown.append(({**star, name: value}, share * shared))
             stars = grown
         for star, share in stars:
-            law[place(scm.mechanisms[of], star[of])] += share
-    return law / law.sum()
+            shares[place(scm.mechanisms[of], star[of])] += share
+    return shares / shares.sum()
 
 
 def chance(mechanism, world):

@@ -113,9 +113,9 @@ def uniforms(*shape, seed=0):
     return torch.rand(shape, generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
 
 
-def kolmogorov_smirnov(drawn, law):
+def kolmogorov_smirnov(drawn, cdf):
     """Returns the largest distance between the empirical and a given distribution function."""
     ordered = drawn.sort().values
     steps = torch.arange(len(ordered) + 1, dtype=torch.float64) / len(ordered)
-    reached = law(ordered)
+    reached = cdf(ordered)
     return max(float((reached - steps[:-1]).max()), float((steps[1:] - reached).max()))

@@ -29,47 +29,49 @@ def noises(scm, names):
         yield noise, math.prod(w[i] for w, i in zip(widths, at, strict=True))
 
 
-def value(scm, facts, noise, cause, name, hears, path=()):
-    """The value of a variable at the head of a path; `hears` says what a whole path hears of the
-    cause."""
+def value(scm, facts, noise, cause, name, setting, path=()):
+    """The value of a variable at the head of a path; `setting` says what a whole path carries of
+    the cause."""
     if name == cause:
-        return hears((name, *path))
+        return setting((name, *path))
     if name not in noise:
         return facts[name]
     mechanism = scm.mechanisms[name]
     pa = {
-        p.name: value(scm, facts, noise, cause, p.name, hears, (name, *path))
+        p.name: value(scm, facts, noise, cause, p.name, setting, (name, *path))
         for p in mechanism.parents
     }
     below = chance(mechanism, pa).cumsum()[:-1]
     return mechanism.values.tolist()[int((noise[name] > below).sum())]
 
 
-def expect(scm, facts, cause, outcome, function, *hears):
+def expect(scm, facts, cause, outcome, function, *setting):
     """The mean over the noise of a function of the outcome in several nested worlds."""
     moved = [
         v for v in scm.graph.descendants(cause) if v in {outcome, *scm.graph.ancestors(outcome)}
     ]
     return sum(
-        weight * function(*(value(scm, facts, noise, cause, outcome, h) for h in hears))
+        weight * function(*(value(scm, facts, noise, cause, outcome, h) for h in setting))
         for noise, weight in noises(scm, moved)
     )
 
 
-def averaged(clinic_rows, cause, function, *hears):
+def averaged(clinic_rows, cause, function, *setting):
     """The mean of `expect` over the patients of the clinic, of its effusion."""
     scm, _, patients = clinic_rows
     unmoved = ("sex", "age") if cause == "edema" else ("age",)
     counts = pd.Series([tuple(p[v] for v in unmoved) for p in patients]).value_counts()
     return sum(
         count
-        * expect(scm, dict(zip(unmoved, facts, strict=True)), cause, "effusion", function, *hears)
+        * expect(
+            scm, dict(zip(unmoved, facts, strict=True)), cause, "effusion", function, *setting
+        )
         for facts, count in counts.items()
     ) / len(patients)
 
 
 def always(x):
-    """Every path hears of `x`."""
+    """Every path carries `x`."""
     return lambda path: x
 
 

@@ -225,7 +225,7 @@ def test_the_flow_of_one_number_agrees_with_torchdiffeq():
 
 
 def test_the_exact_abduction_keeps_what_the_other_changes(tmp_path):
-    """The figure's claim, by its own script: only the wrong law moves levels that nobody set."""
+    """The figure's claim, by its own script: a wrong distribution moves levels nobody set."""
     spec = importlib.util.spec_from_file_location(
         "discrete_abduction", BENCHMARKS / "discrete_abduction.py"
     )
