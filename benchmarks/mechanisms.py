@@ -7,8 +7,8 @@ FOLDER holds `metadata/nih_train.csv.gz`. For each variable `direct`, `cnf` and 
 are fitted with the parents that `cxr19` gives it, and scored on test patients: mean nats per row,
 age per whole year. `view` is fitted with both couplings of its levels, `gumbel` and `ordered`,
 which share a likelihood and differ in what they answer between worlds; `closed form` is the
-distribution of that, `transition`. An ordinal (stage of age: four bands), a count (radiographs of the
-patient so far, at most 40) and an exact number (its logarithm, spread evenly within its grain)
+distribution of that, `transition`. An ordinal (stage of age: four bands), a count (radiographs of
+the patient so far, at most 40) and an exact number (its logarithm, spread within its grain)
 are made of the same rows, since the table has none. Rounds of speed alternate; the figure is the
 median. Rows per second are those of one counterfactual: abduct, and predict under other parents.
 """
