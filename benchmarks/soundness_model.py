@@ -497,7 +497,10 @@ def spread(available: int, wanted: int) -> np.ndarray:
 
 def label_of(guidance: Guidance) -> str:
     """Returns how a guidance is called in the tables."""
-    return "none" if guidance.form == "none" else f"{guidance.form} {guidance.intervened:g}"
+    if guidance.form == "none":
+        return "none"
+    own = "".join(f", {name} {weight:g}" for name, weight in guidance.own.items())
+    return f"{guidance.form} {guidance.intervened:g}{own}"
 
 
 def describe(row: pd.Series) -> str:

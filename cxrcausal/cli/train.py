@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import torch
 import typer
@@ -48,7 +49,7 @@ def train(
     """Trains an image model; a run that was stopped goes on where its state was saved.
 
     At every saved state the folder receives held-out losses and nats (held_out.csv) and free
-    samples under held-out parents (samples/).
+    samples under parents of the lists (samples/).
     """
     declared = load_recipe(recipe)
     if num_images is not None:
@@ -78,9 +79,7 @@ def _draw_samples(mechanism: RectifiedFlow, table: pd.DataFrame, path: Path) -> 
     count = min(SAMPLES, len(table))
     rows = table.iloc[torch.linspace(0, len(table) - 1, count).long().tolist()]
     parents = mechanism.encode(rows)[0]
-    noise = torch.randn(
-        count, *mechanism.image_shape, generator=torch.Generator().manual_seed(0)
-    ).to(mechanism.device)
+    noise = mechanism.prior(np.arange(count), seed=0)
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = mechanism.predict(noise, parents).cpu()
     image_grid({f"{i}": samples[i : i + 8] for i in range(0, count, 8)}).savefig(path)

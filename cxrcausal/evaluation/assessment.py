@@ -25,7 +25,7 @@ from cxrcausal.evaluation.study import soundness
 from cxrcausal.image.guidance import Guidance
 from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.training.nats import parents_worth
-from cxrcausal.shapes import Image
+from cxrcausal.shapes import Attributes, Image
 
 __all__ = ["assess"]
 
@@ -91,7 +91,7 @@ def assess(
     questions = _questions(mechanism, table)
     if predictors:
         _effects(page, mechanism, dict(predictors), images, table, trip, questions, resamples)
-    _figures(page, mechanism, images, table, trip, questions)
+    _figures(page, mechanism, images, parents, trip, questions)
     return page
 
 
@@ -122,7 +122,7 @@ def _noise(
             permutations=permutations, resamples=resamples,
         )  # fmt: skip
         lines += [
-            {"probe": family, "variable": p["variable"], "AUC or correlation": interval_text(p),
+            {"probe": family, "variable": p["variable"], "AUC or correlation": _said(p),
              "95 % of chance below": f"{p['chance_high']:.2f}"}
             for p in probed.reset_index().to_dict(orient="records")
         ]  # fmt: skip
@@ -175,7 +175,7 @@ def _effects(
                 "guidance": row["guidance"],
                 "predictor": row["predictor"],
                 "measure": row["measure"],
-                "value": interval_text(row),
+                "value": _said(row),
                 "radiographs": row["radiographs"],
             }
             for row in found.to_dict(orient="records")
@@ -189,21 +189,22 @@ def _figures(
     page: Page,
     mechanism: RectifiedFlow,
     images: Image,
-    table: pd.DataFrame,
+    factual: Attributes,
     trip: RoundTrip,
     questions: list[Question],
 ) -> None:
     """Some radiographs under every question, and free samples under their parents."""
     rows = torch.linspace(0, len(images) - 1, min(SHOWN, len(images))).long()
     at = rows.numpy()
-    factual = mechanism.encode(table)[0]
     worlds = {}
     for question in questions:
         able = ~np.isnan(question.asked[at])
         drawn = torch.full_like(images[rows], torch.nan)
         some = rows[torch.from_numpy(able)]
         if len(some):
-            mask = torch.tensor([v.name == question.variable for v in mechanism.attributes])
+            mask = torch.tensor(
+                [v.name == question.variable for v in mechanism.attributes], device=factual.device
+            )
             drawn[torch.from_numpy(able)] = paint(
                 mechanism,
                 trip.noise[some],
@@ -219,8 +220,15 @@ def _figures(
         "Radiographs, what comes back, and every question at the recommended guidance; below, "
         "what changed.",
     )
-    noise = mechanism.prior(at, seed=0)
+    samples = mechanism.predict(mechanism.prior(at, seed=0), factual[rows]).cpu()
     page.figure(
-        image_grid({"real": images[rows], "samples": mechanism.predict(noise, factual[rows])}),
+        image_grid({"real": images[rows], "samples": samples}),
         "Free samples under the parents of the radiographs above them.",
     )
+
+
+def _said(row: Mapping[str, float]) -> str:
+    """Returns a record's value and interval; what cannot be had of so few radiographs is blank."""
+    if np.isnan(row["value"]):
+        return ""
+    return f"{row['value']:.2f}" if np.isnan(row["low"]) else interval_text(row)

@@ -74,6 +74,7 @@ def test_the_page_says_what_was_measured_and_shows_it(mechanism, tested, predict
     for words in ("There and back", "nats per radiograph", "neighbours", "shift", "recommended"):
         assert words in written
     assert "reader &lt;1&gt;" in written  # names are text, not HTML
+    assert "nan" not in re.sub(r'src="[^"]+"', "", written)
     assert "<script" not in written
     for coded in re.findall(r"data:image/png;base64,([^\"]+)", written):
         figure = tmp_path / "figure.png"
