@@ -4,6 +4,7 @@ import datetime
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -16,6 +17,7 @@ from cxrcausal.image.checkpoint import save_image_mechanism
 from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.recipe import ImageRecipe
 from cxrcausal.image.training.trainer import Precision, Trainer
+from cxrcausal.image.training.warm_start import warm_start
 
 __all__ = ["VALIDATION", "train_image_model"]
 
@@ -35,6 +37,7 @@ def train_image_model(
     device: str = "auto",
     compile: bool = False,
     precision: Precision = "auto",
+    start: str | Path | None = None,
     save_every: int = 1000,
     on_save: Callable[[RectifiedFlow, int], object] | None = None,
     progress: bool = True,
@@ -54,6 +57,8 @@ def train_image_model(
         device: `auto`, `cpu` or `cuda:0`.
         compile: Whether to compile the network first (`torch.compile`).
         precision: As `Trainer`; one that is faster here if left out.
+        start: The folder of a model whose weights training begins from (`warm_start`); random
+            ones if left out. A run that goes on from its own state does not read it again.
         save_every: Steps between two saved states.
         on_save: Called after each of them with the averaged weights and the step.
         progress: Whether to show a progress bar.
@@ -64,7 +69,8 @@ def train_image_model(
     Raises:
         TableError: If a column is absent, or nobody is left to train on.
         ImageError: If a radiograph cannot be read.
-        CheckpointError: If `output` holds the state of other data or another recipe.
+        CheckpointError: If `output` holds the state of other data or another recipe, or the
+            weights of `start` do not fit.
     """
     part = split_by_patient(table, validation=VALIDATION)
     if not (part == "train").any():
@@ -76,8 +82,10 @@ def train_image_model(
     logger.info("%d radiographs to train on, %d held out", (~held).sum(), held.sum())
 
     torch.manual_seed(recipe.training.seed)  # the network's first weights
+    mechanism = RectifiedFlow(load_graph(recipe.graph), recipe)
+    started_from = None if start is None else warm_start(mechanism, start)
     trainer = Trainer(
-        RectifiedFlow(load_graph(recipe.graph), recipe).to(resolve_device(device)),
+        mechanism.to(resolve_device(device)),
         images[torch.tensor(~held)],
         table[~held],
         output,
@@ -92,7 +100,7 @@ def train_image_model(
         on_save=on_save,
         progress=progress,
     )
-    training = {
+    training: dict[str, Any] = {
         "precision": trainer.precision,
         "images_shown": trainer.step * recipe.training.batch_size,
         "radiographs": int((~held).sum()),
@@ -100,6 +108,8 @@ def train_image_model(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "torch": torch.__version__,
     }
+    if started_from is not None:
+        training["started_from"] = started_from
     save_image_mechanism(mechanism, output, training=training, dtype=torch.float16)
     logger.info("saved %s", Path(output))
     return mechanism

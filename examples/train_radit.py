@@ -18,6 +18,7 @@ import pandas as pd
 
 from cxrcausal.data import read_image_lists
 from cxrcausal.image import ImageRecipe, load_recipe
+from cxrcausal.pretrained import pretrained_folder
 from cxrcausal.pretraining import train_image_model
 
 
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="radit-tiny", help="a recipe's name or file")
     parser.add_argument("--num-images", type=int, help="instead of the recipe's")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of steps")
+    parser.add_argument("--start", help="begin from this model's weights: a name or a folder")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     parser.add_argument("--compile", action="store_true", help="compile the network first")
     parser.add_argument("--tiny", action="store_true", help="few radiographs, a small network")
@@ -63,6 +65,7 @@ def main() -> None:
         minutes=args.minutes,
         device=args.device,
         compile=args.compile,
+        start=None if args.start is None else pretrained_folder(args.start),
         save_every=250,
     )
 

@@ -13,9 +13,10 @@ import cxrcausal as cx
 from cxrcausal.cli.app import app
 from cxrcausal.data import read_image_lists, split_by_patient
 from cxrcausal.errors import CheckpointError, TableError
-from cxrcausal.image import ImageRecipe, load_image_mechanism
+from cxrcausal.image import ImageRecipe, RectifiedFlow, load_image_mechanism
 from cxrcausal.image.recipe import NetworkRecipe, TrainingRecipe
 from cxrcausal.image.solver import Solver
+from cxrcausal.image.training.warm_start import warm_start
 from cxrcausal.pretraining import train_image_model
 
 GRAPH = cx.load_graph("cxr19")
@@ -49,6 +50,33 @@ def test_a_model_is_trained_saved_and_says_of_what(small_recipe, table, tmp_path
     record = yaml.safe_load((tmp_path / "image.json").read_text())["training"]
     assert record["radiographs"] == (part == "train").sum()
     assert record["images_shown"] == 3 * small_recipe.training.batch_size
+
+
+def test_a_training_begins_from_the_weights_of_another(small_recipe, table, tmp_path):
+    network = dataclasses.replace(small_recipe.network, place_rank=0)
+    plain = dataclasses.replace(small_recipe, name="plain", network=network)
+    train_image_model(plain, table, tmp_path / "a", num_steps=2, progress=False)
+    first = load_image_mechanism(tmp_path / "a")
+    widened = RectifiedFlow(GRAPH, small_recipe)
+    record = warm_start(widened, tmp_path / "a")
+    assert record["recipe"] == "plain"
+    assert record["images_shown"] == 2 * plain.training.batch_size
+    parents = first.encode(table.head(3))[0]
+    question = (torch.randn(3, 1, 16, 16), torch.rand(3), parents, ~parents.isnan())
+    assert torch.allclose(widened.velocity(*question), first.velocity(*question), atol=1e-6)
+
+    start = tmp_path / "a"
+    train_image_model(
+        small_recipe, table, tmp_path / "b", num_steps=1, start=start, progress=False
+    )
+    written = yaml.safe_load((tmp_path / "b" / "image.json").read_text())["training"]
+    assert written["started_from"]["recipe"] == "plain"
+
+    other = dataclasses.replace(
+        small_recipe, network=dataclasses.replace(network, width=16, hidden=24)
+    )
+    with pytest.raises(CheckpointError, match=r"cannot start a training of recipe 'small'.*here"):
+        warm_start(RectifiedFlow(GRAPH, other), start)
 
 
 def test_a_stopped_run_goes_on_and_ends_as_one_that_was_not(small_recipe, table, tmp_path):

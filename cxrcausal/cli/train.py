@@ -14,6 +14,7 @@ from cxrcausal.data import read_image_lists
 from cxrcausal.evaluation import image_grid
 from cxrcausal.image import RectifiedFlow, list_recipes, load_recipe
 from cxrcausal.image.training.trainer import Precision
+from cxrcausal.pretrained import pretrained_folder
 from cxrcausal.pretraining import train_image_model
 
 __all__ = ["train"]
@@ -44,6 +45,10 @@ def train(
     precision: Annotated[
         Precision, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster.")
     ] = "auto",
+    start: Annotated[
+        str | None,
+        typer.Option(help="Begin from this model's weights: a shipped name, a folder."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
     """Trains an image model; a run that was stopped goes on where its state was saved.
@@ -68,6 +73,7 @@ def train(
         device=device,
         compile=compile,
         precision=precision,
+        start=None if start is None else pretrained_folder(start),
         save_every=save_every,
         on_save=draw,
     )

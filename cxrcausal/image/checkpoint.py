@@ -5,7 +5,7 @@ so each is whole; the JSON comes last and holds the weights' SHA-256, so a mixtu
 refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -70,6 +70,7 @@ class ImageCheckpoint:
         observed: What training saw of each attribute.
         weights: By name, as stored.
         transport: What describes the transport at the noise end; None where there is none.
+        training: What was written of the training.
     """
 
     file: Path
@@ -78,6 +79,7 @@ class ImageCheckpoint:
     observed: dict[str, Any]
     weights: dict[str, Tensor]
     transport: dict[str, Any] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) -> ImageCheckpoint:
@@ -102,6 +104,7 @@ def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) 
     text, fingerprint = entry(file, record, "graph", str), entry(file, record, "graph_fingerprint")
     written, observed = entry(file, record, "recipe", dict), entry(file, record, "observed", dict)
     transport = entry(file, record, "transport", dict) if "transport" in record else None
+    training = entry(file, record, "training", dict) if "training" in record else {}
     weights = read_tensors(folder / f"{_NAME}.safetensors", record)
     try:
         own = CausalGraph.from_yaml(text)
@@ -122,5 +125,11 @@ def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) 
     except CxrCausalError as error:
         raise CheckpointError(f"{file} describes no image mechanism: {error}") from error
     return ImageCheckpoint(
-        file.with_suffix(".safetensors"), graph or own, recipe, observed, weights, transport
+        file.with_suffix(".safetensors"),
+        graph or own,
+        recipe,
+        observed,
+        weights,
+        transport,
+        training,
     )
