@@ -1,0 +1,1 @@
+"""`cxrcausal data`: from a download folder to tables and shards, one file per command."""
