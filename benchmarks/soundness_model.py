@@ -38,7 +38,7 @@ from cxrcausal.evaluation import (
 from cxrcausal.evaluation.network import block_mean
 from cxrcausal.evaluation.report import Report, interval_text, write_text
 from cxrcausal.files import atomic_path
-from cxrcausal.image import Guidance, RectifiedFlow, held_out_loss
+from cxrcausal.image import Guidance, ImageFlow, RectifiedFlow, held_out_loss
 from cxrcausal.randomness import label_words
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Study:
         back: What came back from it, NaN likewise.
     """
 
-    mechanism: RectifiedFlow
+    mechanism: ImageFlow
     folder: Path
     rows: np.ndarray
     table: pd.DataFrame
@@ -84,7 +84,7 @@ def measure_model(
     report: Report,
     data: "Data",
     readers: "Readers",
-    mechanism: RectifiedFlow,
+    mechanism: ImageFlow,
     path: Path,
 ) -> dict[str, Any]:
     """Runs every part for one model; returns its numbers."""
@@ -116,7 +116,7 @@ def measure_model(
     }
     numbers |= noise_checks(args, report, study, data)
     numbers["held_out_loss"] = losses(study)
-    if mechanism.transport is not None:
+    if isinstance(mechanism, RectifiedFlow) and mechanism.transport is not None:
         numbers["transport_nats"] = transport_nats(study)
     numbers["effects"] = effects(args, report, study, readers)
     if args.joint and (path / "scm.json").exists():
@@ -128,9 +128,7 @@ def measure_model(
     return numbers
 
 
-def ask(
-    mechanism: RectifiedFlow, table: pd.DataFrame, base: np.ndarray, count: int
-) -> list[Question]:
+def ask(mechanism: ImageFlow, table: pd.DataFrame, base: np.ndarray, count: int) -> list[Question]:
     """Returns view, sex, age up and down, and each finding of as many with as without it.
 
     Where a finding has few radiographs all of them are asked, those of validation patients too.
@@ -294,6 +292,7 @@ def losses(study: Study) -> dict[str, float]:
 
 def transport_nats(study: Study) -> dict[str, float]:
     """What the transport at the noise end gains, in nats per radiograph of test patients."""
+    assert isinstance(study.mechanism, RectifiedFlow)
     table, transport = study.table.iloc[study.base], study.mechanism.transport
     parents = study.mechanism.encode(table)[0]
     before = transport.predict(study.noise[torch.from_numpy(study.base)], parents)
@@ -481,7 +480,7 @@ def figures(args: argparse.Namespace, study: Study) -> None:
     ).savefig(study.folder / "counterfactuals.png", dpi=40 if args.quick else 110)
 
 
-def weights_digest(mechanism: RectifiedFlow) -> str:
+def weights_digest(mechanism: ImageFlow) -> str:
     """Returns a name for these weights, and for nothing else."""
     digest = hashlib.sha256()
     for tensor in mechanism.state_dict().values():

@@ -13,11 +13,11 @@ from cxrcausal.data import read_images, split_by_patient
 from cxrcausal.device import resolve_device
 from cxrcausal.errors import TableError
 from cxrcausal.graph import load_graph
-from cxrcausal.image.checkpoint import save_image_mechanism
-from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.loading import ImageFlow, build_image_mechanism
 from cxrcausal.image.recipe import ImageRecipe
 from cxrcausal.image.training.trainer import Precision, Trainer
 from cxrcausal.image.training.warm_start import warm_start
+from cxrcausal.pretrained import pretrained_folder
 
 __all__ = ["VALIDATION", "train_image_model"]
 
@@ -39,9 +39,9 @@ def train_image_model(
     precision: Precision = "auto",
     start: str | Path | None = None,
     save_every: int = 1000,
-    on_save: Callable[[RectifiedFlow, int], object] | None = None,
+    on_save: Callable[[ImageFlow, int], object] | None = None,
     progress: bool = True,
-) -> RectifiedFlow:
+) -> ImageFlow:
     """Trains an image model on the radiographs that a table names, and saves it.
 
     Test patients are left out; a few validation patients serve the held-out loss. A run that was
@@ -78,12 +78,12 @@ def train_image_model(
     table = table[part != "test"]
     part = part[part != "test"]
     held = (part == "validation").to_numpy()
-    images = read_images(table["image"], size=recipe.network.size)
-    logger.info("%d radiographs to train on, %d held out", (~held).sum(), held.sum())
 
     torch.manual_seed(recipe.training.seed)  # the network's first weights
-    mechanism = RectifiedFlow(load_graph(recipe.graph), recipe)
+    mechanism = build_image_mechanism(recipe, load_graph(recipe.graph), pretrained_folder)
     started_from = None if start is None else warm_start(mechanism, start)
+    images = read_images(table["image"], size=recipe.image_size)
+    logger.info("%d radiographs to train on, %d held out", (~held).sum(), held.sum())
     trainer = Trainer(
         mechanism.to(resolve_device(device)),
         images[torch.tensor(~held)],
@@ -110,6 +110,6 @@ def train_image_model(
     }
     if started_from is not None:
         training["started_from"] = started_from
-    save_image_mechanism(mechanism, output, training=training, dtype=torch.float16)
+    mechanism.save(output, training=training, dtype=torch.float16)
     logger.info("saved %s", Path(output))
     return mechanism

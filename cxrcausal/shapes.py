@@ -9,6 +9,7 @@ from torch import Tensor
 
 __all__ = [
     "Attributes",
+    "Context",
     "Embedding",
     "Features",
     "Image",
@@ -29,6 +30,9 @@ Noise = Float[Tensor, "batch channel height width"]
 
 Velocity = Float[Tensor, "batch channel height width"]
 """dx/dt along the flow, in units of the flow's own scale per unit of flow time."""
+
+Context = Float[Tensor, "batch context height width"]
+"""An image that is given: what a flow of detail reads beside the detail."""
 
 Attributes = Float[Tensor, "batch attributes"]
 """The image's parents: a continuous value in its unit, or the index of a level; NaN is unknown."""

@@ -60,7 +60,7 @@ def main() -> None:
         recipe = smaller(recipe)
     train_image_model(
         recipe,
-        read_radiographs(args.data, recipe.network.size, limit=96 if args.tiny else None),
+        read_radiographs(args.data, recipe.image_size, limit=96 if args.tiny else None),
         args.output,
         minutes=args.minutes,
         device=args.device,

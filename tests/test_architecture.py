@@ -43,7 +43,7 @@ READS = {
     "data": LEAVES | {"graph", "scm"},
     "evaluation": LEAVES | {"graph", "scm", "data", "counterfactual", "image", "training"},
     "pretrained": LEAVES | {"graph", "scm", "image", "counterfactual"},
-    "pretraining": LEAVES | {"graph", "image", "data"},
+    "pretraining": LEAVES | {"graph", "image", "data", "pretrained"},
     "cli": None,  # reads all
     "__init__": None,
     "__main__": None,

@@ -12,7 +12,7 @@ import typer
 from cxrcausal.cli.app import app
 from cxrcausal.data import read_image_lists
 from cxrcausal.evaluation import image_grid
-from cxrcausal.image import RectifiedFlow, list_recipes, load_recipe
+from cxrcausal.image import ImageFlow, list_recipes, load_recipe
 from cxrcausal.image.training.trainer import Precision
 from cxrcausal.pretrained import pretrained_folder
 from cxrcausal.pretraining import train_image_model
@@ -61,7 +61,7 @@ def train(
         declared = replace(declared, training=replace(declared.training, num_images=num_images))
     table = read_image_lists(images, graph=declared.graph, dataset=dataset)
 
-    def draw(mechanism: RectifiedFlow, step: int) -> None:
+    def draw(mechanism: ImageFlow, step: int) -> None:
         _draw_samples(mechanism, table, output / "samples" / f"{step:07d}.png")
 
     train_image_model(
@@ -80,7 +80,7 @@ def train(
     typer.echo(f"wrote the image model to {output}")
 
 
-def _draw_samples(mechanism: RectifiedFlow, table: pd.DataFrame, path: Path) -> None:
+def _draw_samples(mechanism: ImageFlow, table: pd.DataFrame, path: Path) -> None:
     """Draws free samples under the parents of rows spread over the table, the same every time."""
     count = min(SAMPLES, len(table))
     rows = table.iloc[torch.linspace(0, len(table) - 1, count).long().tolist()]

@@ -23,7 +23,7 @@ from cxrcausal.evaluation.question import Question, flip, move
 from cxrcausal.evaluation.report import interval_text
 from cxrcausal.evaluation.study import soundness
 from cxrcausal.image.guidance import Guidance
-from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.loading import ImageFlow
 from cxrcausal.image.training.nats import parents_worth
 from cxrcausal.shapes import Attributes, Image
 
@@ -36,7 +36,7 @@ SHOWN = 6
 
 
 def assess(
-    mechanism: RectifiedFlow,
+    mechanism: ImageFlow,
     images: Image,
     table: pd.DataFrame,
     predictors: Mapping[str, Predictor] | None = None,
@@ -97,7 +97,7 @@ def assess(
 
 def _noise(
     page: Page,
-    mechanism: RectifiedFlow,
+    mechanism: ImageFlow,
     table: pd.DataFrame,
     trip: RoundTrip,
     permutations: int,
@@ -130,7 +130,7 @@ def _noise(
     page.table(pd.DataFrame(lines))
 
 
-def _questions(mechanism: RectifiedFlow, table: pd.DataFrame) -> list[Question]:
+def _questions(mechanism: ImageFlow, table: pd.DataFrame) -> list[Question]:
     """Returns every parent that shows two levels exchanged, and age moved up and down."""
     graph, questions = mechanism.graph, []
     for variable in mechanism.attributes:
@@ -146,7 +146,7 @@ def _questions(mechanism: RectifiedFlow, table: pd.DataFrame) -> list[Question]:
 
 def _effects(
     page: Page,
-    mechanism: RectifiedFlow,
+    mechanism: ImageFlow,
     predictors: dict[str, Predictor],
     images: Image,
     table: pd.DataFrame,
@@ -187,7 +187,7 @@ def _effects(
 
 def _figures(
     page: Page,
-    mechanism: RectifiedFlow,
+    mechanism: ImageFlow,
     images: Image,
     factual: Attributes,
     trip: RoundTrip,

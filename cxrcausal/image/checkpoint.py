@@ -24,6 +24,9 @@ __all__ = ["FORMAT_VERSION", "ImageCheckpoint", "read_image_checkpoint", "save_i
 
 FORMAT_VERSION = 1
 
+KINDS = ("RectifiedFlow", "WaveletFlow")
+"""What a folder may hold: a flow, or one of the detail over a coarse model in a folder within."""
+
 _NAME = "image"
 
 
@@ -31,6 +34,7 @@ def save_image_mechanism(
     mechanism: "RectifiedFlow",
     folder: str | Path,
     *,
+    kind: str = "RectifiedFlow",
     training: dict[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Path:
@@ -39,17 +43,19 @@ def save_image_mechanism(
     Arguments:
         mechanism: What to write.
         folder: Made if absent.
-        training: What is to be known of its training: images shown, data fingerprint, date.
+        kind: What it is, or is a part of: one of `KINDS`.
+        training: What is to be known of its training: images shown, data fingerprint, date; its
+            own `provenance` if left out.
         dtype: The type of the stored weights; `torch.float16` halves them.
     """
     record = {
         "format_version": FORMAT_VERSION,
-        "kind": "RectifiedFlow",
+        "kind": kind,
         "graph": mechanism.graph.to_yaml(),
         "graph_fingerprint": mechanism.graph.fingerprint,
         "recipe": mechanism.recipe.to_dict(),
         "observed": mechanism.observed,
-        "training": training or {},
+        "training": mechanism.provenance if training is None else training,
         "torch": torch.__version__,
     }
     if mechanism.transport is not None:
@@ -71,6 +77,7 @@ class ImageCheckpoint:
         weights: By name, as stored.
         transport: What describes the transport at the noise end; None where there is none.
         training: What was written of the training.
+        kind: One of `KINDS`.
     """
 
     file: Path
@@ -80,6 +87,7 @@ class ImageCheckpoint:
     weights: dict[str, Tensor]
     transport: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    kind: str = KINDS[0]
 
 
 def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) -> ImageCheckpoint:
@@ -98,7 +106,10 @@ def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) 
     for name in (f"{_NAME}.json", f"{_NAME}.safetensors"):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} holds no image model: {name} is absent")
-    record = read_record(file, FORMAT_VERSION, "RectifiedFlow")
+    record = read_record(file, FORMAT_VERSION)
+    kind = entry(file, record, "kind")
+    if kind not in KINDS:
+        raise CheckpointError(f"{file}: key 'kind' is {kind!r}; expected {' or '.join(KINDS)}")
     if "seen" in record:  # as files of 0.1 call it
         record.setdefault("observed", record["seen"])
     text, fingerprint = entry(file, record, "graph", str), entry(file, record, "graph_fingerprint")
@@ -132,4 +143,5 @@ def read_image_checkpoint(folder: str | Path, graph: CausalGraph | None = None) 
         weights,
         transport,
         training,
+        kind,
     )

@@ -11,6 +11,7 @@ What training left of the parents in the noise, a `NoiseTransport` may take up: 
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -21,8 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from cxrcausal.errors import (
-    CheckpointError,
-    CxrCausalError,
     GraphError,
     ImageError,
     InterventionError,
@@ -32,7 +31,7 @@ from cxrcausal.errors import (
     summarise,
 )
 from cxrcausal.graph import CausalGraph, Variable
-from cxrcausal.image.checkpoint import read_image_checkpoint, save_image_mechanism
+from cxrcausal.image.checkpoint import save_image_mechanism
 from cxrcausal.image.guidance import Branches, Groups, Guidance
 from cxrcausal.image.network.registry import build_network
 from cxrcausal.image.recipe import ImageRecipe
@@ -40,15 +39,17 @@ from cxrcausal.image.solver import Solver
 from cxrcausal.image.transport import NoiseTransport
 from cxrcausal.randomness import normal
 from cxrcausal.scm.table import encode
-from cxrcausal.shapes import Attributes, Image, Keep, Noise, Time, Velocity
+from cxrcausal.shapes import Attributes, Context, Image, Keep, Noise, Time, Velocity
 
-__all__ = ["Observed", "RectifiedFlow", "load_image_mechanism"]
+__all__ = ["Observed", "RectifiedFlow", "check_images", "in_batches"]
 
 Observed = Mapping[str, Any]
 """What training observed of each attribute: its levels, or a continuous one's (low, high)."""
 
 
 _COLOURS = 3
+
+logger = logging.getLogger("cxrcausal")
 
 
 @final
@@ -71,6 +72,8 @@ class RectifiedFlow(nn.Module):
     """
 
     transport: NoiseTransport | None
+    provenance: dict[str, Any]
+    """What is known of the training of these weights, kept with them."""
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class RectifiedFlow(nn.Module):
         _check_observed(self.observed, self.attributes)
         self.network = build_network(recipe.network, self.attributes)
         self.transport = transport
+        self.provenance = {}
         if transport is not None and (
             transport.image_shape != self.image_shape or transport.attributes != self.attributes
         ):
@@ -160,20 +164,29 @@ class RectifiedFlow(nn.Module):
         """The guidance that its recipe recommends."""
         return self.recipe.guidance
 
-    def velocity(self, x: Image, t: Time, parents: Attributes, keep: Keep) -> Velocity:
+    def velocity(
+        self, x: Image, t: Time, parents: Attributes, keep: Keep, context: Context | None = None
+    ) -> Velocity:
         """Returns dx/dt at `x`, in the flow's own scale."""
-        return self.path.velocity(self.network(x, t, parents, keep), x, t)
+        return self.path.velocity(self.network(x, t, parents, keep, context), x, t)
 
     def guided_velocity(
-        self, x: Image, t: Tensor, parents: Attributes, branches: Branches
+        self,
+        x: Image,
+        t: Tensor,
+        parents: Attributes,
+        branches: Branches,
+        context: Context | None = None,
     ) -> Velocity:
         """Returns the weighted sum of the branches' velocities, computed in one forward pass."""
         count, batch = branches.weight.shape
+        given = None if context is None else context.repeat(count, 1, 1, 1)
         out = self.velocity(
             x.repeat(count, 1, 1, 1),
             t.expand(count * batch),
             parents.repeat(count, 1),
             branches.keep.flatten(0, 1),
+            given,
         )
         weight = branches.weight.to(out.dtype)[:, :, None, None, None]
         return (out.unflatten(0, (count, batch)) * weight).sum(dim=0)
@@ -209,11 +222,9 @@ class RectifiedFlow(nn.Module):
         self.check_images(images)
 
         def part(rows: slice) -> Tensor:
-            x = self.path.scale(images[rows].to(self.device, self.dtype))
-            u = self._integrate(x, parents[rows], None, solver, backward=True)
-            return u if self.transport is None else self.transport.abduct(u, parents[rows])
+            return self.to_noise(images[rows], parents[rows], solver=solver)
 
-        return _in_batches(part, images, batch_size, "abduct", progress)
+        return in_batches(part, images, batch_size, "abduct", progress)
 
     def predict(
         self,
@@ -245,26 +256,71 @@ class RectifiedFlow(nn.Module):
             InterventionError: If the guidance is none, or weighs what is no parent of the image.
             RecipeError: If the number of steps is no positive whole number.
         """
+
+        def part(rows: slice) -> Tensor:
+            some = None if groups is None else Groups(*(group[rows] for group in groups))
+            image = self.from_noise(
+                noise[rows], parents[rows], guidance=guidance, groups=some, solver=solver
+            )
+            return image.clamp(0, 1)
+
+        return in_batches(part, noise, batch_size, "predict", progress)
+
+    def to_noise(
+        self,
+        images: Tensor,
+        parents: Attributes,
+        *,
+        context: Context | None = None,
+        solver: Solver | int | None = None,
+    ) -> Noise:
+        """Returns the noise of one batch, of whatever range: what `abduct` does to each.
+
+        Arguments:
+            images: As the flow models them, before scaling.
+            parents: Their parents.
+            context: The images that are given, where the network reads any.
+            solver: How to integrate.
+        """
+        x = self.path.scale(images.to(self.device, self.dtype))
+        u = self._integrate(x, parents, None, context, solver, backward=True)
+        return u if self.transport is None else self.transport.abduct(u, parents)
+
+    def from_noise(
+        self,
+        noise: Noise,
+        parents: Attributes,
+        *,
+        context: Context | None = None,
+        guidance: Guidance | None = None,
+        groups: tuple[Keep, Keep, Keep] | None = None,
+        solver: Solver | int | None = None,
+    ) -> Tensor:
+        """Returns what one batch of noise becomes, not clamped: what `predict` does to each.
+
+        Arguments:
+            noise: The noise.
+            parents: The parents.
+            context: The images that are given, where the network reads any.
+            guidance: How strongly each group of parents is imposed; needs `groups`.
+            groups: Which parents were set, changed, or stayed.
+            solver: How to integrate.
+
+        Raises:
+            InterventionError: As `predict`.
+        """
         if not isinstance(guidance, Guidance | None):
             raise InterventionError(
                 f"guidance is {guidance!r}; give a Guidance, as Guidance('nested', intervened=2.0)"
             )
-        guided = guidance is not None and groups is not None and guidance.form != "none"
-
-        def part(rows: slice) -> Tensor:
-            branches = None
-            if guided:
-                assert guidance is not None
-                assert groups is not None
-                of_part = Groups(*(group[rows] for group in groups))
-                branches = guidance.branches(of_part, self.graph.image_parents)
-            u = noise[rows].to(self.device, self.dtype)
-            if self.transport is not None:
-                u = self.transport.predict(u, parents[rows])
-            x = self._integrate(u, parents[rows], branches, solver, backward=False)
-            return self.path.unscale(x).clamp(0, 1)
-
-        return _in_batches(part, noise, batch_size, "predict", progress)
+        branches = None
+        if guidance is not None and groups is not None and guidance.form != "none":
+            branches = guidance.branches(Groups(*groups), self.graph.image_parents)
+        u = noise.to(self.device, self.dtype)
+        if self.transport is not None:
+            u = self.transport.predict(u, parents)
+        x = self._integrate(u, parents, branches, context, solver, backward=False)
+        return self.path.unscale(x)
 
     def fit_transport(
         self,
@@ -272,6 +328,7 @@ class RectifiedFlow(nn.Module):
         parents: Attributes,
         patients: Iterable[object],
         *,
+        context: Context | None = None,
         solver: Solver | int | None = None,
         batch_size: int | None = 32,
         seed: int = 0,
@@ -285,6 +342,8 @@ class RectifiedFlow(nn.Module):
             images: Radiographs of training patients, (batch, channel, height, width), in [0, 1].
             parents: Their parents, from `encode`.
             patients: The patient of each row.
+            context: The images that are given, where the network reads any; `images` are then
+                detail, of whatever range.
             solver: How to abduct: the recipe's way if left out.
             batch_size: How many are abducted at once; all if None.
             seed: Decides which patients are left out together in cross-validation.
@@ -294,11 +353,16 @@ class RectifiedFlow(nn.Module):
             ImageError: As `abduct` and `NoiseTransport.fit`.
             TableError: As `NoiseTransport.fit`.
         """
+        if context is None:
+            self.check_images(images)
+
+        def part(rows: slice) -> Tensor:
+            given = None if context is None else context[rows].to(self.device, self.dtype)
+            return self.to_noise(images[rows], parents[rows], context=given, solver=solver)
+
         before, self.transport = self.transport, None
         try:
-            noise = self.abduct(
-                images, parents, solver=solver, batch_size=batch_size, progress=progress
-            )
+            noise = in_batches(part, images, batch_size, "abduct", progress)
             found = NoiseTransport(self.attributes, self.image_shape)
             self.transport = found.fit(noise, parents, patients, seed=seed, progress=progress).to(
                 self.device, self.dtype
@@ -307,6 +371,12 @@ class RectifiedFlow(nn.Module):
             self.transport = before
             raise
         return self
+
+    def drop_transport(self) -> None:
+        """Leaves the flow without its transport, as when the weights that it was of change."""
+        if self.transport is not None:
+            logger.info("the mechanism's transport is of its old weights and is dropped")
+        self.transport = None
 
     def prior(self, labels: np.ndarray, seed: int, draws: np.ndarray | int = 0) -> Noise:
         """Returns fresh noise for each row label, a function of (seed, label, draw) alone."""
@@ -320,12 +390,18 @@ class RectifiedFlow(nn.Module):
         return next(self.parameters()).dtype
 
     def forward(
-        self, images: Image, parents: Attributes, keep: Keep, t: Time, noise: Noise
+        self,
+        images: Image,
+        parents: Attributes,
+        keep: Keep,
+        t: Time,
+        noise: Noise,
+        context: Context | None = None,
     ) -> Tensor:
         """Returns the training loss per patient (batch,): mean squared error of the velocity."""
         x = self.path.scale(images)
         x_t = self.path.between(noise, x, t)
-        error = self.velocity(x_t, t, parents, keep) - self.path.target(noise, x, t)
+        error = self.velocity(x_t, t, parents, keep, context) - self.path.target(noise, x, t)
         return error.square().flatten(1).mean(dim=1)
 
     def check_images(self, images: Tensor) -> None:
@@ -334,31 +410,14 @@ class RectifiedFlow(nn.Module):
         Raises:
             ImageError: Says what was found and what is allowed.
         """
-        allowed = "(batch, " + ", ".join(map(str, self.image_shape)) + ")"
-        if not isinstance(images, Tensor):
-            raise ImageError(
-                f"images are a {type(images).__name__}; give a tensor {allowed}, as "
-                f"read_images(paths, size={self.image_shape[-1]}) does"
-            )
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
-            raise ImageError(
-                f"images have shape {tuple(images.shape)}; this model reads {allowed}, "
-                f"as read_image(path, size={self.image_shape[-1]}) gives them"
-            )
-        if not images.is_floating_point():
-            raise ImageError(f"images are {images.dtype}; they must be floats in [0, 1]")
-        if images.numel():
-            low, high = float(images.detach().min()), float(images.detach().max())
-            if not (low >= -1e-4 and high <= 1 + 1e-4):  # also refuses NaN
-                raise ImageError(
-                    f"image values span [{low:g}, {high:g}]; they must lie in [0, 1], lungs dark"
-                )
+        check_images(images, self.image_shape)
 
     def _integrate(
         self,
         x: Tensor,
         parents: Attributes,
         branches: Branches | None,
+        context: Context | None,
         solver: Solver | int | None,
         *,
         backward: bool,
@@ -367,8 +426,8 @@ class RectifiedFlow(nn.Module):
 
         def field(state: Tensor, t: Tensor) -> Tensor:
             if branches is None:
-                return self.velocity(state, t.expand(len(state)), parents, keep)
-            return self.guided_velocity(state, t, parents, branches)
+                return self.velocity(state, t.expand(len(state)), parents, keep, context)
+            return self.guided_velocity(state, t, parents, branches, context)
 
         with torch.no_grad():
             return self._solver(solver).integrate(field, x, backward=backward)
@@ -389,37 +448,34 @@ class RectifiedFlow(nn.Module):
         return save_image_mechanism(self, folder, **options)
 
 
-def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -> RectifiedFlow:
-    """Returns the mechanism stored in `folder`, in float32, in evaluation mode.
-
-    Arguments:
-        folder: What `save_image_mechanism` wrote.
-        graph: The graph it must belong to; its own if left out.
+def check_images(images: Tensor, shape: tuple[int, int, int]) -> None:
+    """Refuses what is not a batch of radiographs of that shape in [0, 1].
 
     Raises:
-        CheckpointError: As `read_image_checkpoint`, or if the weights do not fit the recipe.
+        ImageError: Says what was found and what is allowed.
     """
-    kept = read_image_checkpoint(folder, graph)
-    try:
-        mechanism = RectifiedFlow(kept.graph, kept.recipe, kept.observed)
-        if kept.transport is not None:
-            mechanism.transport = NoiseTransport.from_dict(
-                mechanism.attributes, mechanism.image_shape, kept.transport
+    allowed = "(batch, " + ", ".join(map(str, shape)) + ")"
+    if not isinstance(images, Tensor):
+        raise ImageError(
+            f"images are a {type(images).__name__}; give a tensor {allowed}, as "
+            f"read_images(paths, size={shape[-1]}) does"
+        )
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape:
+        raise ImageError(
+            f"images have shape {tuple(images.shape)}; this model reads {allowed}, "
+            f"as read_image(path, size={shape[-1]}) gives them"
+        )
+    if not images.is_floating_point():
+        raise ImageError(f"images are {images.dtype}; they must be floats in [0, 1]")
+    if images.numel():
+        low, high = float(images.detach().min()), float(images.detach().max())
+        if not (low >= -1e-4 and high <= 1 + 1e-4):  # also refuses NaN
+            raise ImageError(
+                f"image values span [{low:g}, {high:g}]; they must lie in [0, 1], lungs dark"
             )
-    except CxrCausalError as error:
-        raise CheckpointError(
-            f"{kept.file.with_suffix('.json')} describes no image mechanism: {error}"
-        ) from error
-    expected = {k: tuple(v.shape) for k, v in mechanism.state_dict().items()}
-    found = {k: tuple(v.shape) for k, v in kept.weights.items()}
-    wrong = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
-    if wrong:
-        raise CheckpointError(f"{kept.file} does not fit its recipe; at fault: {summarise(wrong)}")
-    mechanism.load_state_dict({k: v.float() for k, v in kept.weights.items()})
-    return mechanism.eval().requires_grad_(False)
 
 
-def _in_batches(
+def in_batches(
     part: Callable[[slice], Tensor],
     x: Tensor,
     size: int | None,

@@ -42,6 +42,7 @@ class NetworkRecipe:
     rank: int = 64
     bottleneck: int = 0
     embedding: int = 64
+    context: int = 0
     place_rank: int = 0
     gradient_checkpointing: bool = False
 
@@ -103,6 +104,8 @@ class ImageRecipe:
             soundness table of the trained model recommends.
         subsets: Which parents training shows and which it drops.
         augmentation: Small random changes of training images.
+        coarse: The model of the image's 2×2 mean: a shipped one's name, or a folder. The network
+            is then of what finer pixels add (`WaveletFlow`). Empty for a flow of whole images.
         training: The optimiser's numbers.
     """
 
@@ -115,7 +118,13 @@ class ImageRecipe:
     guidance: Guidance = field(default_factory=lambda: Guidance("nested", intervened=1.5))
     subsets: SubsetMixture = field(default_factory=SubsetMixture)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    coarse: str = ""
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the radiographs; bands of detail have half of it."""
+        return 2 * self.network.size if self.coarse else self.network.size
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], where: str = "recipe") -> "ImageRecipe":

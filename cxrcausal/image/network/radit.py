@@ -26,7 +26,7 @@ from cxrcausal.image.network.layers import (
     sincos_grid,
 )
 from cxrcausal.image.network.place import AffineVelocity, PlaceMaps
-from cxrcausal.shapes import Attributes, Image, Keep, Time, Velocity
+from cxrcausal.shapes import Attributes, Context, Image, Keep, Patches, Time, Velocity
 
 __all__ = ["RadiT"]
 
@@ -47,6 +47,7 @@ class RadiT(nn.Module):
         rank: Rank of each block's own modulation, beside the shared map.
         bottleneck: Width through which patches are embedded, for large pixel patches; 0 for none.
         embedding: Width of one attribute's embedding.
+        context: Channels of an image that is given and read beside the noisy one; 0 for none.
         place_rank: How many maps over the patches the condition mixes, at either end; 0 for none,
             and no affine part of the velocity.
         gradient_checkpointing: Whether blocks are computed again in the backward pass, to save
@@ -77,6 +78,7 @@ class RadiT(nn.Module):
         rank: int = 64,
         bottleneck: int = 0,
         embedding: int = 64,
+        context: int = 0,
         place_rank: int = 0,
         gradient_checkpointing: bool = False,
     ) -> None:
@@ -88,15 +90,16 @@ class RadiT(nn.Module):
                 f"width {width} over {heads} heads gives heads of {width / heads:g}; "
                 f"rotary positions in two axes need a multiple of 4"
             )
-        self.size, self.channels, self.patch = size, channels, patch
+        self.size, self.channels, self.patch, self.context = size, channels, patch, context
         self.gradient_checkpointing = gradient_checkpointing
         pixels = channels * patch * patch
+        read = pixels + context * patch * patch
         if bottleneck:
             self.embed = nn.Sequential(
-                nn.Linear(pixels, bottleneck, bias=False), nn.Linear(bottleneck, width)
+                nn.Linear(read, bottleneck, bias=False), nn.Linear(bottleneck, width)
             )
         else:
-            self.embed = nn.Linear(pixels, width)
+            self.embed = nn.Linear(read, width)
         self.condition = Condition(attributes, width, embedding)
         self.modulation = nn.Linear(width, 6 * width)
         self.blocks = nn.ModuleList(Block(width, heads, hidden, rank) for _ in range(depth))
@@ -117,20 +120,28 @@ class RadiT(nn.Module):
         self.register_buffer("sin", angles.sin(), persistent=False)
         self.register_buffer("position", sincos_grid(side, side, width), persistent=False)
 
-    def forward(self, x: Image, t: Time, parents: Attributes, keep: Keep) -> Velocity:
+    def forward(
+        self, x: Image, t: Time, parents: Attributes, keep: Keep, context: Context | None = None
+    ) -> Velocity:
         """Returns the network's prediction at `x`, in the flow's own scale.
 
+        Arguments:
+            x: The noisy image.
+            t: Its time.
+            parents: Its parents.
+            keep: Which of them it is conditioned on.
+            context: The image that is given, where the network reads one.
+
         Raises:
-            ImageError: If `x` has another shape than the network was built for.
+            ImageError: If `x` or `context` has another shape than the network was built for.
         """
-        if x.shape[1:] != (self.channels, self.size, self.size):
-            raise ImageError(
-                f"images have shape {tuple(x.shape)}; this network reads "
-                f"(batch, {self.channels}, {self.size}, {self.size})"
-            )
-        patches = rearrange(x, "b c (i p) (j q) -> b (i j) (c p q)", p=self.patch, q=self.patch)
+        patches = self._patches(x, self.channels, "images have")
+        read = patches
+        if self.context or context is not None:
+            given = x[:, :0] if context is None else context
+            read = torch.cat([patches, self._patches(given, self.context, "context has")], dim=-1)
         with full_precision(x.device):
-            tokens = self.embed(patches)
+            tokens = self.embed(read)
             tokens = tokens + self.position.to(tokens.dtype)
             condition = F.silu(self.condition(t, parents, keep))
             shared = self.modulation(condition)
@@ -150,6 +161,15 @@ class RadiT(nn.Module):
             p=self.patch,
             q=self.patch,
         )
+
+    def _patches(self, image: Tensor, channels: int, what: str) -> Patches:
+        """Returns the patches of an image of that many channels, a patch's pixels in a row."""
+        if image.shape[1:] != (channels, self.size, self.size):
+            raise ImageError(
+                f"{what} shape {tuple(image.shape)}; this network reads "
+                f"(batch, {channels}, {self.size}, {self.size})"
+            )
+        return rearrange(image, "b c (i p) (j q) -> b (i j) (c p q)", p=self.patch, q=self.patch)
 
     def _run(self, block: nn.Module, tokens: Tensor, shared: Tensor, condition: Tensor) -> Tensor:
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():

@@ -18,7 +18,7 @@ References:
 import torch
 from torch import Tensor
 
-from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.loading import ImageFlow
 from cxrcausal.shapes import Attributes, Image, Keep
 
 __all__ = ["conditional_bound", "parents_worth"]
@@ -29,7 +29,7 @@ LATE = 0.85
 
 @torch.no_grad()
 def conditional_bound(
-    mechanism: RectifiedFlow,
+    mechanism: ImageFlow,
     images: Image,
     parents: Attributes,
     keep: Keep | None = None,
@@ -76,7 +76,7 @@ def conditional_bound(
 
 
 def parents_worth(
-    mechanism: RectifiedFlow, images: Image, parents: Attributes, **options: int
+    mechanism: ImageFlow, images: Image, parents: Attributes, **options: int
 ) -> dict[str, float]:
     """Returns what the log of training says in nats: of the parents, and of the condition's bound.
 

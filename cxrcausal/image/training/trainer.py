@@ -21,7 +21,7 @@ from cxrcausal.device import has_fast_bfloat16
 from cxrcausal.errors import CheckpointError, ImageError, RecipeError
 from cxrcausal.files import atomic_path
 from cxrcausal.gradients import with_gradients
-from cxrcausal.image.mechanism import RectifiedFlow
+from cxrcausal.image.loading import ImageFlow
 from cxrcausal.image.recipe import TrainingRecipe
 from cxrcausal.image.training.balance import balanced_weights
 from cxrcausal.image.training.nats import parents_worth
@@ -52,7 +52,7 @@ def images_fingerprint(images: Tensor, table: pd.DataFrame) -> str:
 
 @torch.no_grad()
 def held_out_loss(
-    mechanism: RectifiedFlow,
+    mechanism: ImageFlow,
     images: Image,
     parents: Attributes,
     keep: Keep | None = None,
@@ -111,7 +111,7 @@ class Trainer:
     @with_gradients
     def __init__(
         self,
-        mechanism: RectifiedFlow,
+        mechanism: ImageFlow,
         images: Image,
         table: pd.DataFrame,
         folder: str | Path,
@@ -133,9 +133,7 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.images = images
         self.fingerprint = images_fingerprint(images, table)
-        if mechanism.transport is not None:
-            logger.info("the mechanism's transport is of its old weights and is dropped")
-            mechanism.transport = None
+        mechanism.drop_transport()
         mechanism.observed = _observed(mechanism, table)
         self.parents = mechanism.encode(table)[0].cpu()
         self.held_out = held_out
@@ -157,8 +155,9 @@ class Trainer:
         self.precision: Precision = "bfloat16" if fast or precision == "bfloat16" else "float32"
 
     def _optimiser(self) -> torch.optim.AdamW:
-        matrices = [p for p in self.mechanism.parameters() if p.ndim > 1]
-        vectors = [p for p in self.mechanism.parameters() if p.ndim <= 1]
+        learnt = [p for p in self.mechanism.parameters() if p.requires_grad]
+        matrices = [p for p in learnt if p.ndim > 1]
+        vectors = [p for p in learnt if p.ndim <= 1]
         recipe = self.recipe
         return torch.optim.AdamW(
             [
@@ -195,9 +194,9 @@ class Trainer:
         minutes: float | None = None,
         log_every: int = 100,
         save_every: int = 1000,
-        on_save: Callable[[RectifiedFlow, int], object] | None = None,
+        on_save: Callable[[ImageFlow, int], object] | None = None,
         progress: bool = True,
-    ) -> RectifiedFlow:
+    ) -> ImageFlow:
         """Trains to the recipe's end, resuming from the folder's state.
 
         Arguments:
@@ -396,7 +395,7 @@ class _Window:
         return row
 
 
-def _observed(mechanism: RectifiedFlow, table: pd.DataFrame) -> dict[str, Any]:
+def _observed(mechanism: ImageFlow, table: pd.DataFrame) -> dict[str, Any]:
     """Returns which levels, or which range, of each attribute the table shows."""
     observed: dict[str, Any] = {}
     for variable in mechanism.attributes:

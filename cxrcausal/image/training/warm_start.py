@@ -5,12 +5,13 @@ from typing import Any
 
 from cxrcausal.errors import CheckpointError, summarise
 from cxrcausal.image.checkpoint import read_image_checkpoint
+from cxrcausal.image.loading import ImageFlow
 from cxrcausal.image.mechanism import RectifiedFlow
 
 __all__ = ["warm_start"]
 
 
-def warm_start(mechanism: RectifiedFlow, folder: str | Path) -> dict[str, Any]:
+def warm_start(mechanism: ImageFlow, folder: str | Path) -> dict[str, Any]:
     """Gives a flow the network weights of a saved model, and returns what is known of those.
 
     What the saved network lacks stays as it is: a part that is zero at initialisation, such as
@@ -18,7 +19,7 @@ def warm_start(mechanism: RectifiedFlow, folder: str | Path) -> dict[str, Any]:
     behind, being of the noise of the old weights.
 
     Arguments:
-        mechanism: The flow, under the same graph.
+        mechanism: The flow, under the same graph; of a `WaveletFlow` the flow of the detail.
         folder: What `save_image_mechanism` wrote.
 
     Returns:
@@ -28,9 +29,10 @@ def warm_start(mechanism: RectifiedFlow, folder: str | Path) -> dict[str, Any]:
         CheckpointError: As `read_image_checkpoint`, or if a saved tensor has no place in this
             network; names the first.
     """
+    flow = mechanism if isinstance(mechanism, RectifiedFlow) else mechanism.detail
     kept = read_image_checkpoint(folder, mechanism.graph)
     weights = {k: v.float() for k, v in kept.weights.items() if not k.startswith("transport.")}
-    own = {k: tuple(v.shape) for k, v in mechanism.state_dict().items()}
+    own = {k: tuple(v.shape) for k, v in flow.state_dict().items()}
     strange = [
         f"{name} {tuple(value.shape)} (here {own.get(name, 'absent')})"
         for name, value in weights.items()
@@ -41,5 +43,5 @@ def warm_start(mechanism: RectifiedFlow, folder: str | Path) -> dict[str, Any]:
             f"{kept.file} cannot start a training of recipe {mechanism.recipe.name!r}: "
             f"{summarise(strange)}"
         )
-    mechanism.load_state_dict(weights, strict=False)
+    flow.load_state_dict(weights, strict=False)
     return {"recipe": kept.recipe.name, **kept.training}
