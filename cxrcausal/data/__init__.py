@@ -1,5 +1,6 @@
 """What was seen: tables of patients and radiographs, from their sources into one form."""
 
+from cxrcausal.data.dicom import read_dicom_tags
 from cxrcausal.data.image_lists import read_image_lists
 from cxrcausal.data.radiograph import read_image, read_images
 from cxrcausal.data.source import (
@@ -17,6 +18,7 @@ __all__ = [
     "list_sources",
     "load_source",
     "patient_fraction",
+    "read_dicom_tags",
     "read_image",
     "read_image_lists",
     "read_images",

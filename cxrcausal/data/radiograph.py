@@ -40,6 +40,7 @@ GREY_TOLERANCE = 4
 """Of 255: JPEG's colour transform leaves grey radiographs a rounding step from grey."""
 FLAT = 0.1
 """A radiograph is warned of if 98 % of its pixels lie within less than this share of the scale."""
+LOOKED_AT = 2**16  # pixels by which it is judged, at even distances
 
 logger = logging.getLogger("cxrcausal")
 
@@ -48,6 +49,8 @@ def read_image(
     path: str | os.PathLike,
     size: int | None = None,
     allow_modalities: str | Sequence[str | None] = (),
+    *,
+    window: int | str | None = 0,
 ) -> Tensor:
     """Reads a PNG, JPEG or DICOM radiograph.
 
@@ -57,21 +60,26 @@ def read_image(
             that are not square, which are resampled to the finer of their two sides.
         allow_modalities: DICOM modalities to accept beside CR, DX, DR and RG, one or several; ''
             or None for a file that names none and whose SOP class is not of radiographs either.
+        window: Which view of a DICOM file that offers several (PS3.3 C.11.2): a number from 0,
+            which counts its VOI LUTs if it has any and else its windows, or what one of them is
+            called in the file (LUTExplanation, WindowCenterWidthExplanation). None shows the whole
+            range of the stored bits.
 
     Returns:
         A float32 tensor (1, 1, height, width) in [0, 1], lungs dark (MONOCHROME2). One that is
-        nearly one grey throughout is logged as a warning.
+        nearly one grey throughout is logged as a warning, and so is one that says that it is
+        synthetic: what is abducted from it is nobody.
 
     Raises:
         ImageError: If the file is missing, damaged, too large, not an image or not a radiograph,
-            or `size` is no side of a square.
+            has no such window, or `size` is no side of a square.
         MissingExtraError: If a compressed DICOM needs a decoder that is not installed.
     """
     if not isinstance(path, str | os.PathLike):
         raise ImageError(f"path is {path!r}; give the path of a PNG, JPEG or DICOM file")
     if size is not None:
         _check_size(size)
-    pixels, aspect = _read(Path(path), allow_modalities)
+    pixels, aspect = _read(Path(path), allow_modalities, window)
     _warn_if_flat(pixels, Path(path))
     pixels = square_pixels(pixels, aspect, MAX_PIXELS, Path(path))
     if size is not None:
@@ -84,6 +92,8 @@ def read_images(
     size: int,
     workers: int = 1,
     allow_modalities: str | Sequence[str | None] = (),
+    *,
+    window: int | str | None = 0,
 ) -> Tensor:
     """Reads radiographs as one batch of squares.
 
@@ -92,6 +102,7 @@ def read_images(
         size: The side of the squares in pixels.
         workers: How many threads read; decoding releases the interpreter's lock.
         allow_modalities: As `read_image`.
+        window: As `read_image`, the same of every file.
 
     Returns:
         A float32 tensor (files, 1, size, size) in [0, 1].
@@ -107,7 +118,7 @@ def read_images(
     batch = torch.empty(len(files), 1, size, size)
 
     def read(i: int) -> None:
-        batch[i] = read_image(files[i], size, allow_modalities)[0]
+        batch[i] = read_image(files[i], size, allow_modalities, window=window)[0]
 
     if workers <= 1:
         for i in range(len(files)):
@@ -118,7 +129,9 @@ def read_images(
     return batch
 
 
-def _read(path: Path, allow_modalities: str | Sequence[str | None]) -> tuple[np.ndarray, float]:
+def _read(
+    path: Path, allow_modalities: str | Sequence[str | None], window: int | str | None
+) -> tuple[np.ndarray, float]:
     """Returns pixels (height, width) in [0, 1] and their aspect ratio.
 
     Anything that a decoder raises names the file.
@@ -136,7 +149,7 @@ def _read(path: Path, allow_modalities: str | Sequence[str | None]) -> tuple[np.
         if head.startswith(JPEG):
             return _display(JpegImagePlugin.JpegImageFile, path)
         if head[PREAMBLE:] == DICM:
-            return read_dicom(path, allow_modalities, MAX_PIXELS)
+            return read_dicom(path, allow_modalities, MAX_PIXELS, window)
     except CxrCausalError:
         raise
     except MemoryError as error:
@@ -178,7 +191,8 @@ def _warn_if_flat(pixels: np.ndarray, path: Path) -> None:
     """Logs a radiograph that is nearly one grey: its window, LUT or depth may not be its own."""
     if not pixels.size:
         return
-    low, high = np.quantile(pixels, (0.01, 0.99))
+    apart = math.isqrt(max(1, pixels.size // LOOKED_AT))
+    low, high = np.quantile(pixels[::apart, ::apart], (0.01, 0.99))
     if high - low < FLAT:
         logger.warning(
             "%s is nearly one grey: 98 %% of its pixels lie between %.3f and %.3f of the scale; "
@@ -232,9 +246,18 @@ def _square(pixels: np.ndarray, size: int, path: Path) -> np.ndarray:
                 f"{shape[1]} before its middle {size} x {size} are kept; at most {MAX_PIXELS:,} "
                 "are made"
             )
+        wide, high = shape
+        left, top = (wide - size) // 2, (high - size) // 2
+        # only the middle is made; what stands beside it still counts where the filter reaches it
+        middle = (
+            left * width / wide,
+            top * height / high,
+            (left + size) * width / wide,
+            (top + size) * height / high,
+        )
         image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
+        made = image.resize((size, size), Image.Resampling.LANCZOS, box=middle)
         # Lanczos overshoots at edges, by design; the range is the tensor convention's
-        pixels = np.clip(np.asarray(image.resize(shape, Image.Resampling.LANCZOS)), 0.0, 1.0)
-        height, width = pixels.shape
+        return np.clip(np.asarray(made), 0.0, 1.0)
     top, left = (height - size) // 2, (width - size) // 2
     return pixels[top : top + size, left : left + size]

@@ -26,7 +26,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from cxrcausal.data import read_image
+from cxrcausal.data import read_image, read_images
 from cxrcausal.errors import ImageError, MissingExtraError
 
 # --- stored values
@@ -152,6 +152,66 @@ def test_the_first_of_several_windows_is_used(tmp_path):
     first = shown(tmp_path, RAMP, WindowCenter=1000, WindowWidth=200)
     several = shown(tmp_path, RAMP, WindowCenter=[1000, 3000], WindowWidth=[200, 50])
     assert np.array_equal(first, several)
+
+
+def several():
+    """Two LUTs and two windows, each called something."""
+    dark, light = lut(0, 12, np.arange(4096) // 2), lut(0, 12, np.minimum(2 * RAMP.ravel(), 4095))
+    dark.LUTDescriptor, light.LUTDescriptor = [4096, 0, 12], [4096, 0, 12]
+    dark.LUTExplanation, light.LUTExplanation = "NORMAL", "HARDER"
+    windows = {
+        "WindowCenter": [1000, 3000],
+        "WindowWidth": [200, 50],
+        "WindowCenterWidthExplanation": ["LUNG", "BONE"],
+    }
+    return Sequence([dark, light]), windows
+
+
+def test_one_of_several_windows_can_be_chosen(tmp_path):
+    """By its number or its name (PS3.3 C.11.2.1.2.1); none of them is the whole range."""
+    _, windows = several()
+    path = write(tmp_path / "several.dcm", dataset(RAMP, **windows))
+    only = shown(tmp_path, RAMP, WindowCenter=3000, WindowWidth=50)
+    for window in (1, "BONE", " bone"):
+        assert np.array_equal(read_image(path, window=window)[0, 0].double().numpy(), only)
+        assert torch.equal(
+            read_images([path], 64, window=window), read_image(path, size=64, window=window)
+        )
+    whole = read_image(path, window=None)[0, 0].double().numpy()
+    assert np.allclose(whole, RAMP / 4095, atol=1e-7)
+
+
+def test_one_of_several_luts_can_be_chosen_and_a_window_beside_them(tmp_path):
+    tables, windows = several()
+    path = write(tmp_path / "several.dcm", dataset(RAMP, VOILUTSequence=tables, **windows))
+    light = np.minimum(2 * RAMP, 4095) / 4095
+    for window in (1, "harder"):
+        image = read_image(path, window=window)[0, 0].double().numpy()
+        assert np.allclose(image, light, atol=1e-6)
+    assert np.array_equal(
+        read_image(path, window="LUNG")[0, 0].double().numpy(),
+        shown(tmp_path, RAMP, WindowCenter=1000, WindowWidth=200),
+    )
+
+
+def test_a_window_that_is_not_there_is_refused_by_what_is(tmp_path):
+    tables, windows = several()
+    path = write(tmp_path / "several.dcm", dataset(RAMP, VOILUTSequence=tables, **windows))
+    with pytest.raises(
+        ImageError, match="no VOI LUT or window called 'SOFT'; it has 'NORMAL', 'H"
+    ):
+        read_image(path, window="SOFT")
+    with pytest.raises(ImageError, match=r"has 2 VOI LUT\(s\); there is no number 2"):
+        read_image(path, window=2)
+    plain = write(tmp_path / "plain.dcm", dataset(RAMP))
+    assert torch.equal(
+        read_image(plain, window=1), read_image(plain)
+    )  # it has none to choose from
+
+
+def test_rescaling_beyond_all_numbers_is_refused(tmp_path):
+    with pytest.raises(ImageError, match="which leave the range of numbers"):
+        shown(tmp_path, RAMP, RescaleSlope="1e308", RescaleIntercept="1e308")
 
 
 def test_a_voi_lut_is_looked_up_and_goes_before_the_window(tmp_path):

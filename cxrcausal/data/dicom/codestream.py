@@ -1,0 +1,55 @@
+"""What a compressed image says of itself, read from its first bytes without decoding it.
+
+A small malicious stream may claim any size, and decoders believe it: they take the memory first.
+So the claim is read here, from the frame header of JPEG and JPEG-LS (ISO 10918-1 B.2.2, ISO
+14495-1 C.2.2) or the SIZ segment of JPEG 2000 (ISO 15444-1 A.5.1), bare or in a JP2 file.
+"""
+
+from typing import NamedTuple
+
+__all__ = ["Claim", "read_claim"]
+
+SOC_SIZ = b"\xff\x4f\xff\x51"
+JP2 = b"jP  "
+"""The type of a JP2 file's first box, behind its length of four bytes (ISO 15444-1 I.5.1)."""
+NO_FRAME = (0xC4, 0xC8, 0xCC)  # among SOF's neighbours: tables, a reserved marker, arithmetic
+FRAME_LS = 0xF7
+
+
+class Claim(NamedTuple):
+    """What a stream says: pixels across and down, bits of a sample, and samples of a pixel."""
+
+    columns: int
+    rows: int
+    bits: int
+    samples: int
+
+
+def read_claim(stream: bytes) -> Claim | None:
+    """Returns what a JPEG, JPEG-LS or JPEG 2000 stream claims, or None if it is none of them.
+
+    Arguments:
+        stream: The whole compressed frame, or its beginning.
+    """
+    if stream[4:8] == JP2 and (at := stream.find(SOC_SIZ)) >= 0:
+        stream = stream[at:]
+    if stream.startswith(SOC_SIZ) and len(stream) > 42:
+        right, bottom, left, top = (
+            int.from_bytes(stream[at : at + 4], "big") for at in (8, 12, 16, 20)
+        )
+        # Csiz and Ssiz, the depth of the first component, stand behind the tiles' sizes
+        samples = int.from_bytes(stream[40:42], "big")
+        return Claim(right - left, bottom - top, (stream[42] & 0x7F) + 1, samples)
+    if not stream.startswith(b"\xff\xd8"):
+        return None
+    at = 2
+    while at + 9 < len(stream) and stream[at] == 0xFF:
+        marker = stream[at + 1]
+        if marker == 0xFF:  # markers may have fill bytes before them: B.1.1.2
+            at += 1
+            continue
+        if marker == FRAME_LS or (0xC0 <= marker <= 0xCF and marker not in NO_FRAME):
+            rows, columns = (int.from_bytes(stream[at + i : at + i + 2], "big") for i in (5, 7))
+            return Claim(columns, rows, stream[at + 4], stream[at + 9])
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return None
