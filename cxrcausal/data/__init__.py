@@ -3,6 +3,7 @@
 from cxrcausal.data.dicom import read_dicom_tags
 from cxrcausal.data.image_lists import read_image_lists
 from cxrcausal.data.radiograph import read_image, read_images
+from cxrcausal.data.shard import Shards, read_shards, shard_images
 from cxrcausal.data.source import (
     Source,
     list_sources,
@@ -14,6 +15,7 @@ from cxrcausal.data.split import patient_fraction, split_by_patient
 from cxrcausal.data.table import read_table
 
 __all__ = [
+    "Shards",
     "Source",
     "list_sources",
     "load_source",
@@ -22,8 +24,10 @@ __all__ = [
     "read_image",
     "read_image_lists",
     "read_images",
+    "read_shards",
     "read_table",
     "register_source",
+    "shard_images",
     "soft_evidence",
     "split_by_patient",
 ]
