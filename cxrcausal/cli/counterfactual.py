@@ -8,8 +8,14 @@ import pandas as pd
 import typer
 
 from cxrcausal.cli.app import app, read_assignments, read_interventions, read_values
-from cxrcausal.data import list_sources, read_images, read_table
-from cxrcausal.errors import TableError
+from cxrcausal.data import (
+    list_sources,
+    read_images,
+    read_table,
+    save_synthetic_dicom,
+    save_synthetic_dicoms,
+)
+from cxrcausal.errors import OptionError, TableError
 from cxrcausal.image import Guidance
 from cxrcausal.pretrained import load_pretrained
 
@@ -27,7 +33,12 @@ def counterfactual(
             help="The intervention, repeatable: sex=Male; age=40 (set), age=+20 (add), age=*1.1."
         ),
     ],
-    output: Annotated[Path, typer.Option(help="Folder for images, tables and provenance.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for images, tables and provenance; NAME.dcm for one DICOM image alone."
+        ),
+    ],
     source: Annotated[
         str, typer.Option(help=f"The table's layout: {', '.join(list_sources())}.")
     ] = "graph",
@@ -57,10 +68,12 @@ def counterfactual(
     clip: Annotated[bool, typer.Option(help="Stop at a variable's bounds.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
     metadata_only: Annotated[bool, typer.Option(help="Leave the radiographs out.")] = False,
+    dicom: Annotated[bool, typer.Option(help="Write DICOM images beside the PNGs.")] = False,
+    mark: Annotated[bool, typer.Option(help="Burn SYNTHETIC into the DICOM images.")] = True,
     seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:
-    """Answers one intervention for every row; writes PNG, CSV and provenance."""
+    """Answers one intervention for every row; writes PNG or DICOM, CSV and provenance."""
     pairs = read_assignments(do, "--do")
     loaded = load_pretrained(model, device=device)
     folder = table.parent if images is None else images
@@ -69,6 +82,14 @@ def counterfactual(
     if rows.empty:
         raise TableError(f"{str(table)!r} has no rows, so there is nobody to ask about")
     with_images = not metadata_only and loaded.image is not None
+    one = output.suffix.lower() == ".dcm"
+    if (one or dicom) and not with_images:
+        raise OptionError("a DICOM file holds a radiograph; this answer is of metadata alone")
+    if one and len(rows) * num_samples != 1:
+        raise OptionError(
+            f"{str(output)!r} is one image, and {len(rows) * num_samples} are asked for; give a "
+            "folder and --dicom, or ask for one with --limit 1"
+        )
     radiographs = guidance = None
     if with_images:
         assert loaded.image is not None
@@ -92,7 +113,18 @@ def counterfactual(
         metadata_only=not with_images,
         progress=True,
     )
+    if one:
+        assert answer.images is not None
+        save_synthetic_dicom(answer.images[0], output, answer.provenance_of(0), mark=mark)
+        typer.echo(f"wrote the counterfactual to {output}")
+        return
     answer.save(output)
+    if dicom:
+        assert answer.images is not None
+        provenances = [answer.provenance_of(i) for i in range(len(answer.images))]
+        save_synthetic_dicoms(
+            answer.images, output, provenances, num_samples=num_samples, mark=mark
+        )
     if with_images:
         answer.plot(output / "figure.png")
     typer.echo(f"wrote {len(answer.table)} counterfactuals to {output}")

@@ -188,8 +188,9 @@ class Counterfactual:
             raise CxrCausalError(f"{str(folder)!r} is a file; give a folder")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "provenance.json").unlink(missing_ok=True)
-        for stale in folder.glob(f"counterfactual_{'[0-9]' * 6}.png"):
-            stale.unlink()
+        for ending in ("png", "dcm"):  # DICOM, which `data` writes beside them
+            for stale in folder.glob(f"counterfactual_{'[0-9]' * 6}.{ending}"):
+                stale.unlink()
         tables = {
             "factual": self.factual,
             "counterfactual": self.table,
@@ -204,14 +205,18 @@ class Counterfactual:
                 save_synthetic(
                     image,
                     folder / f"counterfactual_{position:06d}.png",
-                    self._provenance_of(position),
+                    self.provenance_of(position),
                 )
         with atomic_path(folder / "provenance.json") as beside:
             beside.write_text(json.dumps(self.provenance, indent=1) + "\n", encoding="utf-8")
         return folder
 
-    def _provenance_of(self, position: int) -> dict[str, Any]:
-        """Returns the provenance of one image: of values by row its own, no other patient's."""
+    def provenance_of(self, position: int) -> dict[str, Any]:
+        """Returns the provenance of one image: of values by row its own, no other patient's.
+
+        Arguments:
+            position: The position of the image in `images`.
+        """
         row = position // self._samples
         do = self.provenance["do"]
         own = {k: v[row] if isinstance(v, list) else v for k, v in do.items()}

@@ -1,6 +1,10 @@
 """What was seen: tables of patients and radiographs, from their sources into one form."""
 
-from cxrcausal.data.dicom import read_dicom_tags
+from cxrcausal.data.dicom import (
+    read_dicom_tags,
+    save_synthetic_dicom,
+    save_synthetic_dicoms,
+)
 from cxrcausal.data.image_lists import read_image_lists
 from cxrcausal.data.radiograph import read_image, read_images
 from cxrcausal.data.shard import Shards, read_shards, shard_images
@@ -27,6 +31,8 @@ __all__ = [
     "read_shards",
     "read_table",
     "register_source",
+    "save_synthetic_dicom",
+    "save_synthetic_dicoms",
     "shard_images",
     "soft_evidence",
     "split_by_patient",

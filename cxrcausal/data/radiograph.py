@@ -24,7 +24,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin
 from torch import Tensor
 
-from cxrcausal.data.dicom import read_dicom
+from cxrcausal.data.dicom.reading import SYNTHETIC, read_dicom
 from cxrcausal.data.geometry import display_aspect, square_pixels
 from cxrcausal.errors import CxrCausalError, ImageError
 
@@ -181,6 +181,8 @@ def _display(
         if (frames := getattr(image, "n_frames", 1)) > 1:
             raise ImageError(f"{str(path)!r} has {frames} frames; a radiograph has one")
         image.load()
+        if "Synthetic" in image.info:  # the text that our own PNGs bear
+            logger.warning(SYNTHETIC, path)
         aspect = display_aspect(image)
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)  # by 90 degrees
         upright = ImageOps.exif_transpose(image)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 import typer
 from PIL import Image
@@ -77,8 +78,8 @@ def folder(tmp_path):
 
 def asked(folder, *options):
     """Runs the command and returns its exit code, its words and the counterfactual table."""
-    command = ["counterfactual", "--table", folder / "data" / "table.csv", *options]
-    command += ["--output", folder / "out"]
+    command = ["counterfactual", "--table", folder / "data" / "table.csv"]
+    command += ["--output", folder / "out", *options]
     result = RUN.invoke(app, [str(word) for word in command])
     written = folder / "out" / "counterfactual.csv"
     said = result.output + str(result.exception or "")
@@ -153,3 +154,39 @@ def test_a_weight_of_no_parent_is_refused_in_one_line(folder):
     code, said, _ = asked(folder, "--do", "sex=Male", "--limit", 1, "--own", "sec=2")
     assert code != 0
     assert "weight of 'sec', which is no parent of the image; did you mean 'sex'?" in said
+
+
+def test_dicom_beside_the_png_and_alone(folder):
+    """The same picture, marked; one image may be a file of its own, without a folder."""
+    few = ["--do", "sex=Male", "--num-steps", 1]
+    code, said, _ = asked(folder, *few, "--dicom", "--num-samples", 2, "--limit", 1)
+    assert code == 0, said
+    written = sorted((folder / "out").glob("*.dcm"))
+    assert [path.name for path in written] == [f"counterfactual_00000{i}.dcm" for i in (0, 1)]
+    headers = [pydicom.dcmread(path) for path in written]
+    assert len({header.SeriesInstanceUID for header in headers}) == 1
+    assert "do(sex = Male); model cxr19-tiny; graph cxr19" in headers[0].DerivationDescription
+    alone = folder / "alone.dcm"
+    code, said, _ = asked(folder, *few, "--limit", 1, "--no-mark", "--output", alone)
+    assert code == 0, said
+    assert not (folder / "alone").exists()
+    image = cx.read_image(alone)
+    png = cx.read_image(folder / "out" / "counterfactual_000000.png")
+    assert (image - png).abs().max() <= 0.51 / 255
+    marked = cx.read_image(written[0])
+    different = (image - marked).abs()  # by rounding, where a batch has another size
+    assert different[..., :9, :].max() > 0.1
+    assert different[..., 9:, :].max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--output", "a.dcm"], "'a.dcm' is one image, and 2 are asked for"),
+        (["--dicom", "--metadata-only"], "this answer is of metadata alone"),
+    ],
+)
+def test_what_is_no_one_radiograph_makes_no_dicom(folder, options, words):
+    code, said, _ = asked(folder, "--do", "sex=Male", *options)
+    assert code != 0
+    assert words in said

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.pixels.decoders.base import Decoder
 
-__all__ = ["MODALITIES", "parse_dicom", "read_dicom"]
+__all__ = ["MODALITIES", "SYNTHETIC", "parse_dicom", "read_dicom"]
 
 MODALITIES = ("CR", "DX", "DR", "RG")
 """Projection radiographs, digital or from film (PS3.3 C.7.3.1.1.1). DR is not a defined term, and
@@ -37,6 +37,11 @@ PROJECTIONS = (
 )
 """SOP classes (PS3.4 B.5) that hold nothing but radiographs: they speak where a de-identified file
 has lost its Modality."""
+
+SYNTHETIC = (
+    "%s says that it is synthetic, no patient's radiograph: what is abducted from it is nobody"
+)
+"""The warning about generated images, of DICOM and PNG alike."""
 
 MAX_BYTES = 2**28
 """Of a file, and of what a deflated one holds: twice the largest image that is read (16 bits in
@@ -135,6 +140,9 @@ def _check(dataset: "Dataset", path: Path, allow: Sequence[str], max_pixels: int
     """Refuses, before anything is decoded, what is not one grey frame of a radiograph."""
     modality = str(dataset.get("Modality", "") or "")
     allowed = (*MODALITIES, *allow)
+    if str(dataset.get("SyntheticData", "")) == "YES":  # C.12.1; our own exports say so
+        logger.warning(SYNTHETIC, path)
+        allowed = (*allowed, "OT")
     if not modality and "" not in allow and _sop_class(dataset) not in PROJECTIONS:
         raise ImageError(
             f"{str(path)!r} names no Modality (0008,0060), and its SOP class "
