@@ -17,6 +17,7 @@ from cxrcausal.data.source import (
 )
 from cxrcausal.data.split import patient_fraction, split_by_patient
 from cxrcausal.data.table import read_table
+from cxrcausal.data.unknown import unknown_as_level, with_unknown_level
 
 __all__ = [
     "Shards",
@@ -36,4 +37,6 @@ __all__ = [
     "shard_images",
     "soft_evidence",
     "split_by_patient",
+    "unknown_as_level",
+    "with_unknown_level",
 ]

@@ -456,7 +456,7 @@ def test_both_sources_stack_into_one_table():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"source": "nhi"}, "source 'nhi' is not known; did you mean 'nih'.*Allowed: 'chexpert'"),
+        ({"source": "nhi"}, "source 'nhi' is not known; did you mean 'nih'.*Allowed: 'brax'"),
         ({"uncertain": "maybe"}, "policy uncertain='maybe' is not known.*'unknown', 'negative'"),
         ({"not_mentioned": "negativ"}, "did you mean 'negative'"),
         ({"keep": ["Follow-up"]}, "'Follow-up'; did you mean 'Follow-up #'"),

@@ -15,51 +15,66 @@ References:
     | (Wang et al., 2017), https://arxiv.org/abs/1705.02315
 """
 
+from collections.abc import Collection
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
+from cxrcausal.data.csv_file import read_csv
+from cxrcausal.data.source.ages import years
+from cxrcausal.data.source.download import SourceFile
+from cxrcausal.data.source.label_list import LabelList
 from cxrcausal.data.source.source import Source
 from cxrcausal.data.source.vocabulary import (
     Columns,
     Policies,
     column,
-    levels,
     no_finding_conflicts,
     numbers,
+    splits,
     text,
     translate,
 )
-from cxrcausal.errors import TableError, nearest, summarise
+from cxrcausal.errors import TableError
 from cxrcausal.graph.dag import CausalGraph
 
 __all__ = ["SOURCE", "read_nih"]
 
-NO_FINDING = "No Finding"
-OPACITY = "Infiltration"
-MAPPING: dict[str, tuple[str, ...]] = {
-    "cardiomegaly": ("Cardiomegaly",),
-    "edema": ("Edema",),
-    "consolidation": ("Consolidation",),
-    "pneumonia": ("Pneumonia",),
-    "atelectasis": ("Atelectasis",),
-    "pneumothorax": ("Pneumothorax",),
-    "pleural_effusion": ("Effusion",),
-    "lung_lesion": ("Mass", "Nodule"),
-    "pleural_other": ("Pleural_Thickening",),
-}
-WITHOUT_COUNTERPART = ("Emphysema", "Fibrosis", "Hernia")
-# Findings that CheXpert's hierarchy would count as an opacity, mostly, and NIH does not.
-OPAQUE = ("Edema", "Consolidation", "Pneumonia", "Atelectasis", "Mass", "Nodule", "Fibrosis")
-LABELS = (
-    NO_FINDING,
-    OPACITY,
-    *(label for labels in MAPPING.values() for label in labels),
-    *WITHOUT_COUNTERPART,
+LABELS = LabelList(
+    owner="ChestX-ray14",
+    normal="No Finding",
+    mapping={
+        "cardiomegaly": ("Cardiomegaly",),
+        "edema": ("Edema",),
+        "consolidation": ("Consolidation",),
+        "pneumonia": ("Pneumonia",),
+        "atelectasis": ("Atelectasis",),
+        "pneumothorax": ("Pneumothorax",),
+        "pleural_effusion": ("Effusion",),
+        "lung_lesion": ("Mass", "Nodule"),
+        "pleural_other": ("Pleural_Thickening",),
+        "lung_opacity": ("Infiltration",),
+    },
+    # CheXpert's hierarchy would count these as an opacity, mostly, and NIH does not.
+    unclear={
+        "lung_opacity": (
+            *("Edema", "Consolidation", "Pneumonia", "Atelectasis"),
+            *("Mass", "Nodule", "Fibrosis"),
+        )
+    },
+    others=("Emphysema", "Fibrosis", "Hernia"),
 )
-
 SEXES = {"F": "Female", "M": "Male"}
 VIEWS = {"PA": "PA", "AP": "AP"}
-PER_YEAR = {"Y": 1.0, "M": 12.0, "D": 365.25}
+FILES = (
+    SourceFile(
+        ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"),
+        "the table of findings and patients of either edition",
+    ),
+    SourceFile(("train_val_list.txt",), "the images of the training part", needed=False),
+    SourceFile(("test_list.txt",), "the images of the test part", needed=False),
+)
 
 
 def read_nih(
@@ -87,82 +102,76 @@ def read_nih(
         "image": text(column(frame, "Image Index", "nih")),
         "patient_id": "nih-" + patient.astype(np.int64).astype("str").str.zfill(8),
         "dataset": pd.Series("NIH", index=frame.index),
-        "age": _years(column(frame, "Patient Age", "nih")),
+        "age": years(column(frame, "Patient Age", "nih"), notes),
         "sex": translate(column(frame, ("Patient Gender", "Patient Sex"), "nih"), SEXES),
         "view": translate(column(frame, "View Position", "nih"), VIEWS),
     }
-    columns |= _findings(column(frame, "Finding Labels", "nih"), policies)
+    columns |= LABELS.read(
+        column(frame, "Finding Labels", "nih"), lambda cell: cell.split("|"), policies, notes
+    )
+    if "split" in frame.columns:
+        columns["split"] = splits(column(frame, "split", "nih"))
     notes |= no_finding_conflicts(columns)
     return columns
 
 
-def _years(ages: pd.Series) -> pd.Series:
-    """Returns completed years; the first edition writes days and months for the youngest."""
-    if pd.api.types.is_numeric_dtype(ages):
-        return numbers(ages)
-    parts = text(ages).str.strip().str.extract(r"^(\d+)([YMD])$")
-    years = parts[0].astype(np.float64) / parts[1].map(PER_YEAR).astype(np.float64)
-    whole = np.floor(years).where(parts[0].notna(), numbers(ages.mask(parts[0].notna())))
-    return whole.rename(ages.name)  # which an error has to say
+def load_nih(folder: Path, graph: CausalGraph, keep: Collection[str]) -> pd.DataFrame:
+    """Returns the table of a download folder, with the official parts and where the images lie.
 
+    The archives unpack into `images_001/images/` to `images_012/images/`, which no table says:
+    the folders are listed.
 
-def _findings(labels: pd.Series, policies: Policies) -> Columns:
-    """Returns the graph's findings: each of the few hundred distinct lists is read once."""
-    codes, distinct = pd.factorize(labels)
-    lists = [frozenset(part.strip() for part in str(cell).split("|")) for cell in distinct]
-    known = set(LABELS)
-    for i, found in enumerate(lists):
-        if wrong := sorted(found - known):
-            row = labels.index[int(np.argmax(codes == i))]
-            raise TableError(
-                f"column {labels.name!r}, row {row!r}: {wrong[0]!r} is not a finding of "
-                f"ChestX-ray14{nearest(wrong[0], LABELS) or '.'} Allowed: "
-                f"{summarise(LABELS, most=20)}"
-            )
-    found_levels: dict[str, list[str | None]] = {
-        name: [_finding(found, theirs, policies) for found in lists]
-        for name, theirs in MAPPING.items()
+    Raises:
+        TableError: If the table is absent or cannot be read.
+    """
+    table, *lists = (file.find(folder) for file in FILES)
+    assert table is not None
+    frame = read_csv(table, graph, SOURCE.names, keep)
+    name = text(column(frame, "Image Index", "nih"))
+    parts: dict[str, str] = {}
+    for part, path in zip(("train", "test"), lists, strict=True):
+        if path is not None:
+            parts |= dict.fromkeys(path.read_text(encoding="utf-8").split(), part)
+    if parts:
+        frame = frame.assign(split=name.map(parts))
+    lying = {
+        image.name: str(image.relative_to(folder))
+        for images in sorted(folder.glob("images*"))
+        for image in (*images.glob("*.png"), *images.glob("images/*.png"))
     }
-    found_levels["lung_opacity"] = [_opacity(found, policies) for found in lists]
-    found_levels["no_finding"] = [
-        "positive" if NO_FINDING in found else "negative" for found in lists
-    ]
-    return {  # the appended None is what an empty cell, code -1, finds
-        name: levels(codes, [*each, None], labels) for name, each in found_levels.items()
-    }
-
-
-def _finding(found: frozenset[str], theirs: tuple[str, ...], policies: Policies) -> str | None:
-    if not found.isdisjoint(theirs):
-        return "positive"
-    silent = policies.not_mentioned == "unknown" and NO_FINDING not in found
-    return None if silent else "negative"
-
-
-def _opacity(found: frozenset[str], policies: Policies) -> str | None:
-    if OPACITY in found:
-        return "positive"
-    silent = policies.not_mentioned == "unknown" and NO_FINDING not in found
-    return None if silent or not found.isdisjoint(OPAQUE) else "negative"
+    found = [lying.get(image, image) for image in name.array]
+    return frame.assign(**{"Image Index": pd.Series(found, index=name.index, dtype="str")})
 
 
 SOURCE = Source(
     name="nih",
     title="ChestX-ray14 of the NIH Clinical Center",
     read=read_nih,
+    load=load_nih,
+    files=FILES,
     columns={
         "image": "Image Index",
         "patient_id": "Patient ID",
         "age": "Patient Age",
         "sex": "Patient Gender (Patient Sex in 2020)",
         "view": "View Position",
-        "lung_opacity": f"Finding Labels: {OPACITY}",
-        "no_finding": f"Finding Labels: {NO_FINDING}",
-        **{name: f"Finding Labels: {' or '.join(theirs)}" for name, theirs in MAPPING.items()},
+        "split": "train_val_list.txt and test_list.txt, in a download folder",
+        "no_finding": "Finding Labels",
+        **dict.fromkeys(LABELS.mapping, "Finding Labels"),
     },
     never_labelled=("race", "fracture", "enlarged_cardiomediastinum", "support_devices"),
     names=("Image Index",),
+    mapping={
+        "sex": "F Female, M Male",
+        "view": "PA, AP",
+        **LABELS.described(),
+    },
     has_reports=True,
+    not_mentioned="a finding that is not listed, unless No Finding is",
+    ages="completed years; the first edition writes 058Y, 013M, 004D; not top-coded, and a few "
+    "(up to 414) are impossible and unknown",
+    image_layout="`images_001/images/00000001_000.png`: the archive is not told by the name, so "
+    "the folders `images*` are listed; the bare name where only a table is read",
     licence="No restriction on use; acknowledge the NIH Clinical Center and cite the paper.",
     citation=(
         "Wang et al., ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on "

@@ -20,7 +20,8 @@ def read_own(
     """Returns the graph's columns of a table that has them, those without one unknown.
 
     Arguments:
-        frame: The table; `patient_id` and `image` are taken where it has them.
+        frame: The table; `patient_id`, `image`, `study_id` and `split` are taken where it has
+            them.
         graph: Whose variables its columns are.
         policies: Not used: the levels are decided.
         notes: Not used: nothing is taken otherwise than written.
@@ -32,7 +33,7 @@ def read_own(
     if absent:
         logger.warning("the table has no column for %s, unknown in all rows", ", ".join(absent))
     columns: Columns = {name: column(checked, name, "graph") for name in graph.variables}
-    for name in ("patient_id", "image"):
+    for name in ("patient_id", "image", "study_id", "split"):
         if name in frame.columns:
             columns[name] = text(column(frame, name, "graph"))
     return columns
@@ -42,6 +43,6 @@ SOURCE = Source(
     name="graph",
     title="a table in the graph's own layout",
     read=read_own,
-    names=("patient_id", "image"),
+    names=("patient_id", "image", "study_id", "split"),
     images_beside=True,
 )

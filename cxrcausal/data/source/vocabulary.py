@@ -26,6 +26,7 @@ __all__ = [
     "no_finding_conflicts",
     "numbers",
     "soft_evidence",
+    "splits",
     "text",
     "translate",
 ]
@@ -53,6 +54,17 @@ FINDINGS: Mapping[str, str] = {
     )
 }
 """From CheXpert's name of a finding (Irvin et al. 2019, Table 1) to the graph's."""
+
+SPLITS: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "valid": "validation",
+    "validate": "validation",
+    "validation": "validation",
+    "val": "validation",
+    "test": "test",
+}
+"""From an owner's word for a part of the data to the one that `split_by_patient` uses."""
 
 NotMentioned = Literal["negative", "unknown"]
 Uncertain = Literal["unknown", "negative", "positive", "likelihood"]
@@ -169,6 +181,16 @@ def translate(
             )
     found = [*(words[value] for value in unique), empty]  # the last is what code -1 finds
     return levels(codes, found, values)
+
+
+def splits(values: pd.Series) -> pd.Series:
+    """Returns the owner's parts as `train`, `validation` and `test`; an empty cell is in none.
+
+    Raises:
+        TableError: If a cell names no part.
+    """
+    words = text(values).str.strip().str.lower()
+    return translate(words.rename(values.name), SPLITS).astype("str").where(values.notna())
 
 
 def levels(codes: np.ndarray, found: Sequence[str | None], like: pd.Series) -> pd.Series:

@@ -17,11 +17,15 @@ def test_every_source_says_what_it_is(name):
     assert source.name == name
     assert source.title
     variables = set(load_graph("cxr19").variables)
-    assert set(source.columns) <= variables | {"image", "patient_id"}
+    assert set(source.columns) <= variables | {"image", "patient_id", "study_id", "split"}
+    assert set(source.mapping) <= set(source.columns)
     assert set(source.never_labelled) <= variables - set(source.columns)
-    if source.has_reports:
+    if source.files:
         assert source.licence
         assert source.citation
+        assert source.image_layout
+        assert source.ages
+        assert bool(source.not_mentioned) == source.has_reports
         covered = set(source.columns) | set(source.never_labelled) | {"dataset"}
         assert variables <= covered, "each variable is read from somewhere, or never labelled"
 

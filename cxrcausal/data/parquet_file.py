@@ -1,0 +1,44 @@
+"""Parquet tables: levels, numbers and unknown cells keep their kind, which a CSV file loses."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from cxrcausal.errors import MissingExtraError, TableError
+
+__all__ = ["read_parquet", "write_parquet"]
+
+
+def read_parquet(path: str | os.PathLike) -> pd.DataFrame:
+    """Returns the table of a parquet file.
+
+    Raises:
+        TableError: If it is not there, or is no parquet file.
+        MissingExtraError: If pyarrow is not installed.
+    """
+    if not Path(path).is_file():
+        raise TableError(f"no table at {os.fspath(path)!r}; give a parquet file or a DataFrame")
+    _need_pyarrow()
+    try:
+        return pd.read_parquet(path, engine="pyarrow")
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise TableError(f"{os.fspath(path)!r} cannot be read as parquet: {error}") from error
+
+
+def write_parquet(table: pd.DataFrame, path: str | os.PathLike) -> None:
+    """Writes a table as parquet; its index is not written.
+
+    Raises:
+        MissingExtraError: If pyarrow is not installed.
+    """
+    _need_pyarrow()
+    table.to_parquet(path, engine="pyarrow", index=False)
+
+
+def _need_pyarrow() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise MissingExtraError(
+            "parquet tables need pyarrow: pip install 'cxrcausal[shards]', or use a CSV table"
+        )
