@@ -5,6 +5,7 @@ blades lie over the lungs.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cxrcausal.data.phantom.anatomy import Body
-from cxrcausal.data.phantom.primitives import chord, edge, segment, stroke
+from cxrcausal.data.phantom.primitives import chord, edge, segment, stroke, whole_power
 
 __all__ = ["Chest", "frontal"]
 
@@ -41,6 +42,17 @@ class Lung:
     dome: Tensor
     shape: Tensor
     is_side: Tensor
+
+    def rows(self, some: Tensor) -> "Lung":
+        """Returns the lung of some of the patients."""
+        return Lung(
+            self.sign,
+            (self.centre[0][some], self.centre[1][some]),
+            (self.radii[0][some], self.radii[1][some]),
+            self.dome[some],
+            self.shape[some],
+            self.is_side[some],
+        )
 
     def lateral(self, x: Tensor) -> Tensor:
         """Returns how far to the outside a pixel is: 0 at the lung's middle, 1 at its edge."""
@@ -76,8 +88,22 @@ class Chest:
         lifted = 0.08 * body.has("atelectasis") * is_side
         top = 0.40 + 0.045 * body["inspiration"] - 0.07 * ap - lifted + 0.04 * (sign > 0)
         dome = top + 0.27 * ((x - 0.95 * centre[0]) / radii[0]).square()
-        shape = chord(x, y, centre, radii, power=2.8) * edge(dome - y, 2 * rim)
+        shape = chord(x, y, centre, radii, power=3) * edge(dome - y, 2 * rim)
         return Lung(sign, centre, radii, dome, shape, is_side)
+
+    def rows(self, some: Tensor) -> "Chest":
+        """Returns the frame of some of the patients."""
+        right, left = (lung.rows(some) for lung in self.lungs)
+        x = self.x[some]
+        return Chest(x, self.y, self.body.rows(some), self.ap[some], (right, left), self.rim)
+
+    def only(self, finding: str, draw: Callable[["Chest"], Tensor]) -> Tensor:
+        """Returns what a finding adds: drawn for those who have it, 0 for the others."""
+        some = self.body.has(finding).flatten() > 0
+        drawn = torch.zeros_like(self.lungs[0].shape)
+        if bool(some.any()):
+            drawn[some] = draw(self.rows(some))
+        return drawn
 
     @property
     def air(self) -> Tensor:
@@ -98,7 +124,7 @@ class Chest:
 def frontal(body: Body, x: Tensor, y: Tensor) -> Tensor:
     """Returns the attenuation (batch, height, width) of bodies from behind or from the front."""
     chest = Chest.of(body, x, y)
-    lost = _pneumothorax(chest)
+    lost = chest.only("pneumothorax", _free_air)
     marks = _vessels(chest) * (1 - lost)
     mediastinum = _mediastinum(chest)
     free = 1 - 0.85 * edge(mediastinum - 0.3, 0.08)  # of what stands before and behind the heart
@@ -108,12 +134,9 @@ def frontal(body: Body, x: Tensor, y: Tensor) -> Tensor:
         - lungs
         - 0.16 * lost * chest.air.sqrt() * free
         + 0.55 * mediastinum
-        + free * (marks + _haze(chest))
-        + _fluid(chest)
+        + free * (marks + sum(chest.only(name, draw) for name, draw in IN_THE_LUNG.items()))
         + _bones(chest)
-        + _pleura(chest)
-        + 0.35 * _lung_edge(chest)
-        + _devices(chest)
+        + sum(chest.only(name, draw) for name, draw in BEFORE_THE_LUNG.items())
     )
 
 
@@ -183,64 +206,66 @@ def _vessels(c: Chest) -> Tensor:
     return total * c.air.sqrt()
 
 
-def _haze(c: Chest) -> Tensor:
-    """Findings that fill the lung: edema, consolidation, pneumonia, opacity, lesion, plates."""
-    body, side = c.body, c.affected_sign
+def _edema(c: Chest) -> Tensor:
+    """Haze around the hila, and lines at the base and the outside."""
     wings = sum(
         (stroke(((c.x - s * 0.28).square() + (0.8 * (c.y - 0.02)).square()).sqrt(), 0.20)
          for s in (-1, 1)),
         torch.zeros_like(c.x),
     )  # fmt: skip
-    edema = 0.34 * body.severity * wings * c.air.sqrt()
-    lines = sum(
-        (stroke(c.y - (0.20 + 0.07 * k), 0.010) * edge(lung.lateral(c.x) - 0.35, 0.08) * lung.shape
-         for lung in c.lungs for k in range(4)),
+    lines = sum((stroke(c.y - (0.20 + 0.07 * k), 0.010) for k in range(4)), torch.zeros_like(c.y))
+    outside = sum(
+        (edge(lung.lateral(c.x) - 0.35, 0.08) * lung.shape for lung in c.lungs),
         torch.zeros_like(c.x),
-    )  # fmt: skip
-    edema = edema + 0.10 * lines
+    )
+    return 0.34 * c.body.severity * wings * c.air.sqrt() + 0.10 * lines * outside
 
-    lobe = edge(c.y - (0.10 + 0.05 * body["level"] + 0.2 * side * (c.x - 0.4 * side)), 0.012)
-    consolidation = 0.50 * body.severity * lobe * c.affected.sqrt()
 
-    patches = torch.zeros_like(c.x)
+def _consolidation(c: Chest) -> Tensor:
+    """A lower lobe filled up to its fissure."""
+    side = c.affected_sign
+    fissure = 0.10 + 0.05 * c.body["level"] + 0.2 * side * (c.x - 0.4 * side)
+    return 0.50 * c.body.severity * edge(c.y - fissure, 0.012) * c.affected.sqrt()
+
+
+def _pneumonia(c: Chest) -> Tensor:
+    """Patches that run into each other, in an upper or middle field."""
+    body, patches = c.body, torch.zeros_like(c.x)
     for k in range(7):
         turn = 2.4 * k + body["place"]
         reach = 0.05 + 0.016 * k
-        centre = (
-            side * (0.40 + reach * turn.cos()),
-            -0.26 + 0.10 * body["level"].clamp(-1.5, 1.5) + 1.3 * reach * turn.sin(),
-        )
-        away = ((c.x - centre[0]).square() + (c.y - centre[1]).square()).sqrt()
+        x = c.affected_sign * (0.40 + reach * turn.cos())
+        y = -0.26 + 0.10 * body["level"].clamp(-1.5, 1.5) + 1.3 * reach * turn.sin()
+        away = ((c.x - x).square() + (c.y - y).square()).sqrt()
         patches = patches + stroke(away, 0.045 + 0.006 * ((3 * k) % 4) + 0.004 * body["extent"])
-    pneumonia = 0.34 * body.severity * patches.clamp(max=1.3) * c.affected.sqrt()
-
-    other = -side
-    healthy = c.air - c.affected
-    veil = edge(-0.02 + 0.05 * body["extent"] - c.y, 0.15)
-    opacity = 0.26 * body.severity * veil * healthy.sqrt()
-
-    spot = (
-        other * (0.42 + 0.05 * body["place"]).clamp(0.30, 0.55),
-        0.06 + 0.08 * body["level"].clamp(-1.5, 1.5),
-    )
-    radius = 0.070 + 0.008 * body["extent"]
-    lesion = 0.55 * chord(c.x, c.y, spot, (radius, radius))
-
-    height = 0.28 - 0.05 * body["level"].clamp(-1, 1)
-    plate = stroke(c.y - height - 0.25 * side * (c.x - 0.4 * side), 0.020)
-    plates = plate + 0.7 * stroke(c.y - height + 0.11 + 0.15 * side * (c.x - 0.4 * side), 0.015)
-    atelectasis = 0.42 * body.severity * plates * c.affected.sqrt()
-    return (
-        edema * body.has("edema")
-        + consolidation * body.has("consolidation")
-        + pneumonia * body.has("pneumonia")
-        + opacity * body.has("lung_opacity")
-        + lesion * body.has("lung_lesion")
-        + atelectasis * body.has("atelectasis")
-    )
+    return 0.34 * body.severity * patches.clamp(max=1.3) * c.affected.sqrt()
 
 
-def _fluid(c: Chest) -> Tensor:
+def _opacity(c: Chest) -> Tensor:
+    """A veil over the upper part of the other lung."""
+    veil = edge(-0.02 + 0.05 * c.body["extent"] - c.y, 0.15)
+    return 0.26 * c.body.severity * veil * (c.air - c.affected).clamp(min=0).sqrt()
+
+
+def _lesion(c: Chest) -> Tensor:
+    """A round nodule in the other lung."""
+    x = -c.affected_sign * (0.42 + 0.05 * c.body["place"]).clamp(0.30, 0.55)
+    y = 0.06 + 0.08 * c.body["level"].clamp(-1.5, 1.5)
+    radius = 0.070 + 0.008 * c.body["extent"]
+    return 0.55 * chord(c.x, c.y, (x, y), (radius, radius))
+
+
+def _atelectasis(c: Chest) -> Tensor:
+    """Plates above the diaphragm, which stands higher on that side."""
+    side = c.affected_sign
+    out = side * (c.x - 0.4 * side)
+    height = 0.28 - 0.05 * c.body["level"].clamp(-1, 1)
+    plates = stroke(c.y - height - 0.25 * out, 0.020)
+    plates = plates + 0.7 * stroke(c.y - height + 0.11 + 0.15 * out, 0.015)
+    return 0.42 * c.body.severity * plates * c.affected.sqrt()
+
+
+def _effusion(c: Chest) -> Tensor:
     """Pleural effusion: fluid in the costophrenic angle, its surface a meniscus."""
     body, total = c.body, torch.zeros_like(c.x)
     for lung in c.lungs:
@@ -249,7 +274,7 @@ def _fluid(c: Chest) -> Tensor:
         surface = lung.dome - 0.02 - 0.34 * body.severity * rise
         fluid = edge(c.y - surface, 0.012) * lung.shape.sqrt()
         total = total + AIR * 0.95 * fluid * lung.is_side
-    return total * body.has("pleural_effusion")
+    return total
 
 
 def _inner(c: Chest, lung: Lung) -> Tensor:
@@ -257,15 +282,15 @@ def _inner(c: Chest, lung: Lung) -> Tensor:
     share = 0.80 - 0.03 * c.body["extent"]
     dx = (c.x - lung.sign * 0.10) / (share * (0.32 + lung.radii[0]))
     dy = (c.y - 0.16) / (share * (0.18 + lung.radii[1]))
-    return 1 - (dx.abs() ** 2.4 + dy.abs() ** 2.4).clamp(min=1e-6) ** (1 / 2.4)
+    return 1 - (whole_power(dx, 3) + whole_power(dy, 2)).clamp(min=1e-6).sqrt()
 
 
-def _pneumothorax(c: Chest) -> Tensor:
+def _free_air(c: Chest) -> Tensor:
     """Where the lung has left the chest wall: 1 in the free air."""
     total = torch.zeros_like(c.x)
     for lung in c.lungs:
         total = total + lung.is_side * (1 - edge(_inner(c, lung), 0.02)) * (lung.shape > 0)
-    return total * c.body.has("pneumothorax")
+    return total
 
 
 def _lung_edge(c: Chest) -> Tensor:
@@ -273,7 +298,7 @@ def _lung_edge(c: Chest) -> Tensor:
     total = torch.zeros_like(c.x)
     for lung in c.lungs:
         total = total + lung.is_side * stroke(_inner(c, lung), 0.03) * lung.shape.sqrt()
-    return total * c.body.has("pneumothorax")
+    return 0.35 * total
 
 
 def _pleura(c: Chest) -> Tensor:
@@ -282,13 +307,13 @@ def _pleura(c: Chest) -> Tensor:
     for lung in c.lungs:
         dx = (c.x - lung.centre[0]) / lung.radii[0]
         dy = (c.y - lung.centre[1]) / lung.radii[1]
-        depth = 1 - (dx.abs() ** 2.8 + dy.abs() ** 2.8).clamp(min=1e-6) ** (1 / 2.8)
+        depth = 1 - (whole_power(dx, 3) + whole_power(dy, 3)).clamp(min=1e-6) ** (1 / 3)
         band = stroke(depth - 0.05, 0.06) * edge(lung.lateral(c.x) - 0.1, 0.1)
         cap = stroke(depth - 0.05, 0.09) * edge(-0.52 - c.y, 0.04)
         wall = (band * edge(0.30 - c.y, 0.05) + cap) * edge(depth, 0.02)
         plaque = chord(c.x, c.y, (lung.centre[0] * 1.05, lung.dome - 0.02), (0.11, 0.022))
         total = total + (1 - lung.is_side) * (0.40 * body.severity * wall + 0.35 * plaque)
-    return total * body.has("pleural_other")
+    return total
 
 
 def _bones(c: Chest) -> Tensor:
@@ -307,7 +332,7 @@ def _bones(c: Chest) -> Tensor:
     )  # fmt: skip
     out = 0.86 - 0.25 * c.ap  # in PA the arms turn the shoulder blades off the lungs
     blades = sum(
-        (chord(c.x, c.y, (s * out, -0.30), (0.13, 0.30), tilt=torch.as_tensor(s * 0.25))
+        (chord(c.x, c.y, (s * out, -0.30), (0.13, 0.30), tilt=s * 0.25)
          for s in (-1, 1)),
         torch.zeros_like(c.x),
     )  # fmt: skip
@@ -316,42 +341,46 @@ def _bones(c: Chest) -> Tensor:
          for s in (-1, 1)),
         torch.zeros_like(c.x),
     )  # fmt: skip
-    return dense * (spine + _ribs(c) + 0.30 * clavicles + 0.14 * blades + 0.11 * rims)
+    ribs = _ribs(c, broken=False)
+    some = body.has("fracture").flatten() > 0
+    if bool(some.any()):
+        ribs[some] = _ribs(c.rows(some), broken=True)
+    return dense * (spine + ribs + 0.30 * clavicles + 0.14 * blades + 0.11 * rims)
 
 
-def _ribs(c: Chest) -> Tensor:
+def _ribs(c: Chest, *, broken: bool) -> Tensor:
     """Posterior ribs, and the anterior ones, which are paler and slope the other way."""
     body = c.body
     s = c.x.abs()
     cage = 0.80 * (1 + 0.04 * body["lung_width"] + 0.04 * body.male)
     step = 0.125 + 0.004 * body["ribs"]
-    total = torch.zeros_like(c.x)
+    total = torch.zeros_like(c.lungs[0].shape)
     for k in range(RIBS):
         start = -0.66 + step * k
         slope = 0.16 + 0.03 * k + 0.02 * body["slope"]
         half = cage * min(1.0, 0.52 + 0.16 * k)
         centre = start + slope * (s - 0.06) + 0.32 * (s - 0.06).clamp(min=0).square()
-        centre, weight = _broken(c, k, centre, half)
-        across = (c.y - centre) / 0.030
-        profile = stroke(across, 0.62) + 0.35 * (stroke(across - 1, 0.3) + stroke(across + 1, 0.3))
-        total = total + 0.13 * profile * edge(half - s, 0.02) * edge(s - 0.05, 0.01) * weight
+        dense = 0.13 * edge(half - s, 0.02) * edge(s - 0.05, 0.01)
+        if broken:
+            centre, weight = _fracture(c, k, centre, half)
+            dense = dense * weight
+        across = ((c.y - centre) / 0.030).square().clamp(max=25)
+        total += dense * torch.exp(-1.1 * across) * (0.8 + 0.6 * across)  # the rim is denser
         front = start + 0.42 - 0.55 * (half - s)
         inner = edge(half - s, 0.02) * edge(s - 0.38, 0.05) * edge(0.45 - front, 0.05)
-        total = total + 0.07 * stroke((c.y - front) / 0.032, 0.8) * inner
+        total += 0.07 * inner * stroke((c.y - front) / 0.032, 0.8)
     return total
 
 
-def _broken(c: Chest, k: int, centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns where a rib runs and how dense it is, broken where there is a fracture.
+def _fracture(c: Chest, k: int, centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns where a rib of those with a fracture runs, and how dense it is along its way.
 
     Two neighbouring ribs break, their outer parts displaced, with callus at the gap.
     """
     body = c.body
     first = 3 + (body["level"] > 0).to(c.x.dtype)
-    here = ((k == first) | (k == first + 1)).to(c.x.dtype) * body.has("fracture")
-    here = here * edge(c.affected_sign * c.x, 0.01)
-    at = half * (0.74 + 0.03 * body["place"].clamp(-1.5, 1.5))
-    beyond = c.x.abs() - at
+    here = ((k == first) | (k == first + 1)).to(c.x.dtype) * edge(c.affected_sign * c.x, 0.01)
+    beyond = c.x.abs() - half * (0.74 + 0.03 * body["place"].clamp(-1.5, 1.5))
     moved = centre + 0.065 * here * edge(beyond, 0.006)
     weight = 1 - here * stroke(beyond, 0.03) + 3.0 * here * stroke(beyond.abs() - 0.06, 0.03)
     return moved, weight
@@ -384,4 +413,22 @@ def _devices(c: Chest) -> Tensor:
         + paced * (0.85 * box + 0.5 * stroke(lead, 0.011))
         + (1 - paced) * 0.5 * electrodes
     )
-    return device * body.has("support_devices")
+    return device
+
+
+IN_THE_LUNG = {
+    "edema": _edema,
+    "consolidation": _consolidation,
+    "pneumonia": _pneumonia,
+    "lung_opacity": _opacity,
+    "lung_lesion": _lesion,
+    "atelectasis": _atelectasis,
+}
+"""Findings that heart and mediastinum cover where they overlap."""
+
+BEFORE_THE_LUNG = {
+    "pleural_effusion": _effusion,
+    "pleural_other": _pleura,
+    "pneumothorax": _lung_edge,
+    "support_devices": _devices,
+}

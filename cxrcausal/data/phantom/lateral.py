@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cxrcausal.data.phantom.anatomy import Body
 from cxrcausal.data.phantom.frontal import AIR
-from cxrcausal.data.phantom.primitives import chord, edge, segment, stroke
+from cxrcausal.data.phantom.primitives import chord, edge, segment, stroke, whole_power
 
 __all__ = ["lateral"]
 
@@ -21,10 +21,10 @@ def lateral(body: Body, x: Tensor, y: Tensor) -> Tensor:
     rim = float(y[1, 0] - y[0, 0])
     lifted = 0.06 * body.has("atelectasis")
     dome = 0.34 + 0.045 * body["inspiration"] - lifted + 0.32 * (x + 0.15).clamp(min=0).square()
-    lung = chord(x, y, (0.02, -0.05), (0.55 + 0.02 * body["lung_width"], 0.78), power=2.6)
+    lung = chord(x, y, (0.02, -0.05), (0.55 + 0.02 * body["lung_width"], 0.78), power=3)
     lung = lung * edge(dome - y, rim)
     air = lung.sqrt()
-    depth = chord(x, y, (0.0, 0.15), (0.84 + 0.04 * body["fat"], 1.35), power=2.6)
+    depth = chord(x, y, (0.0, 0.15), (0.84 + 0.04 * body["fat"], 1.35), power=3)
     tissue = (1.10 + 0.05 * body["fat"]) * depth + 0.35 * edge(y - dome, 0.03) * depth
     breast = (0.20 - 0.16 * body.male) * chord(
         x, y, (-0.76, 0.22), (0.22 + 0.03 * body["breast"], 0.26)
@@ -99,7 +99,7 @@ def _fluid(body: Body, x: Tensor, y: Tensor, lung: Tensor, dome: Tensor) -> Tens
     rise = 0.25 + 0.75 * (x / 0.5).clamp(0, 1) ** 2
     surface = dome - 0.02 - 0.34 * body.severity * rise
     effusion = 0.85 * AIR * edge(y - surface, 0.012) * lung.sqrt() * body.has("pleural_effusion")
-    depth = 1 - ((x - 0.02).abs() / 0.55) ** 2.6 - ((y + 0.05).abs() / 0.78) ** 2.6
+    depth = 1 - whole_power((x - 0.02) / 0.55, 3) - whole_power((y + 0.05) / 0.78, 3)
     wall = (
         stroke(depth - 0.08, 0.10) * edge(x - 0.1, 0.1) * edge(0.2 - y, 0.05) * edge(depth, 0.02)
     )

@@ -34,6 +34,7 @@ from cxrcausal.shapes import Attributes, Image, Noise
 __all__ = ["PhantomMechanism"]
 
 BATCH = 64
+
 EDGE = LOW / 2
 """The grey level of the unexposed edge."""
 

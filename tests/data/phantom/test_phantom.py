@@ -54,6 +54,8 @@ def test_shapes_are_what_their_names_say():
     area = chord(x, y, (0.1, -0.2), (0.5, 0.3)).mean() * 4
     assert float(area) == pytest.approx(2 / 3 * math.pi * 0.5 * 0.3, rel=1e-3)  # half an ellipsoid
     assert chord(torch.tensor(0.1), torch.tensor(-0.2), (0.1, -0.2), (0.5, 0.3)) == 1
+    full = chord(torch.tensor(0.5), torch.tensor(0.5), (0, 0), (1, 1), power=4)
+    assert float(full) == pytest.approx(math.sqrt(1 - 2 / 16))
     turned = chord(torch.tensor(0.0), torch.tensor(0.4), (0, 0), (0.5, 0.1), tilt=math.pi / 2)
     assert float(turned) == pytest.approx(0.6)
     assert float(edge(torch.tensor(0.0), 0.1)) == 0.5
@@ -93,7 +95,7 @@ def test_abduction_is_exact_and_finds_the_very_noise(study, mechanism):
     parents, unobserved = mechanism.encode(study.table)
     assert not unobserved
     noise = mechanism.abduct(study.images, parents)
-    torch.testing.assert_close(noise, study.noise.image, atol=2e-3, rtol=0)
+    torch.testing.assert_close(noise, study.noise.image, atol=1e-2, rtol=0)
     torch.testing.assert_close(mechanism.predict(noise, parents), study.images, atol=1e-6, rtol=0)
 
 
