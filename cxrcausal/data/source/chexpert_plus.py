@@ -97,7 +97,7 @@ def _labels(path: Path) -> pd.DataFrame:
         with path.open(encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines if line.strip()]
         labels = pd.DataFrame(rows).set_index("path_to_image")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TableError(
             f"{str(path)!r} is not one JSON object per line, each with its 'path_to_image' and a "
             f"value per finding: {error}"

@@ -107,7 +107,7 @@ SOURCE = Source(
     name="cxr7_1m",
     title="CXR7-1M, the master table of seven collections",
     read=read_cxr7_1m,
-    files=(SourceFile(("cxr7-1m_master.csv",), "the master table", ("", "cxr")),),
+    files=(SourceFile(("cxr7-1m_master.csv",), "the master table", ("cxr",)),),
     columns={
         "image": "ImagePath",
         "patient_id": "PatientID and Dataset_name",

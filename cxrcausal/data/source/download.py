@@ -46,7 +46,8 @@ class SourceFile:
             TableError: If a file that is needed is not there.
         """
         for place in self.places:
-            for parent in sorted(glob.glob(os.path.join(glob.escape(str(folder)), place))):
+            there = glob.glob(os.path.join(glob.escape(str(folder)), place))
+            for parent in sorted(there, reverse=True):  # the latest of several versions
                 for name in self.names:
                     for spelled in (name, f"{name}.gz", name.removesuffix(".gz")):
                         if (path := Path(parent) / spelled).is_file():

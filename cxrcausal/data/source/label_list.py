@@ -83,8 +83,9 @@ class LabelList:
         codes, distinct = pd.factorize(cells)
         known = {_folded(label): label for label in self.labels}
         lists, respelled = [], []
+        first = dict(zip(*np.unique(codes, return_index=True), strict=True))
         for i, cell in enumerate(distinct):
-            row = cells.index[int(np.argmax(codes == i))]
+            row = cells.index[first[i]]
             found, other = self._spelled(_parts(cell, parts, cells.name, row), known, cells, row)
             lists.append(found)
             respelled.append(other)
@@ -116,8 +117,9 @@ class LabelList:
     def _level(self, name: str, found: frozenset[str], policies: Policies) -> str | None:
         if not found.isdisjoint(self.mapping[name]):
             return "positive"
-        doubt = (*self.unclear.get(name, ()), *self.vague)
-        silent = policies.not_mentioned == "unknown" and self.normal not in found
+        normal = self.normal in found  # which mentions every finding, whatever else is vague
+        doubt = (*self.unclear.get(name, ()), *(() if normal else self.vague))
+        silent = policies.not_mentioned == "unknown" and not normal
         return None if silent or not found or not found.isdisjoint(doubt) else "negative"
 
     def _no_finding(self, found: frozenset[str]) -> str | None:

@@ -131,7 +131,7 @@ def load_nih(folder: Path, graph: CausalGraph, keep: Collection[str]) -> pd.Data
     parts: dict[str, str] = {}
     for part, path in zip(("train", "test"), lists, strict=True):
         if path is not None:
-            parts |= dict.fromkeys(path.read_text(encoding="utf-8").split(), part)
+            parts |= dict.fromkeys(_listed(path), part)
     if parts:
         frame = frame.assign(split=name.map(parts))
     lying = {
@@ -141,6 +141,14 @@ def load_nih(folder: Path, graph: CausalGraph, keep: Collection[str]) -> pd.Data
     }
     found = [lying.get(image, image) for image in name.array]
     return frame.assign(**{"Image Index": pd.Series(found, index=name.index, dtype="str")})
+
+
+def _listed(path: Path) -> list[str]:
+    """Returns the images that a file lists, one on a line."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(f"{str(path)!r} is no list of images: {error}") from error
 
 
 SOURCE = Source(

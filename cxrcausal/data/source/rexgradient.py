@@ -27,7 +27,7 @@ import pandas as pd
 
 from cxrcausal.data.source.ages import years
 from cxrcausal.data.source.download import SourceFile
-from cxrcausal.data.source.report_labels import FROM_REPORTS, report_labels
+from cxrcausal.data.source.report_labels import report_labels
 from cxrcausal.data.source.source import Source
 from cxrcausal.data.source.vocabulary import (
     FINDINGS,
@@ -50,7 +50,7 @@ FILES = tuple(
     SourceFile(
         (f"{part}_metadata_view_position.json",),
         f"the studies of the part {part!r} with their images",
-        ("metadata", "", "download/metadata"),
+        ("metadata", "download/metadata"),
         needed=part == "train",
     )
     for part in PARTS
@@ -80,7 +80,7 @@ def _images(path: Path) -> Iterator[dict[str, object]]:
     try:
         studies = json.loads(path.read_text(encoding="utf-8"))
         entries = list(studies.values() if isinstance(studies, dict) else studies)
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise TableError(f"{str(path)!r} is not one JSON object per study: {error}") from error
     for number, study in enumerate(entries):
         if not isinstance(study, dict) or not isinstance(study.get("ImagePath"), list):
@@ -146,23 +146,19 @@ SOURCE = Source(
         "age": "PatientAge",
         "sex": "PatientSex",
         "view": "ImageViewPosition",
-        **{ours: f"{theirs}, of a labeller of one's own" for theirs, ours in FINDINGS.items()},
     },
     mapping={
         "split": "train; valid is validation; test",
         "sex": "F Female, M Male; O and U unknown",
         "view": "AP, PA and their long forms; LATERAL, LAT, LL and RL are LATERAL; any other "
         "unknown and counted",
-        **{
-            name: f"none published: unknown; where the table has such a column, {how}"
-            for name, how in FROM_REPORTS.items()
-        },
     },
-    never_labelled=("race",),
+    never_labelled=("race", *FINDINGS.values()),
     names=("PatientID", "AccessionNumber", "StudyInstanceUid", "ImagePath"),
     has_reports=True,
-    not_mentioned="an empty cell (of labels of one's own)",
-    uncertain="-1 (of labels of one's own)",
+    not_mentioned="no labels are published; of one's own, in columns of CheXpert's names, an "
+    "empty cell",
+    uncertain="no labels are published; of one's own, -1",
     ages="completed years of a DICOM age, 059Y; whether top-coded is not published",
     image_layout="`deid_png/<PatientID>/<AccessionNumber>/studies/<study>/series/<series>/"
     "instances/<instance>.png`, as `ImagePath` says relative to `metadata/`",

@@ -104,7 +104,7 @@ def _headers(folder: Path, images: Collection[str]) -> pd.DataFrame:
     import pydicom
 
     tags = ["PatientAge", "PatientSex"]
-    rows: dict[str, list[str | None]] = {}
+    rows: dict[str, list[object]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an odd value in another tag is not ours to judge
         for image in images:
@@ -112,10 +112,10 @@ def _headers(folder: Path, images: Collection[str]) -> pd.DataFrame:
                 header = pydicom.dcmread(
                     folder / f"{image}.dicom", stop_before_pixels=True, specific_tags=list(tags)
                 )
-                rows[image] = [str(header.get(tag) or "") or None for tag in tags]
-            except (OSError, ValueError, pydicom.errors.InvalidDicomError):
-                rows[image] = [None, None]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=tags)
+                rows[image] = [*(str(header.get(tag) or "") or None for tag in tags), True]
+            except Exception:  # what a damaged header raises has no common base; it is counted
+                rows[image] = [None, None, False]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[*tags, "header_read"])
 
 
 def read_vindr_cxr(
@@ -183,6 +183,9 @@ def _patients(one: pd.DataFrame, columns: Columns, notes: dict[str, int]) -> Non
         return
     age = years(column(one, "PatientAge", "vindr_cxr"), notes)
     sex = column(one, "PatientSex", "vindr_cxr")
+    if "header_read" in one.columns:
+        unread = one["header_read"].eq(False)
+        notes["DICOM header cannot be read: age and sex unknown"] = int(unread.sum())
     notes["age 0 read as unknown"] = int((age == 0).sum())
     notes["sex 'O' read as unknown"] = int((sex == "O").sum())
     columns["age"] = age.mask(age == 0)

@@ -129,6 +129,15 @@ def test_a_missing_file_is_named_with_what_its_owner_calls_it(folder, missing):
         read_table(folder, source="mimic_cxr")
 
 
+def test_of_several_versions_of_mimic_iv_the_latest_is_read(folder, tmp_path):
+    write(
+        tmp_path / "mimiciv" / "3.1" / "hosp" / "patients.csv.gz",
+        "subject_id,gender,anchor_age,anchor_year",
+        "10000032,F,60,2180",
+    )
+    assert read_table(folder, source="mimic_cxr")["age"].tolist()[:3] == [60.0, 60.0, 62.0]
+
+
 def test_unpacked_files_are_read_too(folder):
     packed = folder / LABELS
     text = pd.read_csv(packed, dtype="str")

@@ -57,6 +57,12 @@ def test_the_edition_of_2020_comes_first(folder):
     assert read_table(folder, source="nih")["age"].tolist() == [57.0]
 
 
+def test_a_list_of_images_that_is_no_text_is_refused(folder):
+    (folder / "test_list.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(TableError, match=r"test_list.txt' is no list of images"):
+        read_table(folder, source="nih")
+
+
 def test_a_folder_without_the_table(tmp_path):
     write(tmp_path / "Data_Entry_2017_v2021.csv", HEADER)
     with pytest.raises(TableError, match=r"did you mean 'Data_Entry_2017_v2021.csv'"):

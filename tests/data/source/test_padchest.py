@@ -82,6 +82,12 @@ def test_silence_follows_the_policy_but_where_all_is_normal(tmp_path):
     assert pd.isna(table["edema"].iloc[1])
 
 
+def test_what_is_normal_and_unchanged_has_no_finding(tmp_path):
+    file = write(tmp_path / "a.csv", HEADER, row(1, "['normal', 'unchanged']"))
+    found = read_table(file, source="padchest").iloc[0]
+    assert (found["no_finding"], found["edema"]) == ("positive", "negative")
+
+
 def test_every_label_of_padchest_is_known_once():
     """193 labels (counted in the published table); none is both a finding and without one."""
     assert len(LABELS.labels) == 193

@@ -83,6 +83,7 @@ def test_one_file_with_labels_of_ones_own(folder):
         ("3", "is not one JSON object per study"),
         ('{"a": 3}', "study 0: expected an object with a list 'ImagePath'"),
         ('[{"ImagePath": "a.png"}]', "study 0: expected an object with a list 'ImagePath'"),
+        ("[" * 100_000, "is not one JSON object per study"),
         ("{}", "needs the column 'ImageViewPosition'"),
     ],
 )

@@ -104,6 +104,8 @@ def test_an_unreadable_header_is_unknown(folder):
     write(folder / "train" / "7bb2.dicom", "no DICOM")
     table = read_table(folder, source="vindr_cxr")
     assert table["age"].isna().tolist() == [False, True, True]
+    notes = table.attrs["cxrcausal"]["notes"]
+    assert notes["DICOM header cannot be read: age and sex unknown"] == 1
 
 
 def test_one_table_alone_keeps_its_own_index(folder):
