@@ -20,6 +20,7 @@ WRITES = {
     "fit_metadata": ["scm.json", "scm.safetensors"],
     "train_radit": ["image.json", "image.safetensors", "loss.csv", "held_out.csv"],
     "counterfactual": ["sex/figure.png", "effusion/counterfactual.csv", "older/provenance.json"],
+    "animations": ["age.gif", "view.gif", "pleural_effusion.gif", "guidance.gif"],
     "fairness_audit": ["audit.csv", "audit.png"],
     "effects": ["identified.png", "bounded.png"],
     "causal_tutorial": ["1-falsify.png", "2-check.png", "3-identified.png", "4-patient.png"],
