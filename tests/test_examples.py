@@ -20,6 +20,7 @@ WRITES = {
     "fit_metadata": ["scm.json", "scm.safetensors"],
     "train_radit": ["image.json", "image.safetensors", "loss.csv", "held_out.csv"],
     "counterfactual": ["sex/figure.png", "effusion/counterfactual.csv", "older/provenance.json"],
+    "phantoms": ["samples.png", "variables-1.png", "variables-3.png"],
     "animations": ["age.gif", "view.gif", "pleural_effusion.gif", "guidance.gif"],
     "fairness_audit": ["audit.csv", "audit.png"],
     "effects": ["identified.png", "bounded.png"],
