@@ -4,13 +4,14 @@
 
 DATA holds `cxr-real-128/`, `cxr-real/` and `cxr-real-64/`, each an `images.csv` beside its images;
 a MODEL is what `save_image_mechanism` wrote, at any resolution. Two predictors of different
-architecture and an embedding of identity are trained on training radiographs at 64×64 (once; OUT
-keeps them), and larger images are averaged to 64×64 before they are read. Then everything is
-measured on test patients (findings on validation patients too, who are few): round trip,
-distribution and independence of the abducted noise, held-out loss, counterfactuals beside the null
-intervention and real radiographs, identity, samples and copies. OUT receives `report.md`,
-`report.json`, `table.md` (all models side by side), and per model `effects.csv` and figures; it
-keeps what was abducted, so that a larger run goes on where a smaller one ended.
+architecture and an embedding of identity are trained on training radiographs at 64×64 (those in
+`readers/` beside this script are taken where they are of the same radiographs), and larger images
+are averaged to 64×64 before they are read. Then everything is measured on test patients (findings
+on validation patients too, who are few): round trip, distribution and independence of the abducted
+noise, held-out loss, counterfactuals beside the null intervention and real radiographs, identity,
+samples and copies. OUT receives `report.md`, `report.json`, `table.md` (all models side by side),
+and per model `effects.csv` and figures; it keeps what was abducted, so that a larger run goes on
+where a smaller one ended.
 
 `--radiographs` says how many each question is asked of, `--forms` how many of the forms of
 guidance at several weights, `--joint` adds interventions whose descendants follow, `--gold` names
@@ -57,6 +58,8 @@ PREDICTORS = {
     "residual": {"width": 16, "epochs": 24, "learning_rate": 2e-3},
     "transformer": {"width": 16, "epochs": 20, "learning_rate": 1e-3},
 }
+READERS = Path(__file__).parent / "readers"
+"""What was trained on the shared radiographs, kept so that later runs read by the same eyes."""
 GOLD = {
     "Pneumothorax": "pneumothorax",
     "Airspace opacity": "lung_opacity",
@@ -196,8 +199,8 @@ def fitted_readers(args: argparse.Namespace, report: Report, data: Data) -> Read
     for name, how in PREDICTORS.items():
         how = {**how, "width": 8, "epochs": 1} if args.quick else how
         folder = args.output / "readers" / name
-        if cached(folder, {**key, **how}):
-            predictors[name] = Predictor.load(folder)
+        if trained := cached(name, folder, {**key, **how}):
+            predictors[name] = Predictor.load(trained)
         else:
             predictor = Predictor(
                 "cxr19", TARGETS, size=data.size, width=how["width"], architecture=name, seed=0
@@ -221,8 +224,8 @@ def fitted_readers(args: argparse.Namespace, report: Report, data: Data) -> Read
     if args.gold is not None:
         gold_standard(args, report, data, images, table, validation)
     folder, how = args.output / "readers" / "identity", {"epochs": args.identity_epochs}
-    if cached(folder, {**key, **how}):
-        identity = IdentityEmbedding.load(folder)
+    if trained := cached("identity", folder, {**key, **how}):
+        identity = IdentityEmbedding.load(trained)
     else:
         identity = IdentityEmbedding(size=data.size, width=8 if args.quick else 16)
         identity.fit(images, table, validation=validation, epochs=args.identity_epochs)
@@ -244,10 +247,13 @@ def reader_key(images: Tensor, table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def cached(folder: Path, key: dict[str, Any]) -> bool:
-    """Whether a reader trained on the same stands in the folder."""
-    file = folder / "key.json"
-    return file.exists() and json.loads(file.read_text(encoding="utf-8")) == key
+def cached(name: str, folder: Path, key: dict[str, Any]) -> Path | None:
+    """Returns where a reader trained on the same stands: in OUT, or beside this script."""
+    for place in (folder, READERS / name):
+        file = place / "key.json"
+        if file.exists() and json.loads(file.read_text(encoding="utf-8")) == key:
+            return place
+    return None
 
 
 def gold_standard(
@@ -268,8 +274,8 @@ def gold_standard(
     folder = args.output / "readers" / "gold"
     how = {**PREDICTORS["residual"], **({"width": 8, "epochs": 1} if args.quick else {})}
     key = {**reader_key(images, table), **how, "targets": list(targets)}
-    if cached(folder, key):
-        predictor = Predictor.load(folder)
+    if trained := cached("gold", folder, key):
+        predictor = Predictor.load(trained)
     else:
         predictor = Predictor("cxr19", targets, size=data.size, width=how["width"])
         predictor.fit(images, table, validation=validation, epochs=how["epochs"])
