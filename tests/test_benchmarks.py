@@ -30,6 +30,7 @@ SMALL = {
     "interval_coverage": ["--studies", "2", "--hidden"],
     "training_speed": ["--batch-size", "2", "--steps", "1", "--rounds", "1"],
     "noise_transport": ["--radiographs", "120", "--tested", "60", "--permutations", "3"],
+    "dicom_decoding": ["--rows", "80", "--columns", "60", "--rounds", "1", "--workers", "1"],
     "solver_choice": ["--model", "cxr19-tiny", "--radiographs", "2"],
 }
 
@@ -38,6 +39,7 @@ def run(name: str, data: Path, folder: Path, *more: str) -> str:
     """Runs a benchmark as a reader would; returns what it printed."""
     command = [sys.executable, BENCHMARKS / f"{name}.py", *SMALL[name], *more]
     if name not in (
+        "dicom_decoding",
         "million_rows",
         "training_speed",
         "ground_truth",
@@ -269,3 +271,14 @@ def test_intervals_are_counted_in_every_design(tmp_path):
             assert default["width"] > 5 * fixed["width"] > 0
             assert 0 < default["truth"] < 0.3
     assert (tmp_path / "interval_coverage.md").read_text() in printed
+
+
+def test_dicom_is_decoded_beside_a_plain_loop(tmp_path):
+    output = tmp_path / "dicom_decoding.json"
+    printed = run("dicom_decoding", Path(), tmp_path, "--output", str(output))
+    report = json.loads(output.read_text())
+    assert {"uncompressed", "run-lengths", "jpeg-baseline"} <= set(report["files"])
+    for entry in report["files"].values():
+        assert entry["ratios"]["one process / plain"] > 0
+        assert len(entry["rounds"]) == 1
+    assert output.with_suffix(".md").read_text() in printed

@@ -8,6 +8,7 @@ import pandas as pd
 import typer
 
 from cxrcausal.cli.app import app, read_assignments, read_interventions, read_values
+from cxrcausal.counterfactual import CounterfactualModel
 from cxrcausal.data import (
     list_sources,
     read_images,
@@ -82,23 +83,12 @@ def counterfactual(
     if rows.empty:
         raise TableError(f"{str(table)!r} has no rows, so there is nobody to ask about")
     with_images = not metadata_only and loaded.image is not None
-    one = output.suffix.lower() == ".dcm"
-    if (one or dicom) and not with_images:
-        raise OptionError("a DICOM file holds a radiograph; this answer is of metadata alone")
-    if one and len(rows) * num_samples != 1:
-        raise OptionError(
-            f"{str(output)!r} is one image, and {len(rows) * num_samples} are asked for; give a "
-            "folder and --dicom, or ask for one with --limit 1"
-        )
+    _check_dicom(output, len(rows) * num_samples if with_images else 0, dicom=dicom)
     radiographs = guidance = None
     if with_images:
         assert loaded.image is not None
-        guidance = loaded.image.guidance or Guidance("none")
-        options = zip(_WEIGHTS, (form, intervened, descendants, invariant), strict=True)
-        given: dict[str, Any] = {name: value for name, value in options if value is not None}
-        if own:
-            given["own"] = read_values(read_assignments(own, "--own"), loaded.graph)
-        guidance = replace(guidance, **given)
+        weights = (form, intervened, descendants, invariant)
+        guidance = _guidance(loaded, dict(zip(_WEIGHTS, weights, strict=True)), own)
         radiographs = read_images(_paths(rows), size=loaded.image.image_shape[-1])
     answer = loaded.counterfactual(
         radiographs,
@@ -113,7 +103,7 @@ def counterfactual(
         metadata_only=not with_images,
         progress=True,
     )
-    if one:
+    if output.suffix.lower() == ".dcm":
         assert answer.images is not None
         save_synthetic_dicom(answer.images[0], output, answer.provenance_of(0), mark=mark)
         typer.echo(f"wrote the counterfactual to {output}")
@@ -121,13 +111,35 @@ def counterfactual(
     answer.save(output)
     if dicom:
         assert answer.images is not None
-        provenances = [answer.provenance_of(i) for i in range(len(answer.images))]
-        save_synthetic_dicoms(
-            answer.images, output, provenances, num_samples=num_samples, mark=mark
-        )
+        asked = [answer.provenance_of(position) for position in range(len(answer.images))]
+        save_synthetic_dicoms(answer.images, output, asked, num_samples=num_samples, mark=mark)
     if with_images:
         answer.plot(output / "figure.png")
     typer.echo(f"wrote {len(answer.table)} counterfactuals to {output}")
+
+
+def _check_dicom(output: Path, images: int, *, dicom: bool) -> None:
+    """Refuses, before any work, DICOM of an answer without images, and several in one file."""
+    one = output.suffix.lower() == ".dcm"
+    if (one or dicom) and not images:
+        raise OptionError("a DICOM file holds a radiograph; this answer is of metadata alone")
+    if one and images != 1:
+        raise OptionError(
+            f"{str(output)!r} is one image, and {images} are asked for; give a folder and "
+            "--dicom, or ask for one with --limit 1"
+        )
+
+
+def _guidance(
+    model: CounterfactualModel, given: dict[str, Any], own: list[str] | None
+) -> Guidance | None:
+    """Returns the model's own guidance with what is given in its stead; None without images."""
+    if model.image is None:
+        return None
+    given = {name: value for name, value in given.items() if value is not None}
+    if own:
+        given["own"] = read_values(read_assignments(own, "--own"), model.graph)
+    return replace(model.image.guidance or Guidance("none"), **given)
 
 
 def _paths(rows: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from cxrcausal.data.dicom.reading import SYNTHETIC, read_dicom
 from cxrcausal.data.geometry import display_aspect, square_pixels
+from cxrcausal.data.workers import Refused, over_files
 from cxrcausal.errors import CxrCausalError, ImageError
 
 __all__ = ["MAX_PIXELS", "read_image", "read_images"]
@@ -40,6 +42,7 @@ GREY_TOLERANCE = 4
 """Of 255: JPEG's colour transform leaves grey radiographs a rounding step from grey."""
 FLAT = 0.1
 """A radiograph is warned of if 98 % of its pixels lie within less than this share of the scale."""
+BAND = 256  # rows that are resampled at once: few enough for a processor's cache
 LOOKED_AT = 2**16  # pixels by which it is judged, at even distances
 
 logger = logging.getLogger("cxrcausal")
@@ -63,7 +66,7 @@ def read_image(
         window: Which view of a DICOM file that offers several (PS3.3 C.11.2): a number from 0,
             which counts its VOI LUTs if it has any and else its windows, or what one of them is
             called in the file (LUTExplanation, WindowCenterWidthExplanation). None shows the whole
-            range of the stored bits.
+            range of the stored bits, as does a number where there is nothing to choose from.
 
     Returns:
         A float32 tensor (1, 1, height, width) in [0, 1], lungs dark (MONOCHROME2). One that is
@@ -79,6 +82,8 @@ def read_image(
         raise ImageError(f"path is {path!r}; give the path of a PNG, JPEG or DICOM file")
     if size is not None:
         _check_size(size)
+    if isinstance(window, bool) or not (window is None or isinstance(window, int | str)):
+        raise ImageError(f"window is {window!r}; give a number from 0, a name, or None")
     pixels, aspect = _read(Path(path), allow_modalities, window)
     _warn_if_flat(pixels, Path(path))
     pixels = square_pixels(pixels, aspect, MAX_PIXELS, Path(path))
@@ -94,15 +99,20 @@ def read_images(
     allow_modalities: str | Sequence[str | None] = (),
     *,
     window: int | str | None = 0,
+    processes: bool = False,
 ) -> Tensor:
     """Reads radiographs as one batch of squares.
 
     Arguments:
         paths: The files, in the order of the batch.
         size: The side of the squares in pixels.
-        workers: How many threads read; decoding releases the interpreter's lock.
+        workers: How many threads read, or how many processes.
         allow_modalities: As `read_image`.
         window: As `read_image`, the same of every file.
+        processes: Whether the workers are processes. Decoders of JPEG 2000, JPEG-LS and lossless
+            JPEG hold the interpreter's lock, so that of DICOM files compressed by them only
+            processes read several at once. They take seconds to start, and a script calls this
+            below ``if __name__ == "__main__":``.
 
     Returns:
         A float32 tensor (files, 1, size, size) in [0, 1].
@@ -110,6 +120,7 @@ def read_images(
     Raises:
         ImageError: As `read_image`; the first file at fault is named.
         MissingExtraError: As `read_image`.
+        OptionError: If new processes cannot start here.
     """
     if isinstance(paths, str | os.PathLike):
         raise ImageError(f"paths must be several files; found one, {os.fspath(paths)!r}")
@@ -123,10 +134,31 @@ def read_images(
     if workers <= 1:
         for i in range(len(files)):
             read(i)
+    elif processes:
+        one = partial(_square_of, size=size, allow_modalities=allow_modalities, window=window)
+        for i, answer in enumerate(over_files(one, files, workers)):
+            if isinstance(answer, Refused):
+                raise ImageError(f"{os.fspath(files[i])!r}: {answer.reason}")
+            if isinstance(answer, CxrCausalError):
+                raise answer
+            batch[i, 0] = torch.from_numpy(answer)
     else:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(read, range(len(files))))
     return batch
+
+
+def _square_of(
+    path: str | os.PathLike,
+    size: int,
+    allow_modalities: str | Sequence[str | None],
+    window: int | str | None,
+) -> np.ndarray | CxrCausalError:
+    """Returns a square (size, size), or the error, as another process can hand them over."""
+    try:
+        return read_image(path, size, allow_modalities, window=window)[0, 0].numpy()
+    except CxrCausalError as error:
+        return error
 
 
 def _read(
@@ -257,9 +289,35 @@ def _square(pixels: np.ndarray, size: int, path: Path) -> np.ndarray:
             (left + size) * width / wide,
             (top + size) * height / high,
         )
-        image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
-        made = image.resize((size, size), Image.Resampling.LANCZOS, box=middle)
         # Lanczos overshoots at edges, by design; the range is the tensor convention's
-        return np.clip(np.asarray(made), 0.0, 1.0)
+        return np.clip(_resampled(np.ascontiguousarray(pixels, np.float32), size, middle), 0, 1)
     top, left = (height - size) // 2, (width - size) // 2
     return pixels[top : top + size, left : left + size]
+
+
+def _resampled(
+    pixels: np.ndarray, size: int, box: tuple[float, float, float, float]
+) -> np.ndarray:
+    """Returns a part of an image (height, width) as `size` x `size` pixels, by Lanczos.
+
+    Pillow's filter is separable and goes across first, so that bands of rows can go through it one
+    by one: the same numbers, without a second copy of a large image.
+
+    Arguments:
+        pixels: The image, contiguous float32.
+        size: The side of the result.
+        box: The part's left, upper, right and lower end, in pixels.
+    """
+    left, top, right, bottom = box
+    reach = 3 * max(1.0, (bottom - top) / size) + 1  # of Lanczos's three lobes
+    first, last = max(0, math.floor(top - reach)), min(len(pixels), math.ceil(bottom + reach))
+    bands = []
+    for start in range(first, last, BAND):
+        band = Image.fromarray(pixels[start : min(start + BAND, last)])
+        across = (left, 0, right, band.height)
+        bands.append(
+            np.asarray(band.resize((size, band.height), Image.Resampling.LANCZOS, across))
+        )
+    narrow = Image.fromarray(np.concatenate(bands))
+    down = (0, top - first, size, bottom - first)
+    return np.asarray(narrow.resize((size, size), Image.Resampling.LANCZOS, down))

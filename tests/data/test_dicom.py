@@ -204,9 +204,12 @@ def test_a_window_that_is_not_there_is_refused_by_what_is(tmp_path):
     with pytest.raises(ImageError, match=r"has 2 VOI LUT\(s\); there is no number 2"):
         read_image(path, window=2)
     plain = write(tmp_path / "plain.dcm", dataset(RAMP))
-    assert torch.equal(
-        read_image(plain, window=1), read_image(plain)
-    )  # it has none to choose from
+    assert torch.equal(read_image(plain, window=1), read_image(plain))  # nothing to choose from
+    with pytest.raises(ImageError, match="called 'SOFT'; it has no names"):
+        read_image(plain, window="SOFT")
+    for window in (1.0, True, ["SOFT"]):
+        with pytest.raises(ImageError, match="give a number from 0, a name, or None"):
+            read_image(plain, window=window)
 
 
 def test_rescaling_beyond_all_numbers_is_refused(tmp_path):

@@ -300,3 +300,16 @@ def test_damaged_bytes_give_a_radiograph_or_an_image_error(tmp_path, kind, chang
     else:
         assert image.isfinite().all()
         assert 0 <= image.min() <= image.max() <= 1
+
+
+def test_processes_read_what_threads_read(tmp_path):
+    """One batch, in the files' order; an error is the file's own, as it is without them."""
+    paths = []
+    for i in range(5):
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(np.full((8, 9), 40 * i, np.uint8)).save(paths[-1])
+    batch = read_images(paths, 8, workers=2, processes=True)
+    assert torch.equal(batch, read_images(paths, 8))
+    paths[3].write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"3\.png' is none of PNG, JPEG and DICOM"):
+        read_images(paths, 8, workers=2, processes=True)

@@ -158,7 +158,7 @@ def _voi(
     if bool(centres) != bool(widths):
         raise ImageError(f"{str(path)!r} has a window centre or a width without the other")
     centres = centres[: len(widths)]  # a width that is missing makes no window
-    if window is None or not (tables or centres):
+    if window is None or not (tables or centres or isinstance(window, str)):
         found = values[used > 0]
         if window is not None and (span := float(np.ptp(found)) / (high - low)) < DARK:
             logger.warning(

@@ -106,31 +106,45 @@ def parse_dicom(path: Path, *, pixels: bool = True) -> "Dataset":
             f"{str(path)!r} has {size:,} bytes; a DICOM file of one radiograph has at most "
             f"{MAX_BYTES:,}"
         )
-    content = path.read_bytes()
-    _check_inflated(content, path)
-    return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=not pixels)
+    with _Bounded(path) as file:
+        _check_inflated(file, path)
+        file.seek(0)
+        return pydicom.dcmread(file, stop_before_pixels=not pixels)
 
 
-def _check_inflated(content: bytes, path: Path) -> None:
+class _Bounded(io.BufferedReader):
+    """A file of which no more is read than there is.
+
+    Python takes the memory that a read asks for before it looks whether there is as much.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.length = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Returns the next bytes, as many as are asked for if there are as many."""
+        left = max(0, self.length - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+def _check_inflated(file: _Bounded, path: Path) -> None:
     """Refuses a deflated data set that would swell beyond `MAX_BYTES`, in bounded memory."""
     from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-    at, deflated = PREFACE, False
-    while content[at : at + 2] == b"\x02\x00":  # the preface, always explicit VR: PS3.10 7.1
-        long = content[at + 4 : at + 6].decode("latin-1") in EXPLICIT_VR_LENGTH_32
-        starts, sized = (
-            (at + 12, content[at + 8 : at + 12]) if long else (at + 8, content[at + 6 : at + 8])
-        )
-        ends = starts + int.from_bytes(sized, "little")
-        deflated |= content[starts:ends].rstrip(b"\0 ") == DEFLATED
-        at = ends
+    at, deflated = file.seek(PREFACE), False
+    while (head := file.read(8))[:2] == b"\x02\x00":  # the preface, always explicit: PS3.10 7.1
+        long = head[4:6].decode("latin-1") in EXPLICIT_VR_LENGTH_32
+        length = int.from_bytes(file.read(4) if long else head[6:], "little")
+        deflated |= file.read(length).rstrip(b"\0 ") == DEFLATED
+        at = file.tell()
     if not deflated:
         return
-    inflater, rest, length = zlib.decompressobj(-zlib.MAX_WBITS), content[at:], 0
-    while rest and not inflater.eof:
-        length += len(inflater.decompress(rest, 2**20))
-        rest = inflater.unconsumed_tail
-        if length > MAX_BYTES:
+    file.seek(at)
+    inflater, swollen = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while not inflater.eof and (packed := inflater.unconsumed_tail or file.read(2**20)):
+        swollen += len(inflater.decompress(packed, 2**20))
+        if swollen > MAX_BYTES:
             raise ImageError(
                 f"{str(path)!r} is deflated and swells to more than {MAX_BYTES:,} bytes"
             )
@@ -218,7 +232,8 @@ def _stored_bits(dataset: "Dataset", path: Path) -> np.ndarray:
     if words and high_bit >= bits:
         found = found >> (high_bit - bits + 1)
     # The bits beside the stored ones (an old overlay, say) are no grey value: 8.1.1
-    return found if bits == full else found & found.dtype.type((1 << bits) - 1)
+    mask = found.dtype.type((1 << bits) - 1)
+    return found if bits == full or found.max() <= mask else found & mask
 
 
 def _claim(dataset: "Dataset", path: Path) -> Claim | None:
