@@ -1,5 +1,6 @@
 """What was seen: tables of patients and radiographs, from their sources into one form."""
 
+from cxrcausal.data.audit import Audit, Finding, audit_images, audit_table, write_audit
 from cxrcausal.data.dicom import (
     read_dicom_tags,
     save_synthetic_dicom,
@@ -20,8 +21,12 @@ from cxrcausal.data.table import read_table
 from cxrcausal.data.unknown import unknown_as_level, with_unknown_level
 
 __all__ = [
+    "Audit",
+    "Finding",
     "Shards",
     "Source",
+    "audit_images",
+    "audit_table",
     "list_sources",
     "load_source",
     "patient_fraction",
@@ -39,4 +44,5 @@ __all__ = [
     "split_by_patient",
     "unknown_as_level",
     "with_unknown_level",
+    "write_audit",
 ]

@@ -20,7 +20,6 @@ from cxrcausal.evaluation.figure import counterfactual_grid, image_grid
 from cxrcausal.evaluation.frechet import frechet_distance
 from cxrcausal.evaluation.identity import Identity, IdentityEmbedding
 from cxrcausal.evaluation.nearest_neighbour import Memorisation, Neighbours, memorisation
-from cxrcausal.evaluation.page import Page
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.probe import (
     NoiseStatistics,
@@ -38,6 +37,7 @@ from cxrcausal.evaluation.similarity import (
 )
 from cxrcausal.evaluation.standardisation import Standardised
 from cxrcausal.evaluation.study import soundness
+from cxrcausal.page import Page
 from cxrcausal.patients import patient_folds
 
 __all__ = [

@@ -16,7 +16,6 @@ from cxrcausal.bootstrap import PatientBootstrap, weighted_mean
 from cxrcausal.errors import TableError
 from cxrcausal.evaluation.axioms import RoundTrip, paint, round_trip
 from cxrcausal.evaluation.figure import counterfactual_grid, image_grid
-from cxrcausal.evaluation.page import Page
 from cxrcausal.evaluation.predictor import Predictor
 from cxrcausal.evaluation.probe import Features, noise_statistics, ridge_probe
 from cxrcausal.evaluation.question import Question, flip, move
@@ -25,6 +24,7 @@ from cxrcausal.evaluation.study import soundness
 from cxrcausal.image.guidance import Guidance
 from cxrcausal.image.loading import ImageFlow
 from cxrcausal.image.training.nats import parents_worth
+from cxrcausal.page import Page
 from cxrcausal.shapes import Attributes, Image
 
 __all__ = ["assess"]

@@ -1,5 +1,6 @@
 """`cxrcausal data`: each command from its files to its files."""
 
+import json
 from importlib.util import find_spec
 
 import pandas as pd
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from cxrcausal.cli.app import app
 from cxrcausal.data import read_shards
+from cxrcausal.errors import TableError
 
 RUN = CliRunner()
 
@@ -37,3 +39,31 @@ def test_shard_writes_what_can_be_read_and_says_what_cannot(tmp_path, radiograph
     shards = read_shards(tmp_path / "out")
     assert shards.images.shape == (len(listed) - 1, 1, 32, 32)
     assert "cannot be opened" in (tmp_path / "out" / "quarantine.csv").read_text()
+
+
+def test_audit_writes_a_page_and_says_what_to_do(tmp_path, radiographs):
+    listed = pd.read_csv(radiographs)
+    listed["image"] = [str(radiographs.parent / name) for name in listed["image"]]
+    listed["Split"] = ["train", "test"] * (len(listed) // 2)
+    listed["patient_id"] = [f"own-{i // 2}" for i in range(len(listed))]
+    listed.to_csv(tmp_path / "list.csv", index=False)
+    command = ["data", "audit", str(tmp_path / "list.csv"), "--workers", "1", "--output"]
+    result = RUN.invoke(app, [*command, str(tmp_path / "report.html")])
+    assert result.exit_code == 0, result.output
+    assert "in more than one part of the column 'Split'" in result.output
+    said = json.loads((tmp_path / "report.json").read_text())
+    assert said["numbers"]["radiographs"] == len(listed)
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    result = RUN.invoke(app, [*command, str(tmp_path / "table.html"), "--no-pixels"])
+    assert result.exit_code == 0, result.output
+    assert "radiographs" not in json.loads((tmp_path / "table.json").read_text())["numbers"]
+
+
+def test_a_table_that_is_not_there_leaves_no_page(tmp_path):
+    with pytest.raises(TableError, match="no table at"):
+        RUN.invoke(
+            app,
+            ["data", "audit", str(tmp_path / "no.csv"), "--output", str(tmp_path / "r.html")],
+            catch_exceptions=False,
+        )
+    assert not (tmp_path / "r.html").exists()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 
 import pandas as pd
 
-from cxrcausal.evaluation.report import write_text
+from cxrcausal.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,9 +62,10 @@ class Page:
         """Writes the page, whole or not at all."""
         title = html.escape(self.title)
         body = "\n".join(self.parts)
-        write_text(
-            path,
-            f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-            f"<h1>{title}</h1>\n{body}\n</body>\n</html>",
-        )
+        with atomic_path(path) as beside:
+            beside.write_text(
+                f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+                f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+                f"<h1>{title}</h1>\n{body}\n</body>\n</html>\n",
+                encoding="utf-8",
+            )
