@@ -5,13 +5,26 @@ become missing, although a graph may have a level of that name; and what looks l
 becomes one, so that the patient 0007 becomes 7, who is another patient. Here a word is a level
 where the graph says so, names are text, and a column in which some number begins with 0 is one of
 names.
+
+A file may be packed, and a small one then hold more than any memory: how much is inside is
+counted, in bounded memory, before a table is made of it.
 """
 
+import bz2
+import csv
+import gzip
+import importlib
+import io
+import lzma
 import os
+import tarfile
 import warnings
+import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +40,23 @@ MISSING = (
 )  # fmt: skip
 """What `pandas.read_csv` reads as missing; so do we, where it is no level."""
 
+TAR = (".tar", ".tar.gz", ".tar.bz2", ".tar.xz")
+PACKED = (*TAR, ".zip", ".gz", ".bz2", ".xz", ".zst")
+
+MAX_UNPACKED = 2**31
+"""The most bytes that are read out of a packed table: five million rows of 400 letters."""
+MAX_SWELLING = 100
+"""The most bytes that come out of one byte on disk: ChestX-ray14 gives 10, CheXpert 14, and
+what only repeats itself a thousand. The memory that is taken stays in proportion to the file."""
+NO_BOMB = 2**26  # what comes out is less than a hundred MB: no harm, however small the file
+MAX_COLUMNS = 10_000
+"""Each column is read on its own; no table of radiographs has a tenth of this."""
+DAMAGED = (
+    OSError, EOFError, ValueError, KeyError, OverflowError, NotImplementedError, RuntimeError,
+    csv.Error, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
+)  # fmt: skip
+"""What pandas (ValueError) and the unpackers raise about bytes that they do not understand."""
+
 
 def read_csv(
     path: str | os.PathLike,
@@ -40,14 +70,15 @@ def read_csv(
     rows.
 
     Arguments:
-        path: A CSV file, compressed or not.
+        path: A CSV file, or one packed as its suffix says: gz, bz2, xz, zst, zip or tar.
         graph: Whose levels are words, whatever else they may mean.
         names: Columns of names, which stay as written whatever they look like.
         keep: Columns that nobody reads here: where they are no numbers, only an empty cell is
             missing.
 
     Raises:
-        TableError: If it is not there, or is no table of comma-separated fields.
+        TableError: If it is not there, is no table of comma-separated fields, or is packed and
+            unpacks to too much.
     """
     if not isinstance(path, str | os.PathLike):
         raise TableError(f"path is {path!r}; give a CSV file or a pandas DataFrame")
@@ -58,15 +89,15 @@ def read_csv(
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # Else pandas takes the first fields of rows that are too long for labels, and all
             # others shift.
-            written = pd.read_csv(
-                path, index_col=False, dtype="str", keep_default_na=False, na_values=[""]
-            )
+            written = _as_written(Path(path))
     except pd.errors.ParserWarning as error:
         raise TableError(
             f"{os.fspath(path)!r} has rows with more fields than its header; give each column a "
             "name, and put texts that hold a comma into quotation marks"
         ) from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: pandas' own
+    except TableError:  # which is a ValueError too
+        raise
+    except DAMAGED as error:
         raise TableError(f"{os.fspath(path)!r} cannot be read as a CSV table: {error}") from error
     if len(written.columns) == 1 and any(mark in written.columns[0] for mark in ";\t|"):
         raise TableError(
@@ -80,6 +111,96 @@ def read_csv(
         },
         index=written.index,
     )
+
+
+def _as_written(path: Path) -> pd.DataFrame:
+    """Returns the cells as text, NaN where they are empty."""
+    if path.name.lower().endswith(PACKED):
+        _check_unpacked(path)
+    with _unpacked(path) as file:
+        _check_header(file, path)
+    with _unpacked(path) as file:
+        return pd.read_csv(
+            file, index_col=False, dtype="str", keep_default_na=False, na_values=[""]
+        )
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuses a packed table that would swell beyond what is allowed, in bounded memory."""
+    length = 0
+    with _unpacked(path) as file:
+        while block := file.read(2**20):
+            length += len(block)
+            _check_length(length, path)
+
+
+def _check_length(length: int, path: Path) -> None:
+    """Refuses so many bytes out of a packed table."""
+    size = path.stat().st_size
+    allowed = min(MAX_UNPACKED, max(NO_BOMB, MAX_SWELLING * size))
+    if length > allowed:
+        raise TableError(
+            f"{str(path)!r} has {size:,} bytes and unpacks to more than {allowed:,}, the most "
+            f"that is read out of such a file ({MAX_SWELLING} times its size, and never over "
+            f"{MAX_UNPACKED:,}); if it is what you expect, unpack it yourself and give the CSV "
+            "file, which has no limit"
+        )
+
+
+def _check_header(file: IO[bytes], path: Path) -> None:
+    """Refuses a table of absurdly many columns, on each of which pandas spends a while."""
+    # Commas and quotation marks are the same bytes in every encoding that pandas will accept
+    lines = iter(lambda: file.readline(2**20).decode("latin-1"), "")
+    if len(next(filter(None, csv.reader(lines)), [])) > MAX_COLUMNS:
+        raise TableError(
+            f"{str(path)!r} has more than {MAX_COLUMNS:,} columns, the most that are read; keep "
+            "those that are asked for"
+        )
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """Yields the bytes of a table, out of what its suffix says that it is packed in.
+
+    Raises:
+        TableError: If an archive holds more than one file, or nothing here unpacks it.
+    """
+    name = path.name.lower()
+    if name.endswith(TAR):
+        with tarfile.open(path) as tar:
+            member = tar.next()  # and not all of them: an archive may name millions
+            inside = tar.extractfile(member) if member is not None else None
+            if member is not None:
+                _check_length(member.size, path)  # before all of it is passed over to the next
+            if inside is None or tar.next() is not None:
+                raise TableError(f"{str(path)!r} must hold one file, the table")
+            with inside:
+                yield inside
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            if len(archive.namelist()) != 1:
+                raise TableError(f"{str(path)!r} must hold one file, the table")
+            with archive.open(archive.namelist()[0]) as file:
+                yield file
+    elif name.endswith((".gz", ".bz2", ".xz")):
+        openers: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+        with openers[name.rpartition(".")[2]](path, "rb") as file:
+            yield file
+    elif name.endswith(".zst"):
+        try:
+            zstandard = importlib.import_module("zstandard")
+        except ImportError as error:
+            raise TableError(
+                f"{str(path)!r} is packed by zstd, which needs: pip install zstandard"
+            ) from error
+        try:
+            with zstandard.open(path, "rb") as raw, io.BufferedReader(raw) as file:
+                yield file
+        except zstandard.ZstdError as error:
+            raise OSError(str(error)) from error
+    else:
+        with path.open("rb") as file:
+            yield file
 
 
 def _meant(written: pd.Series, graph: CausalGraph, *, is_name: bool, is_kept: bool) -> pd.Series:

@@ -25,7 +25,8 @@ import torch
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin
 from torch import Tensor
 
-from cxrcausal.data.dicom.reading import SYNTHETIC, read_dicom
+from cxrcausal.data.dicom.codestream import check_scans
+from cxrcausal.data.dicom.reading import SYNTHETIC, check_file, read_dicom
 from cxrcausal.data.geometry import display_aspect, square_pixels
 from cxrcausal.data.workers import Refused, over_files
 from cxrcausal.errors import CxrCausalError, ImageError
@@ -169,16 +170,22 @@ def _read(
     Anything that a decoder raises names the file.
     """
     try:
+        check_file(path)
         with path.open("rb") as file:
             head = file.read(PREAMBLE + len(DICM))
     except OSError as error:
         raise ImageError(f"{str(path)!r} cannot be opened: {error.strerror or error}") from error
+    except ImageError:  # which is a ValueError too
+        raise
+    except ValueError as error:  # a zero byte in its name
+        raise ImageError(f"{str(path)!r} cannot be opened: {error}") from error
     if not head:
         raise ImageError(f"{str(path)!r} is empty; allowed: PNG, JPEG and DICOM")
     try:
         if head.startswith(PNG):
             return _display(PngImagePlugin.PngImageFile, path)
         if head.startswith(JPEG):
+            check_scans(path.read_bytes(), path)
             return _display(JpegImagePlugin.JpegImageFile, path)
         if head[PREAMBLE:] == DICM:
             return read_dicom(path, allow_modalities, MAX_PIXELS, window)

@@ -3,17 +3,26 @@
 A small malicious stream may claim any size, and decoders believe it: they take the memory first.
 So the claim is read here, from the frame header of JPEG and JPEG-LS (ISO 10918-1 B.2.2, ISO
 14495-1 C.2.2) or the SIZ segment of JPEG 2000 (ISO 15444-1 A.5.1), bare or in a JP2 file.
+
+Each scan of a JPEG may pass over all of its pixels in a few bytes (ISO 10918-1 G.1), so scans are
+counted too.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Claim", "read_claim"]
+from cxrcausal.errors import ImageError
+
+__all__ = ["Claim", "check_scans", "read_claim"]
 
 SOC_SIZ = b"\xff\x4f\xff\x51"
 JP2 = b"jP  "
 """The type of a JP2 file's first box, behind its length of four bytes (ISO 15444-1 I.5.1)."""
 NO_FRAME = (0xC4, 0xC8, 0xCC)  # among SOF's neighbours: tables, a reserved marker, arithmetic
 FRAME_LS = 0xF7
+START_OF_SCAN = b"\xff\xda"
+MAX_SCANS = 500
+"""Encoders write about ten; this many over the most pixels take some seconds."""
 
 
 class Claim(NamedTuple):
@@ -53,3 +62,21 @@ def read_claim(stream: bytes) -> Claim | None:
             return Claim(columns, rows, stream[at + 4], stream[at + 9])
         at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     return None
+
+
+def check_scans(stream: bytes, path: Path) -> None:
+    """Refuses a JPEG that would pass over its pixels until tomorrow.
+
+    Arguments:
+        stream: The whole compressed image. Its entropy-coded data holds no marker, and the odd
+            thumbnail or profile hardly one.
+        path: The file, for an error.
+
+    Raises:
+        ImageError: If it has more than `MAX_SCANS` scans.
+    """
+    if (scans := stream.count(START_OF_SCAN)) > MAX_SCANS:
+        raise ImageError(
+            f"{str(path)!r} has {scans:,} scans; a JPEG has about ten, and at most {MAX_SCANS} "
+            "are read"
+        )

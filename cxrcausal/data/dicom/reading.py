@@ -8,6 +8,7 @@ standard's grey-scale pipeline (`greyscale`).
 
 import io
 import logging
+import stat
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrcausal.data.dicom.codestream import Claim, read_claim
+from cxrcausal.data.dicom.codestream import Claim, check_scans, read_claim
 from cxrcausal.data.dicom.greyscale import display_table
 from cxrcausal.data.geometry import dicom_aspect
 from cxrcausal.errors import ImageError, MissingExtraError, summarise
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.pixels.decoders.base import Decoder
 
-__all__ = ["MODALITIES", "SYNTHETIC", "parse_dicom", "read_dicom"]
+__all__ = ["MODALITIES", "SYNTHETIC", "check_file", "parse_dicom", "read_dicom"]
 
 MODALITIES = ("CR", "DX", "DR", "RG")
 """Projection radiographs, digital or from film (PS3.3 C.7.3.1.1.1). DR is not a defined term, and
@@ -87,6 +88,24 @@ def read_dicom(
     return table[bits], dicom_aspect(dataset, path)
 
 
+def check_file(path: Path) -> None:
+    """Refuses, before it is opened, what is no file or a larger one than a radiograph may be.
+
+    Raises:
+        ImageError: If so; a pipe, for one, would be waited for without end.
+        OSError: If it is not there.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        what = "folder" if stat.S_ISDIR(status.st_mode) else "pipe, socket or device"
+        raise ImageError(f"{str(path)!r} cannot be opened: it is a {what}, not a file")
+    if status.st_size > MAX_BYTES:
+        raise ImageError(
+            f"{str(path)!r} has {status.st_size:,} bytes; a file of one radiograph has at most "
+            f"{MAX_BYTES:,}"
+        )
+
+
 def parse_dicom(path: Path, *, pixels: bool = True) -> "Dataset":
     """Returns the data set of a DICOM file, in memory that the file's own size bounds.
 
@@ -101,11 +120,7 @@ def parse_dicom(path: Path, *, pixels: bool = True) -> "Dataset":
     """
     import pydicom
 
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ImageError(
-            f"{str(path)!r} has {size:,} bytes; a DICOM file of one radiograph has at most "
-            f"{MAX_BYTES:,}"
-        )
+    check_file(path)
     with _Bounded(path) as file:
         _check_inflated(file, path)
         file.seek(0)
@@ -248,7 +263,9 @@ def _claim(dataset: "Dataset", path: Path) -> Claim | None:
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated or syntax == RLELossless:
         return None
-    claim = read_claim(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    check_scans(stream, path)
+    claim = read_claim(stream)
     if claim is None:
         raise ImageError(
             f"{str(path)!r} holds no compressed image of {syntax.name!r}: none says its size"

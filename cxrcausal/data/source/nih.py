@@ -67,6 +67,7 @@ LABELS = LabelList(
 )
 SEXES = {"F": "Female", "M": "Male"}
 VIEWS = {"PA": "PA", "AP": "AP"}
+WHOLE = 2**53  # from here on a number of a table may be its neighbour, who is another patient
 FILES = (
     SourceFile(
         ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"),
@@ -93,8 +94,9 @@ def read_nih(
         TableError: If a column is absent or holds a value that ChestX-ray14 does not have.
     """
     patient = numbers(column(frame, "Patient ID", "nih"))
-    if patient.isna().any() or (patient < 0).any() or (patient % 1 != 0).any():
-        row = frame.index[int(np.argmax(patient.isna() | (patient < 0) | (patient % 1 != 0)))]
+    is_no_id = patient.isna() | (patient < 0) | (patient % 1 != 0) | (patient >= WHOLE)
+    if is_no_id.any():
+        row = frame.index[int(np.argmax(is_no_id))]
         raise TableError(
             f"column 'Patient ID', row {row!r}: a patient id is a whole number from 0"
         )
