@@ -162,7 +162,7 @@ def trained_flow(
     args: argparse.Namespace, report: Report, images: Tensor, table: pd.DataFrame
 ) -> RectifiedFlow:
     """Returns a small RadiT trained on phantoms, resumed from OUT."""
-    recipe = load_recipe("radit-64")
+    recipe = load_recipe("radit-tiny")
     network = dataclasses.replace(
         recipe.network, size=args.size, width=128, depth=4, heads=2, hidden=344
     )

@@ -22,7 +22,7 @@ class Augmentation:
     A radiograph that is turned, shifted or scaled is interpolated, which takes a fifth of the
     power of its finest scale (64×64 and 128×128 alike). A generative model of such radiographs is
     one of blurred radiographs: its noise then keeps, of a sharp one, what the blur took, and with
-    it the view. So recipes of image models should move nothing, as `radit-64` and `radit-small`.
+    it the view. So recipes of image models should move nothing, as `radit-tiny` and `radit-small`.
 
     Arguments:
         rotation: Largest rotation, in degrees.

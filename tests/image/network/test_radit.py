@@ -9,7 +9,7 @@ from cxrcausal.image.network.registry import build_network
 
 # Published or designed sizes, in millions (0.3B for B and 1.3B for XL in arXiv 2606.19460).
 MILLIONS = {
-    "radit-tiny": 3.8, "radit-64": 4.18, "radit-small": 3.49, "radit-s": 97, "radit-b": 332,
+    "radit-tiny": 4.18, "radit-small": 3.49, "radit-s": 97, "radit-b": 332,
     "radit-l": 688, "radit-xl": 1308,
 }  # fmt: skip
 
