@@ -15,6 +15,7 @@ longer run goes on where a shorter one ended.
 """
 
 import argparse
+import copy
 import dataclasses
 import logging
 import platform
@@ -29,7 +30,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cxrcausal.bootstrap import PatientBootstrap
+from cxrcausal.bootstrap import PatientBootstrap, weighted_mean
 from cxrcausal.data import phantom
 from cxrcausal.data.phantom import PhantomMechanism
 from cxrcausal.evaluation.figure import counterfactual_grid
@@ -221,9 +222,7 @@ def with_transport(
     args: argparse.Namespace, flow: RectifiedFlow, images: Tensor, table: pd.DataFrame
 ) -> RectifiedFlow:
     """Returns the flow with the noise transport of I, fitted on training phantoms."""
-    other = RectifiedFlow(flow.graph, flow.recipe, flow.observed)
-    other.load_state_dict(flow.state_dict())
-    other.eval().requires_grad_(False)
+    other = copy.deepcopy(flow)
     some = slice(0, args.transported)
     parents, _ = other.encode(table.iloc[some])
     return other.fit_transport(images[some], parents, table.index[some], batch_size=BATCH)
@@ -280,11 +279,13 @@ def measure(
             change = (truth - factual).square().flatten(1).sum(1).double().numpy()
             share = effect(test, name, image)
             line = {"method": method, "question": name}
-            absolute = patients.interval(mean_of((image - truth).abs().flatten(1).mean(1).numpy()))
+            absolute = patients.interval(
+                weighted_mean((image - truth).abs().flatten(1).mean(1).numpy())
+            )
             line["error"] = dataclasses.asdict(absolute)
             if name != "race":  # which changes nothing: no share of it can be made
                 line["relative"] = dataclasses.asdict(patients.interval(ratio_of(error, change)))
-                line["effect"] = dataclasses.asdict(patients.interval(mean_of(share)))
+                line["effect"] = dataclasses.asdict(patients.interval(weighted_mean(share)))
             lines.append(line)
             if method in FIGURED and name in DRAWN:
                 drawn[f"{name}\n{method}"] = image[:4]
@@ -318,11 +319,6 @@ def effect(test: Questions, name: str, image: Tensor) -> np.ndarray:
     wanted = (test.truth[name] - test.images).flatten(1).double()
     made = (image - test.images).flatten(1).double()
     return ((made * wanted).sum(1) / wanted.square().sum(1)).numpy()
-
-
-def mean_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns the mean as a statistic of weights."""
-    return lambda weights: weights @ values / weights.sum(1)
 
 
 def ratio_of(above: np.ndarray, below: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

@@ -29,36 +29,32 @@ TRAIN, TEST = 21, 22
 SIZES = (32, 64, 128, 256)
 
 
-def independent(count: int, seed: int, size: int) -> tuple[Tensor, pd.DataFrame]:
-    """Returns phantoms whose parents are independent, levels equally likely, ages 20 to 90."""
-    mechanism, rng = PhantomMechanism(size), np.random.default_rng(seed)
-    table = pd.DataFrame(index=pd.RangeIndex(count))
+def independent(mechanism: PhantomMechanism, count: int, seed: int) -> pd.DataFrame:
+    """Returns patients whose variables are independent, levels equally likely, ages 20 to 90."""
+    rng, table = np.random.default_rng(seed), pd.DataFrame(index=pd.RangeIndex(count))
     for variable in mechanism.attributes:
         if variable.is_discrete:
             codes = rng.integers(0, len(variable.levels), count)
             table[variable.name] = pd.Categorical.from_codes(codes, variable.levels)
         else:
             table[variable.name] = rng.integers(20, 91, count).astype(float)
+    return table
+
+
+def phantoms(count: int, seed: int, size: int) -> tuple[Tensor, pd.DataFrame]:
+    """Returns phantoms of independent variables and their table."""
+    mechanism = PhantomMechanism(size)
+    table = independent(mechanism, count, seed)
     noise = mechanism.prior(label_words(table.index), seed)
-    columns = [
-        table[v.name].cat.codes.to_numpy() if v.is_discrete else table[v.name].to_numpy()
-        for v in mechanism.attributes
-    ]
-    parents = torch.from_numpy(np.stack(columns, 1)).float()
-    people = [f"{seed}-{row}" for row in range(count)]
-    return mechanism.predict(noise, parents).clamp(0, 1), table.assign(patient_id=people)
+    images = mechanism.predict(noise, mechanism.encode(table)[0]).clamp(0, 1)
+    return images, table.assign(patient_id=[f"{seed}-{row}" for row in range(count)])
 
 
 def speed(size: int, count: int) -> float:
     """Returns the phantoms drawn per second, the best of three rounds."""
     mechanism = PhantomMechanism(size)
-    rng = np.random.default_rng(0)
-    columns = [
-        rng.integers(0, len(v.levels), count) if v.is_discrete else rng.integers(20, 91, count)
-        for v in mechanism.attributes
-    ]
-    parents = torch.from_numpy(np.stack(columns, 1)).float()
-    noise = torch.randn(count, *mechanism.image_shape)
+    parents, _ = mechanism.encode(independent(mechanism, count, seed=0))
+    noise = mechanism.prior(np.arange(count, dtype=np.uint64), seed=0)
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -92,7 +88,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     report.table(pd.DataFrame({"pixels": rates.keys(), "per second": rates.values()}), 0)
     report.numbers["per_second"] = rates
 
-    images, table = independent(args.train, TRAIN, size)
+    images, table = phantoms(args.train, TRAIN, size)
     names = [name for name in table.columns if name not in ("patient_id", "dataset")]
     predictor = Predictor("cxr19", names, size=size, width=width, seed=0)
     predictor.fit(
@@ -102,7 +98,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         epochs=args.epochs,
         learning_rate=2e-3,
     )
-    quality = predictor_quality(predictor, *independent(args.test, TEST, size), resamples=500)
+    quality = predictor_quality(predictor, *phantoms(args.test, TEST, size), resamples=500)
     report.head("What a predictor reads")
     report.table(quality.drop(columns="positives").rename_axis("variable"))
     report.numbers["quality"] = quality.reset_index().to_dict(orient="records")

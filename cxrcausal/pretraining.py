@@ -100,16 +100,20 @@ def train_image_model(
         on_save=on_save,
         progress=progress,
     )
-    training: dict[str, Any] = {
-        "precision": trainer.precision,
-        "images_shown": trainer.step * recipe.training.batch_size,
-        "radiographs": int((~held).sum()),
-        "images_fingerprint": trainer.fingerprint,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "torch": torch.__version__,
-    }
+    training = {"radiographs": int((~held).sum()), **_known(trainer)}
     if started_from is not None:
         training["started_from"] = started_from
     mechanism.save(output, training=training, dtype=torch.float16)
     logger.info("saved %s", Path(output))
     return mechanism
+
+
+def _known(trainer: Trainer) -> dict[str, Any]:
+    """Returns what is to be known of a training, beside its radiographs."""
+    return {
+        "precision": trainer.precision,
+        "images_shown": trainer.step * trainer.recipe.batch_size,
+        "images_fingerprint": trainer.fingerprint,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "torch": torch.__version__,
+    }

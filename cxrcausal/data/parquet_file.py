@@ -1,14 +1,15 @@
 """Parquet tables: levels, numbers and unknown cells keep their kind, which a CSV file loses."""
 
-import importlib.util
+import importlib
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
 from cxrcausal.errors import MissingExtraError, TableError
 
-__all__ = ["read_parquet", "write_parquet"]
+__all__ = ["need_pyarrow", "read_parquet", "write_parquet"]
 
 
 def read_parquet(path: str | os.PathLike) -> pd.DataFrame:
@@ -20,10 +21,11 @@ def read_parquet(path: str | os.PathLike) -> pd.DataFrame:
     """
     if not Path(path).is_file():
         raise TableError(f"no table at {os.fspath(path)!r}; give a parquet file or a DataFrame")
-    _need_pyarrow()
+    need_pyarrow()
+    pyarrow = importlib.import_module("pyarrow")
     try:
         return pd.read_parquet(path, engine="pyarrow")
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise TableError(f"{os.fspath(path)!r} cannot be read as parquet: {error}") from error
 
 
@@ -33,12 +35,17 @@ def write_parquet(table: pd.DataFrame, path: str | os.PathLike) -> None:
     Raises:
         MissingExtraError: If pyarrow is not installed.
     """
-    _need_pyarrow()
+    need_pyarrow()
     table.to_parquet(path, engine="pyarrow", index=False)
 
 
-def _need_pyarrow() -> None:
-    if importlib.util.find_spec("pyarrow") is None:
+def need_pyarrow() -> None:
+    """Refuses to begin what will need parquet where it cannot be had.
+
+    Raises:
+        MissingExtraError: If pyarrow is not installed.
+    """
+    if find_spec("pyarrow") is None:
         raise MissingExtraError(
             "parquet tables need pyarrow: pip install 'cxrcausal[shards]', or use a CSV table"
         )

@@ -26,7 +26,6 @@ import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
 
@@ -38,9 +37,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from cxrcausal.data.parquet_file import need_pyarrow, read_parquet, write_parquet
 from cxrcausal.data.radiograph import read_image
 from cxrcausal.data.workers import Refused, count_workers, over_files
-from cxrcausal.errors import ImageError, MissingExtraError, OptionError, TableError
+from cxrcausal.errors import ImageError, OptionError, TableError
 from cxrcausal.files import atomic_path, sha256_of
 
 __all__ = ["Shards", "read_shards", "shard_images"]
@@ -106,7 +106,7 @@ def shard_images(
             holds shards that were made of another table or otherwise.
         MissingExtraError: If pyarrow, which writes the table, is not installed.
     """
-    _need_pyarrow()
+    need_pyarrow()
     workers, folder = count_workers(workers), Path(output)
     plan = _plan(table, size, bits, shard_size)
     paths = table["image"].astype(object).where(table["image"].notna(), None).tolist()
@@ -141,7 +141,7 @@ def read_shards(folder: str | os.PathLike) -> Shards:
         ImageError: If the folder holds no shards, they are not finished, or they are damaged.
         MissingExtraError: If pyarrow, which reads the table, is not installed.
     """
-    _need_pyarrow()
+    need_pyarrow()
     folder = Path(folder)
     plan = _read_json(folder / "shards.json")
     if plan is None or plan.get("format") != FORMAT:
@@ -149,8 +149,8 @@ def read_shards(folder: str | os.PathLike) -> Shards:
     if not (folder / "table.parquet").is_file():
         raise ImageError(f"{str(folder)!r} has no table.parquet: its shards are not finished")
     try:
-        table = pd.read_parquet(folder / "table.parquet")
-    except Exception as error:  # pyarrow's own errors share no base
+        table = read_parquet(folder / "table.parquet")
+    except TableError as error:
         raise ImageError(f"{str(folder / 'table.parquet')!r} is damaged: {error}") from error
     size = plan["size"]
     stored = np.empty((len(table), 1, size, size), BITS[plan["bits"]])
@@ -267,7 +267,7 @@ def _assemble(
     table = rows.iloc[kept].reset_index(drop=True)
     table["shard"], table["key"] = shards, [_key(i) for i in kept]
     with atomic_path(folder / "table.parquet") as beside:
-        table.to_parquet(beside, index=False, engine="pyarrow")
+        write_parquet(table, beside)
     return quarantine
 
 
@@ -346,11 +346,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with atomic_path(path) as beside:
         beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _need_pyarrow() -> None:
-    if find_spec("pyarrow") is None:
-        raise MissingExtraError(
-            "the table beside the shards is a parquet file, for which pyarrow is not installed; "
-            'python -m pip install "cxrcausal[shards]"'
-        )

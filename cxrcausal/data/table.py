@@ -94,7 +94,7 @@ def read_table(
             stacklevel=2,
         )
         source = FORMERLY[source]
-    origin = _origin(source)
+    origin = find_source(source)
     policies = Policies(not_mentioned=not_mentioned, uncertain=uncertain)
     if unknown not in ("missing", "level"):
         raise TableError(
@@ -132,8 +132,12 @@ def read_table(
     return table
 
 
-def _origin(source: str | os.PathLike | Mapping[str, object] | Source) -> Source:
-    """Returns the source of that name, or the one that a mapping of columns describes."""
+def find_source(source: str | os.PathLike | Mapping[str, object] | Source) -> Source:
+    """Returns the source of that name, or the one that a mapping of columns describes.
+
+    Raises:
+        TableError: If there is no such source, or it is no such mapping.
+    """
     if isinstance(source, Source):
         return source
     if isinstance(source, str) and not source.lower().endswith((".yaml", ".yml")):

@@ -72,5 +72,7 @@ def load_image_mechanism(folder: str | Path, graph: CausalGraph | None = None) -
         try:
             mechanism = WaveletFlow(coarse, flow)
         except CxrCausalError as error:
-            raise CheckpointError(f"{kept.file} does not fit {coarse.recipe.name!r}") from error
+            raise CheckpointError(
+                f"{kept.file} does not fit its coarse model {coarse.recipe.name!r}: {error}"
+            ) from error
     return mechanism.eval().requires_grad_(False)

@@ -12,14 +12,13 @@ What training left of the parents in the noise, a `NoiseTransport` may take up: 
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cxrcausal.errors import (
     GraphError,
@@ -31,17 +30,17 @@ from cxrcausal.errors import (
     summarise,
 )
 from cxrcausal.graph import CausalGraph, Variable
+from cxrcausal.image.batched import BatchedFlow, in_batches
 from cxrcausal.image.checkpoint import save_image_mechanism
 from cxrcausal.image.guidance import Branches, Groups, Guidance
 from cxrcausal.image.network.registry import build_network
 from cxrcausal.image.recipe import ImageRecipe
 from cxrcausal.image.solver import Solver
 from cxrcausal.image.transport import NoiseTransport
-from cxrcausal.randomness import normal
 from cxrcausal.scm.table import encode
 from cxrcausal.shapes import Attributes, Context, Image, Keep, Noise, Time, Velocity
 
-__all__ = ["Observed", "RectifiedFlow", "check_images", "in_batches"]
+__all__ = ["Observed", "RectifiedFlow"]
 
 Observed = Mapping[str, Any]
 """What training observed of each attribute: its levels, or a continuous one's (low, high)."""
@@ -53,7 +52,7 @@ logger = logging.getLogger("cxrcausal")
 
 
 @final
-class RectifiedFlow(nn.Module):
+class RectifiedFlow(BatchedFlow):
     """A rectified flow from Gaussian noise to the radiograph, given its parents in the graph.
 
     Arguments:
@@ -191,81 +190,6 @@ class RectifiedFlow(nn.Module):
         weight = branches.weight.to(out.dtype)[:, :, None, None, None]
         return (out.unflatten(0, (count, batch)) * weight).sum(dim=0)
 
-    def abduct(
-        self,
-        images: Tensor,
-        parents: Attributes,
-        *,
-        solver: Solver | int | None = None,
-        batch_size: int | None = None,
-        progress: bool | None = False,
-    ) -> Noise:
-        """Returns the noise from which these radiographs came, by the flow run backward, unguided.
-
-        Where there is a transport, the noise is z of x = f(T(z, parents), parents).
-
-        Arguments:
-            images: Radiographs in [0, 1], (batch, channel, height, width).
-            parents: Their factual parents, from `encode`.
-            solver: How to integrate: the recipe's way if left out, with that many steps if a
-                number.
-            batch_size: How many are worked on at once; all if None.
-            progress: Whether to show a progress bar; on a terminal only if None.
-
-        Returns:
-            The noise (batch, channel, height, width), on the images' device.
-
-        Raises:
-            ImageError: If the images have another shape or range.
-            RecipeError: If the number of steps is no positive whole number.
-        """
-        self.check_images(images)
-
-        def part(rows: slice) -> Tensor:
-            return self.to_noise(images[rows], parents[rows], solver=solver)
-
-        return in_batches(part, images, batch_size, "abduct", progress)
-
-    def predict(
-        self,
-        noise: Noise,
-        parents: Attributes,
-        *,
-        guidance: Guidance | None = None,
-        groups: tuple[Keep, Keep, Keep] | None = None,
-        solver: Solver | int | None = None,
-        batch_size: int | None = None,
-        progress: bool | None = False,
-    ) -> Image:
-        """Returns the radiographs that this noise gives under these parents, in [0, 1].
-
-        Only the result is clamped to [0, 1], never the flow on its way. A transport is applied
-        once, for these parents, whatever the guidance.
-
-        Arguments:
-            noise: Exogenous noise, (batch, channel, height, width).
-            parents: The parents, factual or counterfactual, from `encode`.
-            guidance: How strongly each group of parents is imposed; needs `groups`.
-            groups: Which parents were set, changed, or stayed, as `Groups`.
-            solver: How to integrate: the recipe's way if left out, with that many steps if a
-                number.
-            batch_size: How many are worked on at once; all if None.
-            progress: Whether to show a progress bar; on a terminal only if None.
-
-        Raises:
-            InterventionError: If the guidance is none, or weighs what is no parent of the image.
-            RecipeError: If the number of steps is no positive whole number.
-        """
-
-        def part(rows: slice) -> Tensor:
-            some = None if groups is None else Groups(*(group[rows] for group in groups))
-            image = self.from_noise(
-                noise[rows], parents[rows], guidance=guidance, groups=some, solver=solver
-            )
-            return image.clamp(0, 1)
-
-        return in_batches(part, noise, batch_size, "predict", progress)
-
     def to_noise(
         self,
         images: Tensor,
@@ -357,7 +281,7 @@ class RectifiedFlow(nn.Module):
             self.check_images(images)
 
         def part(rows: slice) -> Tensor:
-            given = None if context is None else context[rows].to(self.device, self.dtype)
+            given = None if context is None else context[rows]
             return self.to_noise(images[rows], parents[rows], context=given, solver=solver)
 
         before, self.transport = self.transport, None
@@ -377,12 +301,6 @@ class RectifiedFlow(nn.Module):
         if self.transport is not None:
             logger.info("the mechanism's transport is of its old weights and is dropped")
         self.transport = None
-
-    def prior(self, labels: np.ndarray, seed: int, draws: np.ndarray | int = 0) -> Noise:
-        """Returns fresh noise for each row label, a function of (seed, label, draw) alone."""
-        channels, height, width = self.image_shape
-        flat = normal(seed, labels, "image", draws, channels * height * width)
-        return flat.float().view(-1, channels, height, width).to(self.device)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -404,14 +322,6 @@ class RectifiedFlow(nn.Module):
         error = self.velocity(x_t, t, parents, keep, context) - self.path.target(noise, x, t)
         return error.square().flatten(1).mean(dim=1)
 
-    def check_images(self, images: Tensor) -> None:
-        """Refuses what is not a batch of radiographs of this mechanism's shape in [0, 1].
-
-        Raises:
-            ImageError: Says what was found and what is allowed.
-        """
-        check_images(images, self.image_shape)
-
     def _integrate(
         self,
         x: Tensor,
@@ -423,6 +333,7 @@ class RectifiedFlow(nn.Module):
         backward: bool,
     ) -> Tensor:
         keep = torch.ones_like(parents, dtype=torch.bool)
+        context = None if context is None else context.to(self.device, self.dtype)
 
         def field(state: Tensor, t: Tensor) -> Tensor:
             if branches is None:
@@ -446,53 +357,6 @@ class RectifiedFlow(nn.Module):
     def save(self, folder: str | Path, **options: Any) -> Path:  # noqa: ANN401
         """Writes the mechanism into a folder, as `save_image_mechanism` does."""
         return save_image_mechanism(self, folder, **options)
-
-
-def check_images(images: Tensor, shape: tuple[int, int, int]) -> None:
-    """Refuses what is not a batch of radiographs of that shape in [0, 1].
-
-    Raises:
-        ImageError: Says what was found and what is allowed.
-    """
-    allowed = "(batch, " + ", ".join(map(str, shape)) + ")"
-    if not isinstance(images, Tensor):
-        raise ImageError(
-            f"images are a {type(images).__name__}; give a tensor {allowed}, as "
-            f"read_images(paths, size={shape[-1]}) does"
-        )
-    if images.ndim != 4 or tuple(images.shape[1:]) != shape:
-        raise ImageError(
-            f"images have shape {tuple(images.shape)}; this model reads {allowed}, "
-            f"as read_image(path, size={shape[-1]}) gives them"
-        )
-    if not images.is_floating_point():
-        raise ImageError(f"images are {images.dtype}; they must be floats in [0, 1]")
-    if images.numel():
-        low, high = float(images.detach().min()), float(images.detach().max())
-        if not (low >= -1e-4 and high <= 1 + 1e-4):  # also refuses NaN
-            raise ImageError(
-                f"image values span [{low:g}, {high:g}]; they must lie in [0, 1], lungs dark"
-            )
-
-
-def in_batches(
-    part: Callable[[slice], Tensor],
-    x: Tensor,
-    size: int | None,
-    what: str,
-    progress: bool | None,
-) -> Tensor:
-    """Returns what `part` gives of consecutive rows of `x`, as one batch on the device of `x`."""
-    from tqdm.auto import tqdm
-
-    step = max(1, len(x) if size is None else size)
-    starts = range(0, max(len(x), 1), step)
-    with tqdm(
-        starts, desc=what, unit="batch", leave=False,
-        disable=None if progress is None else not progress,
-    ) as bar:  # fmt: skip
-        parts = [part(slice(start, start + step)).to(x.device) for start in bar]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _check_observed(observed: Observed, attributes: tuple[Variable, ...]) -> None:

@@ -22,20 +22,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Union, final
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cxrcausal.errors import RecipeError
 from cxrcausal.graph import CausalGraph, Variable
+from cxrcausal.image.batched import BatchedFlow
 from cxrcausal.image.checkpoint import save_image_mechanism
-from cxrcausal.image.guidance import Groups, Guidance
-from cxrcausal.image.mechanism import RectifiedFlow, check_images, in_batches
+from cxrcausal.image.guidance import Guidance
+from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.path import RectifiedPath
 from cxrcausal.image.recipe import ImageRecipe
 from cxrcausal.image.solver import Solver
-from cxrcausal.randomness import normal
 from cxrcausal.shapes import Attributes, Image, Keep, Noise, Time
 
 __all__ = ["WaveletFlow", "haar", "inverse_haar"]
@@ -68,7 +67,7 @@ def _basis(like: Tensor) -> Tensor:
 
 
 @final
-class WaveletFlow(nn.Module):
+class WaveletFlow(BatchedFlow):
     """A flow of an image's 2×2 mean, and one of its detail given that mean.
 
     Arguments:
@@ -166,14 +165,6 @@ class WaveletFlow(nn.Module):
             unobserved[name] = tuple(dict.fromkeys((*unobserved.get(name, ()), *levels)))
         return torch.where(coarse.isnan(), coarse, parents), unobserved
 
-    def check_images(self, images: Tensor) -> None:
-        """Refuses what is not a batch of radiographs of this mechanism's shape in [0, 1].
-
-        Raises:
-            ImageError: Says what was found and what is allowed.
-        """
-        check_images(images, self.image_shape)
-
     def forward(
         self, images: Image, parents: Attributes, keep: Keep, t: Time, noise: Noise
     ) -> Tensor:
@@ -185,55 +176,6 @@ class WaveletFlow(nn.Module):
         low, detail = haar(images)
         loss = self.detail(detail, parents, keep, t, haar(noise)[1], _context(low))
         return 0.75 * loss
-
-    def abduct(
-        self,
-        images: Tensor,
-        parents: Attributes,
-        *,
-        solver: Solver | int | None = None,
-        batch_size: int | None = None,
-        progress: bool | None = False,
-    ) -> Noise:
-        """Returns the noise from which these radiographs came, as `RectifiedFlow.abduct`.
-
-        Raises:
-            ImageError: If the images have another shape or range.
-            RecipeError: If the number of steps is no positive whole number.
-        """
-        self.check_images(images)
-
-        def part(rows: slice) -> Tensor:
-            return self.to_noise(images[rows], parents[rows], solver=solver)
-
-        return in_batches(part, images, batch_size, "abduct", progress)
-
-    def predict(
-        self,
-        noise: Noise,
-        parents: Attributes,
-        *,
-        guidance: Guidance | None = None,
-        groups: tuple[Keep, Keep, Keep] | None = None,
-        solver: Solver | int | None = None,
-        batch_size: int | None = None,
-        progress: bool | None = False,
-    ) -> Image:
-        """Returns the radiographs that this noise gives, in [0, 1], as `RectifiedFlow.predict`.
-
-        Raises:
-            InterventionError: If the guidance is none, or weighs what is no parent of the image.
-            RecipeError: If the number of steps is no positive whole number.
-        """
-
-        def part(rows: slice) -> Tensor:
-            some = None if groups is None else Groups(*(group[rows] for group in groups))
-            image = self.from_noise(
-                noise[rows], parents[rows], guidance=guidance, groups=some, solver=solver
-            )
-            return image.clamp(0, 1)
-
-        return in_batches(part, noise, batch_size, "predict", progress)
 
     def to_noise(
         self, images: Tensor, parents: Attributes, *, solver: Solver | int | None = None
@@ -294,12 +236,6 @@ class WaveletFlow(nn.Module):
         """Leaves the detail without its transport, which was of old weights."""
         self.detail.drop_transport()
 
-    def prior(self, labels: np.ndarray, seed: int, draws: np.ndarray | int = 0) -> Noise:
-        """Returns fresh noise for each row label, a function of (seed, label, draw) alone."""
-        channels, height, width = self.image_shape
-        flat = normal(seed, labels, "image", draws, channels * height * width)
-        return flat.float().view(-1, channels, height, width).to(self.device)
-
     def describe(self, solver: Solver | int | None = None) -> dict[str, Any]:
         """Returns what provenance is to say of an answer computed with that solver."""
         return self.detail.describe(solver) | {COARSE: self.coarse.describe(solver)}
@@ -311,7 +247,7 @@ class WaveletFlow(nn.Module):
         """
         dtype = options.get("dtype", torch.float32)
         self.coarse.save(Path(folder) / COARSE, dtype=dtype)
-        return save_image_mechanism(self.detail, folder, kind="WaveletFlow", **options)
+        return save_image_mechanism(self.detail, folder, kind=type(self).__name__, **options)
 
 
 def _context(low: Tensor) -> Tensor:

@@ -22,6 +22,19 @@ def radiographs(tmp_path_factory):
     return write_synthetic_data(folder, rows=20, radiographs=40) / "cxr-real" / "images.csv"
 
 
+def test_audit_takes_a_mapping_and_the_split_that_it_names(tmp_path):
+    (tmp_path / "mapping.yaml").write_text("MRN: patient_id\nPart: split\nGender: sex\n")
+    rows = "".join(f"p{i // 2},{('train', 'test')[i % 2]},Male\n" for i in range(12))
+    (tmp_path / "own.csv").write_text("MRN,Part,Gender\n" + rows)
+    result = RUN.invoke(
+        app,
+        ["data", "audit", str(tmp_path / "own.csv"), "--source", str(tmp_path / "mapping.yaml"),
+         "--output", str(tmp_path / "report.html")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "6 patients (12 rows) are in more than one part of the column 'split'" in result.output
+
+
 @pytest.mark.skipif(find_spec("pyarrow") is None, reason="pyarrow is not installed")
 def test_shard_writes_what_can_be_read_and_says_what_cannot(tmp_path, radiographs):
     listed = pd.read_csv(radiographs)

@@ -1,7 +1,5 @@
 """`cxrcausal data harmonise`: folders and tables in, one table out."""
 
-import importlib.util
-
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -83,12 +81,7 @@ def test_a_parquet_table_keeps_levels_and_unknown_cells(folder):
 
 
 def test_parquet_without_pyarrow_names_the_remedy(folder, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util,
-        "find_spec",
-        lambda name, *a: None if name == "pyarrow" else found(name, *a),
-    )
+    monkeypatch.setattr("cxrcausal.data.parquet_file.find_spec", lambda name: None)
     output = folder / "table.parquet"
     result = run(folder / "nih", "--source", "nih", "--output", output)
     assert "need pyarrow" in str(result.exception)

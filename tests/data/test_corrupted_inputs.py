@@ -21,7 +21,6 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
-import cxrcausal.data.shard as module
 import cxrcausal.errors
 from cxrcausal.data import (
     csv_file,
@@ -231,7 +230,7 @@ def test_scans_are_counted_within_dicom_too(tmp_path, folder):
 # --- all of them at once
 
 
-@pytest.mark.skipif(module.find_spec("pyarrow") is None, reason="needs cxrcausal[shards]")
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs cxrcausal[shards]")
 def test_shards_hold_the_good_ones_and_the_quarantine_the_others(tmp_path, folder, outcomes):
     rng = np.random.default_rng(0)
     good = [tmp_path / "good" / f"{i}.png" for i in range(12)]

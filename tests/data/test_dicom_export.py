@@ -298,5 +298,9 @@ def test_an_answer_of_several_patients_is_a_study_each(tmp_path, raising):
         assert found[::2] == found[1::2]
         assert len(set(found)) == 2
     assert len({d.SOPInstanceUID for d in data}) == 4
+    before = [path.read_bytes() for path in paths]
+    with pytest.raises(OptionError, match="bits is 12"):
+        save_synthetic_dicoms(images[:2], tmp_path, [PROVENANCE] * 2, bits=12)
+    assert [path.read_bytes() for path in paths] == before  # an answer that fails removes none
     with pytest.raises(OptionError, match="4 images stand beside 1 provenances"):
         save_synthetic_dicoms(images, tmp_path, [PROVENANCE])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
-import cxrcausal.data.shard as module
+import cxrcausal.data.parquet_file as module
 from cxrcausal.data import read_images, read_shards, shard_images
 from cxrcausal.data.workers import Refused, count_workers, over_files
 from cxrcausal.errors import ImageError, MissingExtraError, OptionError, TableError
 
 NEEDS_PYARROW = pytest.mark.skipif(
-    module.find_spec("pyarrow") is None, reason="pyarrow is not installed; cxrcausal[shards]"
+    find_spec("pyarrow") is None, reason="pyarrow is not installed; cxrcausal[shards]"
 )
 
 

@@ -8,7 +8,7 @@ import typer
 
 from cxrcausal.cli.data.group import data
 from cxrcausal.data import audit_images, audit_table, list_sources, read_table, write_audit
-from cxrcausal.data.source import load_source
+from cxrcausal.data.table import find_source
 
 __all__ = ["audit"]
 
@@ -42,13 +42,15 @@ def audit(
     Unknown cells, prevalences, contradictions, patients on both sides of a split; radiographs that
     are unreadable, flat, turned, inverted or there twice.
     """
-    if split is None:
-        split = _split_column(table)
+    origin = find_source(source)
+    # A source that publishes a split gives it as `split`; another one's column is carried along.
+    kept = split if split is not None or "split" in origin.columns else _split_column(table)
     rows = read_table(
-        table, source=source, graph=graph, images=images, keep=() if split is None else split
+        table, source=origin, graph=graph, images=images, keep=() if kept is None else kept
     )
+    split = kept if kept is not None else "split" if "split" in rows.columns else None
     found = audit_table(rows, graph, split=split)
-    beside = images is not None or load_source(source).images_beside
+    beside = images is not None or table.is_dir() or origin.images_beside
     if pixels and beside and "image" in rows.columns and rows["image"].notna().any():
         found += audit_images(rows, split=split, workers=workers)
     numbers = write_audit(found, output, rows, title=f"Audit of {table.name}")

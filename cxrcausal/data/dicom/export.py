@@ -136,8 +136,6 @@ def save_synthetic_dicoms(
     if num_samples < 1:
         raise OptionError(f"num_samples is {num_samples}; it must be at least 1")
     folder = Path(folder)
-    for stale in folder.glob(f"counterfactual_{'[0-9]' * 6}.dcm"):
-        stale.unlink()
     study, paths = "", []
     for position, image in enumerate(images):
         sample = position % num_samples
@@ -156,6 +154,8 @@ def save_synthetic_dicoms(
                 number=sample + 1,
             )
         )
+    for older in {*folder.glob(f"counterfactual_{'[0-9]' * 6}.dcm")} - {*paths}:
+        older.unlink()  # of a larger answer, which this one takes the place of
     return paths
 
 

@@ -27,8 +27,8 @@ CONTRAST = {
 
 def develop(attenuation: Tensor, body: Body) -> tuple[Tensor, Tensor]:
     """Returns the radiograph without grain and the grain's standard deviation, pixel by pixel."""
-    steep = sum(body.is_level("dataset", name) * CONTRAST[name][0] for name in CONTRAST)
-    middle = sum(body.is_level("dataset", name) * CONTRAST[name][1] for name in CONTRAST)
+    windows = [CONTRAST[name] for name in body.attributes["dataset"].levels]
+    steep, middle = attenuation.new_tensor(windows)[body.parents["dataset"].long()].unbind(-1)
     response = torch.sigmoid(steep * (attenuation - middle))
     slope = 4 * response * (1 - response) * steep / 3.6
     grain = FLOOR + GRAIN * slope * torch.exp((attenuation.clamp(-1, 3) - 1) / 2)

@@ -11,7 +11,7 @@ So an image tells its anatomy, and then all of its grain, in closed form, whatev
 map is one-to-one for each of them, and its density is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -202,7 +202,10 @@ class PhantomMechanism:
         """
         raise ImageError(f"a phantom has no weights to save into {folder}; build it by its size")
 
-    def _parts(self, x: Tensor, parents: Tensor, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    def _parts(
+        self, x: Tensor, parents: Tensor, options: Mapping[str, Any]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields batches of images or noise with their parents."""
         step = options.get("batch_size") or BATCH
         for start in range(0, max(len(x), 1), step):
             part = slice(start, start + step)
