@@ -1,4 +1,4 @@
-"""The choice of guidance weights: where a shift is 1 between weights, and the script as a whole."""
+"""The choice of guidance weights: where a shift is 1, and the script as a whole."""
 
 import dataclasses
 import importlib.util
