@@ -78,6 +78,7 @@ def audit_table(
         *_splits(table, split),
         *_repeated(table),
         *_rare(table, graph, variables),
+        *_top_coded(table),
     ]
     prevalence = _prevalence(table, graph)
     findings += _shortcuts(prevalence)
@@ -104,7 +105,8 @@ def _as_read(table: pd.DataFrame) -> Iterator[Finding]:
     """Yields what was remarked when the table was read."""
     for reason, count in table.attrs.get("cxrcausal", {}).get("notes", {}).items():
         if not reason.startswith("no_finding"):  # found again below, with its rows
-            yield Finding("as_read", "know", f"As the table was read: {reason}.", int(count))
+            said = f"As the table was read, in {count:,} rows: {reason}."
+            yield Finding("as_read", "know", said, int(count))
 
 
 def _missingness(table: pd.DataFrame, variables: list[str]) -> pd.DataFrame:
@@ -303,9 +305,31 @@ def _rare(table: pd.DataFrame, graph: CausalGraph, variables: list[str]) -> Iter
         )
 
 
+def _top_coded(table: pd.DataFrame) -> Iterator[Finding]:
+    """Yields the highest age, where it is too frequent to be one: older patients are counted in."""
+    if "age" not in table.columns:
+        return
+    ages = table["age"].dropna().astype(float).floordiv(1)
+    if ages.empty:
+        return
+    oldest = ages.max()
+    there = int((ages == oldest).sum())
+    below = ages.between(oldest - 3, oldest - 1).sum() / 3  # rows per year
+    if there >= FEWEST and below and there > 2 * below:
+        yield Finding(
+            "top_coded",
+            "know",
+            f"{_many(there, 'row')} have age {oldest:g}, the highest, {there / below:.1f} times "
+            "as many as the years before it: it probably stands for every higher age too.",
+            there,
+        )
+
+
 def _groups(table: pd.DataFrame) -> dict[str, pd.Series]:
     """Returns the groups that prevalences are compared between, unknown ones as NaN."""
     groups = {name: table[name] for name in ("dataset", "sex", "view") if name in table.columns}
+    if "dataset" in groups and groups["dataset"].nunique() < 2:
+        del groups["dataset"]  # the column of all rows, once more
     if "age" in table.columns:
         names = [f"{low}-{high - 1}" for low, high in pairwise(AGES)]
         names[-1] = f"{AGES[-2]}+"

@@ -128,6 +128,21 @@ def test_a_finding_that_a_view_gives_away(table):
     assert found.rows.iloc[0]["highest in"] == "AP"
 
 
+def test_an_age_that_stands_for_older_ones_is_said(table):
+    assert audit_table(table).named("top_coded") is None  # no pile: the ages are even
+    table["age"] = table["age"].where(table["age"] < 70, 70.0)
+    found = audit_table(table).named("top_coded")
+    assert found.count == (table["age"] == 70).sum()
+    assert f"{found.count} rows have age 70, the highest" in found.said
+
+
+def test_one_data_set_is_no_group_of_its_own(table):
+    of_two = audit_table(table).tables["Prevalence"]
+    table["dataset"] = table["dataset"].cat.categories[0]
+    of_one = audit_table(table).tables["Prevalence"]
+    assert set(of_two["by"]) - set(of_one["by"]) == {"dataset"}
+
+
 def test_what_was_remarked_on_reading_is_passed_on():
     frame = pd.DataFrame(
         {"Path": ["a/patient00001/study1/v1.jpg"] * 2, "Sex": ["Unknown", "Male"], "Age": [0, 50],
