@@ -306,7 +306,7 @@ def _rare(table: pd.DataFrame, graph: CausalGraph, variables: list[str]) -> Iter
 
 
 def _top_coded(table: pd.DataFrame) -> Iterator[Finding]:
-    """Yields the highest age, where it is too frequent to be one: older patients are counted in."""
+    """Yields the highest age, where it is so frequent that it must stand for older ones too."""
     if "age" not in table.columns:
         return
     ages = table["age"].dropna().astype(float).floordiv(1)
