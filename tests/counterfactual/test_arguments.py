@@ -17,14 +17,15 @@ def test_arrays_of_floats_are_images(model, patients):
 
     def ask(given):
         return model.counterfactual(
-            given, rows.head(2), {"sex": "Male"}, num_steps=STEPS, seed=0
+            given, rows.head(2), {"sex": "Male"}, num_steps=1, seed=0
         ).images
 
+    expected = ask(images[:2])
     array = images[:2].numpy().astype(np.float64)
     array.flags.writeable = False
     flipped = np.ascontiguousarray(array[:, :, ::-1])[:, :, ::-1]
     for given in (array, array.astype(">f4"), flipped, images[:2].clone().requires_grad_()):
-        torch.testing.assert_close(ask(given), ask(images[:2]))
+        torch.testing.assert_close(ask(given), expected)
 
 
 def test_numbers_of_numpy_are_numbers(model, patients, tmp_path):

@@ -1,5 +1,7 @@
 """A small image mechanism, and patients for it."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,8 +58,8 @@ def radiographs(patients: pd.DataFrame) -> torch.Tensor:
     return picture
 
 
-@pytest.fixture
-def flow(small_recipe: ImageRecipe) -> RectifiedFlow:
+@pytest.fixture(scope="session")
+def random_flow(small_recipe: ImageRecipe) -> RectifiedFlow:
     """A mechanism whose weights are all random, so that no branch of it is zero."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -70,3 +72,9 @@ def flow(small_recipe: ImageRecipe) -> RectifiedFlow:
         for parameter in mechanism.parameters():
             torch.nn.init.normal_(parameter, std=0.15)
     return mechanism.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def flow(random_flow: RectifiedFlow) -> RectifiedFlow:
+    """That mechanism, for a test to change."""
+    return copy.deepcopy(random_flow)

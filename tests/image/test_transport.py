@@ -361,15 +361,21 @@ def test_a_parent_that_the_graph_does_not_have_is_named(fitted):
         NoiseTransport.from_dict(PARENTS, SHAPE, raw)
 
 
-@pytest.fixture
-def moved(flow: RectifiedFlow, patients: pd.DataFrame) -> RectifiedFlow:
-    """A mechanism with a transport by which sex changes mean and scale of the noise."""
-    many = patients.iloc[np.arange(240) % len(patients)]
+@pytest.fixture(scope="module")
+def of_sex(random_flow: RectifiedFlow, patients: pd.DataFrame) -> NoiseTransport:
+    """A transport by which sex changes mean and scale of the noise."""
+    flow, many = random_flow, patients.iloc[np.arange(240) % len(patients)]
     parents = flow.encode(many)[0]
     noise = torch.randn(240, 1, 16, 16, generator=torch.Generator().manual_seed(1))
     male = parents[:, flow.graph.image_parents.index("sex")][:, None, None, None]
     transport = NoiseTransport(flow.attributes, flow.image_shape)
-    flow.transport = transport.fit((1 + 0.5 * male) * noise + 0.5 * male, parents, range(240))
+    return transport.fit((1 + 0.5 * male) * noise + 0.5 * male, parents, range(240))
+
+
+@pytest.fixture
+def moved(flow: RectifiedFlow, of_sex: NoiseTransport) -> RectifiedFlow:
+    """A mechanism with that transport, for a test to change."""
+    flow.transport = copy.deepcopy(of_sex)
     return flow
 
 

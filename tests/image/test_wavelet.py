@@ -25,7 +25,8 @@ from cxrcausal.image.training.warm_start import warm_start
 from cxrcausal.image.wavelet import haar, inverse_haar
 from cxrcausal.randomness import label_words
 
-FINE = Solver("rk4", num_steps=40)
+FINE = Solver("rk4", num_steps=20)
+FEW = slice(6)  # radiographs of the fixtures, where solving finely takes long
 
 
 def detail_recipe(recipe, size: int = 16, channels: int = 1):
@@ -80,11 +81,11 @@ def test_the_transform_is_known_and_orthonormal():
 
 
 def test_abduction_then_prediction_returns_the_image(wavelet, fine_radiographs, patients):
-    parents, _ = wavelet.encode(patients)
-    noise = wavelet.abduct(fine_radiographs, parents, solver=FINE)
-    assert noise.shape == fine_radiographs.shape
+    images, parents = fine_radiographs[FEW], wavelet.encode(patients[FEW])[0]
+    noise = wavelet.abduct(images, parents, solver=FINE)
+    assert noise.shape == images.shape
     back = wavelet.predict(noise, parents, solver=FINE)
-    torch.testing.assert_close(back, fine_radiographs, atol=3e-3, rtol=0)
+    torch.testing.assert_close(back, images, atol=3e-3, rtol=0)
 
 
 def test_the_mean_is_the_coarse_models_answer(wavelet, fine_radiographs, patients):
@@ -206,10 +207,10 @@ def test_training_moves_the_detail_alone(flow, small_recipe, fine_radiographs, p
 def test_a_mean_may_be_of_two_scales_itself(wavelet, small_recipe, fine_radiographs, patients):
     recipe = detail_recipe(small_recipe, size=32)
     deep = WaveletFlow(wavelet, detail_of(wavelet, recipe)).eval()
-    images = fine_radiographs[:4].repeat_interleave(2, -1).repeat_interleave(2, -2)
-    parents, _ = deep.encode(patients.head(4))
+    images = fine_radiographs[:2].repeat_interleave(2, -1).repeat_interleave(2, -2)
+    parents, _ = deep.encode(patients.head(2))
     noise = deep.abduct(images, parents, solver=FINE)
-    assert noise.shape == (4, 1, 64, 64)
+    assert noise.shape == (2, 1, 64, 64)
     torch.testing.assert_close(
         deep.predict(noise, parents, solver=FINE), images, atol=5e-3, rtol=0
     )
@@ -230,12 +231,13 @@ def test_transports_of_both_scales_keep_the_round_trip(
     wavelet.fit_transport(fine_radiographs, parents, patients.index, solver=4)
     assert wavelet.coarse.transport is not None
     assert wavelet.detail.transport is not None
-    noise = wavelet.abduct(fine_radiographs, parents, solver=FINE)
+    images, parents = fine_radiographs[FEW], parents[FEW]
+    noise = wavelet.abduct(images, parents, solver=FINE)
     back = wavelet.predict(noise, parents, solver=FINE)
-    torch.testing.assert_close(back, fine_radiographs, atol=3e-3, rtol=0)
+    torch.testing.assert_close(back, images, atol=3e-3, rtol=0)
     wavelet.save(tmp_path)
     loaded = load_image_mechanism(tmp_path)
-    torch.testing.assert_close(loaded.abduct(fine_radiographs, parents, solver=FINE), noise)
+    torch.testing.assert_close(loaded.abduct(images, parents), wavelet.abduct(images, parents))
     wavelet.drop_transport()
     assert wavelet.detail.transport is None
 

@@ -144,8 +144,8 @@ def test_a_shape_other_than_the_normal_is_found(family):
 
 def test_a_shape_that_depends_on_parents_is_found():
     """Skewed to the right in women, to the left in men: the quantiles turn over."""
-    _, _, sex, _ = causes(11, 6000)
-    skewed = np.random.default_rng(12).gamma(1.5, size=6000) - 1.5
+    _, _, sex, _ = causes(11)
+    skewed = np.random.default_rng(12).gamma(1.5, size=ROWS) - 1.5
     y = np.where(sex > 0, -skewed, 1.5 * skewed)
     mechanism = fitted(y, parents=(SEX,), sex=sex)
     assert freedom_of(mechanism).reshaped
