@@ -1,0 +1,327 @@
+"""One call: does this classifier treat a patient differently because of sex, race or age?"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from cxrcausal.bootstrap import PatientBootstrap
+from cxrcausal.counterfactual.arguments import as_images, check_count
+from cxrcausal.counterfactual.image_mechanism import ImageMechanism
+from cxrcausal.counterfactual.round_trip import RoundTrip, round_trip_error
+from cxrcausal.errors import ImageError, OptionError, TableError, nearest, summarise
+from cxrcausal.fairness.classifier import Classifier, Scorer
+from cxrcausal.fairness.estimates import Scores, effects, gaps, group_rates
+from cxrcausal.fairness.result import FairnessAudit
+from cxrcausal.fairness.worlds import Contrast, Path, Worlds, contrasts
+from cxrcausal.scm.table import complete_table
+from cxrcausal.version import __version__
+
+if TYPE_CHECKING:
+    from cxrcausal.counterfactual import CounterfactualModel
+    from cxrcausal.image.guidance import Guidance
+
+__all__ = ["audit"]
+
+
+def audit(
+    classifier: Classifier | Mapping[str, Classifier],
+    model: "CounterfactualModel",
+    images: Tensor | np.ndarray,
+    table: pd.DataFrame,
+    protected: Sequence[str] = ("sex",),
+    *,
+    outputs: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    thresholds: Mapping[str, float] | float = 0.5,
+    steps: Mapping[str, float] | None = None,
+    path: Path = "direct",
+    guidance: "Guidance | Literal['recommended'] | None" = "recommended",
+    groups: str = "patient_id",
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> FairnessAudit:
+    """Returns how a classifier answers for the same patients in worlds where an attribute differs.
+
+    Each radiograph is painted again from its own noise with the protected attribute at every other
+    level, and scored. The *direct* effect changes the attribute in the image alone: findings,
+    devices, view and all else in the metadata are held, so a change of the score is neither
+    disease nor acquisition. The *total* effect lets what descends from the attribute follow; where
+    findings follow, a fair classifier answers differently. Controls stand beside every figure, see
+    `cxrcausal.fairness.worlds`. Radiographs that do not come back from their own noise are counted
+    and left out.
+
+    Arguments:
+        classifier: A module or a function from radiographs to scores, higher for more likely; or
+            several of them by name, which answer for the same counterfactuals.
+        model: The joint model.
+        images: Radiographs in [0, 1] of the model's size, (batch, channel, height, width).
+        table: Their metadata, row by row, in the graph's columns.
+        protected: Attributes that should make no difference.
+        outputs: Names of the classifier's outputs, if it does not give a table.
+        labels: The column of the table that says what is true of an output; the column of the
+            output's name if left out. Positive is a variable's second level, or 1.
+        thresholds: Above which an output decides, the same for all or by output.
+        steps: By how much continuous attributes are moved, up and down; age by 20 years.
+        path: `direct` or `total`.
+        guidance: How strongly the changed attribute is imposed; the recipe's if left out.
+        groups: The column of patients; every radiograph is a patient if the table has none.
+        resamples: Resamples of patients.
+        confidence: The probability that an interval holds.
+        batch_size: Radiographs at a time.
+        seed: Makes the answer a function of it.
+
+    Raises:
+        ImageError: If images or scores are not as they should be.
+        InterventionError: If an attribute is no parent of the image.
+        UnobservedError: If the image mechanism never observed it.
+        OptionError: If a threshold or label is of no output, or `path` is neither.
+        TableError: If the table holds what the graph does not allow, or no row can be asked.
+    """
+    mechanism, given, complete, images = _checked(model, images, table, path)
+    check_count(batch_size, "batch_size")
+    if guidance == "recommended":
+        guidance = mechanism.guidance
+    asked = contrasts(complete, model, protected, {"age": 20.0, **(steps or {})})
+    if not asked:
+        raise TableError(
+            f"in none of {len(table)} rows is {summarise(protected)} known, so nothing can be set "
+            "to another level"
+        )
+    worlds = Worlds(
+        model, images, complete, path=path, guidance=guidance, batch_size=batch_size, seed=seed
+    )
+    error = round_trip_error(images, worlds.reconstruction)
+    lost = error > RoundTrip(mechanism, model.graph).most(error, None)
+    scorers = {
+        name: Scorer(one, outputs, batch_size=batch_size, name=name)
+        for name, one in _by_name(classifier).items()
+    }
+    here, found = _scores(scorers, worlds, images, asked, ~lost)
+    patients = _patients(given, groups)
+
+    def resampled(rows: np.ndarray) -> PatientBootstrap:
+        return PatientBootstrap(
+            patients[rows], resamples=resamples, confidence=confidence, seed=seed
+        )
+
+    tables: dict[str, list[pd.DataFrame]] = {"effects": [], "groups": [], "rows": []}
+    for name, scorer in scorers.items():
+        names = scorer.outputs or ()
+        limits = _thresholds(thresholds, names)
+        truth = _truths(given, complete, names, labels or {})
+        of_groups = _rates(complete, protected, names, here[name], truth, limits, resampled)
+        for kind, frame in (
+            ("effects", effects(found[name], names, limits, resampled)),
+            ("groups", of_groups),
+            ("rows", _rows(found[name], names, given.index)),
+        ):
+            tables[kind].append(frame.assign(classifier=name))
+    return FairnessAudit(
+        **{kind: pd.concat(frames, ignore_index=True) for kind, frames in tables.items()},
+        not_reconstructed=pd.Series(lost, table.index, name="not_reconstructed"),
+        provenance={
+            "version": __version__,
+            "model": model.name,
+            "graph": model.graph.fingerprint,
+            "image": dict(mechanism.describe(None)),
+            "guidance": None if guidance is None else repr(guidance),
+            "path": path,
+            "protected": list(protected),
+            "thresholds": thresholds if isinstance(thresholds, float) else dict(thresholds),
+            "radiographs": len(images),
+            "patients": len(set(patients)),
+            "not_reconstructed": int(lost.sum()),
+            "resamples": resamples,
+            "confidence": confidence,
+            "seed": seed,
+        },
+    )
+
+
+def _checked(
+    model: "CounterfactualModel", images: Tensor | np.ndarray, table: pd.DataFrame, path: Path
+) -> tuple[ImageMechanism, pd.DataFrame, pd.DataFrame, Tensor]:
+    """Returns what paints, the table by row number, it with every variable, and the images.
+
+    Raises:
+        OptionError: If `path` is neither.
+        ImageError: If images are not the model's, or not the table's.
+    """
+    if path not in ("direct", "total"):
+        raise OptionError(f"path is {path!r}; allowed: direct, total")
+    if model.image is None:
+        raise ImageError(f"model {model.name!r} is of metadata alone; it paints no radiographs")
+    images = as_images(images).float()
+    model.image.check_images(images)
+    if len(images) != len(table):
+        raise ImageError(f"{len(images)} images stand beside {len(table)} rows of metadata")
+    given = table.reset_index(drop=True)
+    return model.image, given, complete_table(given, model.graph)[0], images
+
+
+def _scores(
+    scorers: Mapping[str, Scorer],
+    worlds: Worlds,
+    images: Tensor,
+    asked: Sequence[Contrast],
+    kept: np.ndarray,
+) -> tuple[dict[str, np.ndarray], dict[str, list[Scores]]]:
+    """Returns each classifier's scores of the radiographs, and of every contrast's worlds."""
+    here = {name: scorer(images) for name, scorer in scorers.items()}
+    again = {name: scorer(worlds.reconstruction) for name, scorer in scorers.items()}
+    found: dict[str, list[Scores]] = {name: [] for name in scorers}
+    for contrast in asked:
+        contrast = dataclasses.replace(
+            contrast,
+            rows=contrast.rows[kept[contrast.rows]],
+            values=contrast.values[kept[contrast.rows]],
+        )
+        if not len(contrast.rows):
+            continue
+        world = worlds.of(contrast)
+        for name, scorer in scorers.items():
+            found[name].append(
+                Scores(
+                    contrast.attribute,
+                    contrast.origin,
+                    contrast.target,
+                    contrast.rows,
+                    here[name][contrast.rows],
+                    again[name][contrast.rows],
+                    scorer(world.counterfactual),
+                    scorer(world.back),
+                    scorer(world.placebo),
+                )
+            )
+    if not any(found.values()):
+        raise ImageError(
+            f"none of the {len(images)} radiographs comes back from its own noise: inverted, of "
+            "another part of the body, or not as the model reads them"
+        )
+    return here, found
+
+
+def _by_name(classifier: Classifier | Mapping[str, Classifier]) -> Mapping[str, Classifier]:
+    if isinstance(classifier, Mapping):
+        if not classifier:
+            raise OptionError("no classifier was given to audit")
+        return classifier
+    return {"classifier": classifier}
+
+
+def _patients(table: pd.DataFrame, groups: str) -> np.ndarray:
+    """Returns the patient of every row, the row itself where the table names none."""
+    if groups in table.columns:
+        return table[groups].to_numpy(object)
+    if groups != "patient_id":
+        raise TableError(
+            f"no column {groups!r} of patients{nearest(groups, table.columns) or '.'} The table "
+            f"has: {summarise(table.columns, 30)}"
+        )
+    return np.arange(len(table)).astype(object)
+
+
+def _rates(
+    table: pd.DataFrame,
+    protected: Sequence[str],
+    outputs: Sequence[str],
+    scores: np.ndarray,
+    truth: Mapping[str, np.ndarray | None],
+    thresholds: Mapping[str, float],
+    resampled: Callable[[np.ndarray], PatientBootstrap],
+) -> pd.DataFrame:
+    """Returns the rates of every group of every protected attribute that has levels."""
+    lines: list[dict[str, object]] = []
+    bootstrap = resampled(np.arange(len(table)))
+    for column, output in enumerate(outputs):
+        rates = group_rates(scores[:, column], truth[output], thresholds[output])
+        for attribute in protected:
+            values = table[attribute].astype(object)
+            if pd.api.types.is_float_dtype(table[attribute]):
+                continue  # no groups: a continuous attribute is in `effects`
+            members = {
+                str(level): (values == level).to_numpy(bool)
+                for level in sorted(values.dropna().unique())
+            }
+            lines += [
+                {"output": output, "attribute": attribute, **line}
+                for line in gaps(members, rates, bootstrap)
+            ]
+    return pd.DataFrame(lines)
+
+
+def _rows(found: Sequence[Scores], outputs: Sequence[str], index: pd.Index) -> pd.DataFrame:
+    """Returns every score of every radiograph and world."""
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "row": index[scores.rows],
+                    "output": output,
+                    "attribute": scores.attribute,
+                    "from": scores.origin,
+                    "to": scores.target,
+                    "image": scores.image[:, column],
+                    "reconstruction": scores.reconstruction[:, column],
+                    "counterfactual": scores.counterfactual[:, column],
+                    "back": scores.back[:, column],
+                    "placebo": scores.placebo[:, column],
+                }
+            )
+            for scores in found
+            for column, output in enumerate(outputs)
+        ],
+        ignore_index=True,
+    )
+
+
+def _thresholds(given: Mapping[str, float] | float, outputs: Sequence[str]) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(outputs, float(given))
+    for name in given:
+        if name not in outputs:
+            raise OptionError(
+                f"a threshold is given of {name!r}{nearest(name, outputs) or '.'} The outputs "
+                f"are: {summarise(outputs, 20)}"
+            )
+    return {name: float(given.get(name, 0.5)) for name in outputs}
+
+
+def _truths(
+    given: pd.DataFrame, table: pd.DataFrame, outputs: Sequence[str], labels: Mapping[str, str]
+) -> dict[str, np.ndarray | None]:
+    """Returns what is true of every output (rows,), 1 or 0, NaN where unknown; None if unsaid.
+
+    Raises:
+        OptionError: If a label is of no output, or in no column.
+    """
+    for output, column in labels.items():
+        if output not in outputs:
+            raise OptionError(
+                f"a label is given of {output!r}{nearest(output, outputs) or '.'} The outputs "
+                f"are: {summarise(outputs, 20)}"
+            )
+        if column not in given.columns:
+            raise OptionError(
+                f"no column {column!r} says what is true of {output!r}"
+                f"{nearest(column, given.columns) or '.'} The table has: "
+                f"{summarise(given.columns, 30)}"
+            )
+    return {output: _truth(given, table, labels.get(output, output)) for output in outputs}
+
+
+def _truth(given: pd.DataFrame, table: pd.DataFrame, column: str) -> np.ndarray | None:
+    if column in table.columns and isinstance(table[column].dtype, pd.CategoricalDtype):
+        levels, values = table[column].cat.categories, table[column].astype(object)
+        if len(levels) != 2 or values.isna().all():
+            return None
+        return (values == levels[1]).astype(float).where(values.notna()).to_numpy(float)
+    if column in given.columns:
+        return pd.to_numeric(given[column], errors="coerce").to_numpy(float)
+    return None

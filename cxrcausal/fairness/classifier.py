@@ -1,0 +1,126 @@
+"""A classifier, whatever it is, as a function from radiographs to a table of scores."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from cxrcausal.errors import ImageError, OptionError, summarise
+from cxrcausal.shapes import Image
+
+__all__ = ["Classifier", "Scorer"]
+
+Classifier = Callable[[Tensor], Any]
+"""A `torch.nn.Module` or a function, from radiographs (batch, channel, height, width) in [0, 1] to
+scores: a tensor or an array (batch,) or (batch, outputs), or a table with the outputs' names."""
+
+
+@final
+class Scorer:
+    """Scores radiographs by a classifier, in batches, without gradients and in evaluation mode.
+
+    Arguments:
+        classifier: A module or a function; a module is called where its parameters live, and left
+            in the mode in which it was found.
+        outputs: The names of its outputs; those of its table, or `score`, if left out.
+        batch_size: The number of radiographs that it is given at a time.
+        name: How it is called in refusals.
+
+    Raises:
+        OptionError: If it cannot be called.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        outputs: Sequence[str] | None = None,
+        *,
+        batch_size: int = 64,
+        name: str = "classifier",
+    ) -> None:
+        if not callable(classifier):
+            raise OptionError(
+                f"{name} is a {type(classifier).__name__}; give a torch.nn.Module or a function "
+                "from radiographs (batch, channel, height, width) to scores (batch, outputs)"
+            )
+        self.classifier, self.batch_size, self.name = classifier, batch_size, name
+        self.outputs = None if outputs is None else tuple(map(str, outputs))
+
+    def __call__(self, images: Image) -> np.ndarray:
+        """Returns the scores of radiographs, (images, outputs) in float64.
+
+        Raises:
+            ImageError: If it gives scores of another number of rows or outputs than it should, or
+                what is no finite number.
+        """
+        with _evaluating(self.classifier), torch.no_grad():
+            parts = [self._scores(images[part]) for part in self._parts(len(images))]
+        return np.concatenate(parts)
+
+    def _parts(self, total: int) -> Iterator[slice]:
+        yield from (slice(i, i + self.batch_size) for i in range(0, total, self.batch_size))
+
+    def _scores(self, images: Image) -> np.ndarray:
+        found = self.classifier(images.to(_device(self.classifier)))
+        if isinstance(found, pd.DataFrame):
+            self._name_outputs(tuple(map(str, found.columns)))
+        if isinstance(found, Mapping):
+            raise ImageError(
+                f"{self.name} gives a {type(found).__name__} with {summarise(found)}; wrap it in "
+                "a function that returns one tensor of scores"
+            )
+        scores = found.detach().cpu().float() if isinstance(found, Tensor) else found
+        values = np.asarray(scores, np.float64)
+        values = values[:, None] if values.ndim == 1 else values
+        if values.ndim != 2 or len(values) != len(images):
+            raise ImageError(
+                f"{self.name} gives scores {values.shape} of {len(images)} radiographs; allowed "
+                f"are ({len(images)},) and ({len(images)}, outputs)"
+            )
+        if self.outputs is None:
+            count = values.shape[1]
+            self._name_outputs(
+                ("score",) if count == 1 else tuple(f"score {i}" for i in range(count))
+            )
+        names = self.outputs or ()
+        if values.shape[1] != len(names):
+            raise ImageError(
+                f"{self.name} has {values.shape[1]} outputs; {len(names)} were named: "
+                f"{summarise(names)}"
+            )
+        if not np.isfinite(values).all():
+            row, output = np.argwhere(~np.isfinite(values))[0]
+            raise ImageError(
+                f"{self.name} scores a radiograph {values[row, output]} in {names[output]!r}; "
+                "scores must be finite numbers"
+            )
+        return values
+
+    def _name_outputs(self, names: tuple[str, ...]) -> None:
+        if self.outputs is None:
+            self.outputs = names
+
+
+@contextmanager
+def _evaluating(classifier: Classifier) -> Iterator[None]:
+    """Puts a module into evaluation mode, and each of its parts back as it was."""
+    if not isinstance(classifier, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in classifier.modules()]
+    classifier.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _device(classifier: Classifier) -> torch.device:
+    """Returns where a module's first parameter lives; the CPU if it has none."""
+    first = next(classifier.parameters(), None) if isinstance(classifier, nn.Module) else None
+    return torch.device("cpu") if first is None else first.device

@@ -1,0 +1,250 @@
+"""The radiographs of an audit: each patient in the worlds where a protected attribute differs.
+
+For every level that an attribute could have had instead, a radiograph is painted from the
+patient's own noise. Three controls stand beside it, so that what generation does by itself is not
+taken for the classifier's:
+
+- *reconstruction*: abducted and painted under the factual parents, unguided;
+- *there and back*: the counterfactual is abducted in its own world and the attribute set back, by
+  the same guidance: nothing but the artefacts of two interventions is left;
+- *placebo*: the difference of another patient, of random sign, scaled to the norm of one's own and
+  added to the reconstruction: as large a change, but not one's own.
+
+Two questions: the *direct* effect in the image, where findings, devices and view are held, and the
+*total* effect, where the metadata that descend from the attribute follow as the SCM says.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cxrcausal.errors import InterventionError, UnobservedError, nearest, summarise
+from cxrcausal.evaluation.axioms import paint
+from cxrcausal.graph import Variable
+from cxrcausal.image.guidance import Guidance
+from cxrcausal.scm.table import check_table
+from cxrcausal.shapes import Attributes, Image, Noise
+
+if TYPE_CHECKING:
+    from cxrcausal.counterfactual import CounterfactualModel
+
+__all__ = ["Contrast", "Path", "World", "Worlds", "contrasts"]
+
+Path = Literal["direct", "total"]
+
+
+@final
+@dataclass(frozen=True)
+class Contrast:
+    """Two values of a protected attribute: what is, and what might have been.
+
+    Arguments:
+        attribute: The protected attribute.
+        origin: Its level in this world; of a continuous attribute "as it is".
+        target: Its level in the other world, or a change, as "+20".
+        rows: Which radiographs are asked, numbers.
+        values: What the attribute is set to in each of them.
+    """
+
+    attribute: str
+    origin: str
+    target: str
+    rows: np.ndarray
+    values: np.ndarray
+
+    @property
+    def label(self) -> str:
+        """How a reader is shown it: `sex: Female → Male`."""
+        return f"{self.attribute}: {self.origin} → {self.target}"
+
+
+@final
+@dataclass(frozen=True)
+class World:
+    """The radiographs of one contrast, row by row of `contrast.rows`.
+
+    Arguments:
+        contrast: What was asked.
+        table: The metadata of that world.
+        counterfactual: With the attribute set.
+        back: With the attribute set, and set back.
+        placebo: With another patient's difference.
+    """
+
+    contrast: Contrast
+    table: pd.DataFrame
+    counterfactual: Image
+    back: Image
+    placebo: Image
+
+
+def contrasts(
+    table: pd.DataFrame,
+    model: "CounterfactualModel",
+    protected: Sequence[str],
+    steps: Mapping[str, float],
+) -> list[Contrast]:
+    """Returns every contrast of the protected attributes that some radiograph can be asked.
+
+    Arguments:
+        table: Metadata in the graph's columns.
+        model: Whose image mechanism says what it has observed.
+        protected: The attributes.
+        steps: By how much continuous ones are moved, up and down, in their own unit.
+
+    Raises:
+        InterventionError: If an attribute is no parent of the image, or a continuous one has no
+            step.
+        UnobservedError: If the image mechanism never observed it.
+    """
+    assert model.image is not None
+    parents = {variable.name: variable for variable in model.image.attributes}
+    found = []
+    for name in protected:
+        if name not in parents:
+            raise InterventionError(
+                f"protected attribute {name!r} is not a parent of the image"
+                f"{nearest(name, parents) or '.'} Its parents are: {summarise(parents, 20)}"
+            )
+        known = model.image.observed.get(name)
+        if not known or (parents[name].is_discrete and len(known) < 2):
+            raise UnobservedError(
+                f"the image mechanism never observed {name!r} vary (it saw {known or 'nothing'}), "
+                f"so it cannot paint what would be different; leave it out of `protected`"
+            )
+        if parents[name].is_discrete:
+            found += [*_of_levels(table, parents[name], known)]
+        else:
+            found += [*_of_steps(table, parents[name], known, steps)]
+    return found
+
+
+def _of_levels(
+    table: pd.DataFrame, variable: Variable, known: Sequence[str]
+) -> Iterator[Contrast]:
+    values = table[variable.name].astype(object)
+    for origin in known:
+        rows = np.flatnonzero((values == origin).to_numpy())
+        for target in known:
+            if target != origin and len(rows):
+                to = np.full(len(rows), target, object)
+                yield Contrast(variable.name, origin, target, rows, to)
+
+
+def _of_steps(
+    table: pd.DataFrame, variable: Variable, within: Sequence[float], steps: Mapping[str, float]
+) -> Iterator[Contrast]:
+    if variable.name not in steps:
+        raise InterventionError(
+            f"protected attribute {variable.name!r} is continuous; say by how much it is moved, "
+            f"as steps={{{variable.name!r}: 20}}"
+        )
+    values = table[variable.name].to_numpy(float)
+    for step in (abs(steps[variable.name]), -abs(steps[variable.name])):
+        rows = np.flatnonzero((values + step >= within[0]) & (values + step <= within[1]))
+        if len(rows):
+            yield Contrast(variable.name, "as it is", f"{step:+g}", rows, values[rows] + step)
+
+
+@final
+class Worlds:
+    """Paints the worlds of one set of radiographs, from noise that is abducted once.
+
+    Arguments:
+        model: The joint model.
+        images: The radiographs in [0, 1].
+        table: Their metadata.
+        path: `direct` or `total`.
+        guidance: As `CounterfactualModel.counterfactual` takes it.
+        batch_size: Radiographs at a time.
+        seed: Of the other patients of placebos, and of what the data leave undecided.
+    """
+
+    def __init__(
+        self,
+        model: "CounterfactualModel",
+        images: Image,
+        table: pd.DataFrame,
+        *,
+        path: Path,
+        guidance: Guidance | None,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        assert model.image is not None
+        self.model, self.mechanism, self.path = model, model.image, path
+        self.guidance = guidance or Guidance("none")
+        self.batch_size, self.seed = batch_size, seed
+        self.table = check_table(table, model.graph, ())
+        self.parents = self.mechanism.encode(self.table)[0]
+        self.names = [variable.name for variable in self.mechanism.attributes]
+        self.noise = self._abduct(images, self.parents)
+        nothing = torch.zeros_like(self.parents, dtype=torch.bool)
+        self.reconstruction = self._paint(self.noise, self.parents, self.parents, nothing)
+
+    def of(self, contrast: Contrast) -> World:
+        """Returns the radiographs of a contrast and of its controls."""
+        at = torch.from_numpy(contrast.rows)
+        before = self.parents[at]
+        table = self._metadata(contrast)
+        after = self.mechanism.encode(table)[0]
+        was_set = torch.zeros_like(before, dtype=torch.bool)
+        was_set[:, self.names.index(contrast.attribute)] = True
+        other = self._paint(self.noise[at], before, after, was_set)
+        there = self._abduct(other, after)
+        back = self._paint(there, after, before, was_set)
+        placebo = self._placebo(self.reconstruction[at], other)
+        return World(contrast, table, other, back, placebo)
+
+    def _metadata(self, contrast: Contrast) -> pd.DataFrame:
+        """Returns the metadata of the other world: the attribute alone, or what follows too."""
+        table = self.table.iloc[contrast.rows]
+        if self.path == "direct":
+            column = table[contrast.attribute]
+            if isinstance(column.dtype, pd.CategoricalDtype):
+                new = pd.Series(
+                    pd.Categorical(contrast.values, dtype=column.dtype), index=table.index
+                )
+            else:
+                new = pd.Series(contrast.values.astype(float), index=table.index)
+            return table.assign(**{contrast.attribute: new})
+        answers = []
+        for value in pd.unique(contrast.values):
+            rows = table[contrast.values == value]
+            answer = self.model.counterfactual(
+                None, rows, {contrast.attribute: value}, seed=self.seed, metadata_only=True
+            )
+            answers.append(answer.table)
+        return pd.concat(answers).loc[table.index]
+
+    def _placebo(self, reconstruction: Image, other: Image) -> Image:
+        """Returns the reconstruction with the difference of the patient before, of any sign."""
+        rng = np.random.default_rng(self.seed)
+        order = rng.permutation(len(other))
+        donor = np.empty_like(order)
+        donor[order] = np.roll(order, 1)
+        difference = (other - reconstruction).flatten(1)
+        size = difference.norm(dim=1)
+        taken = torch.from_numpy(donor)
+        scale = size / size[taken].clamp(min=1e-12)
+        sign = torch.from_numpy(rng.choice([-1.0, 1.0], len(other))).float()
+        moved = (scale * sign)[:, None] * difference[taken]
+        return (reconstruction + moved.view_as(reconstruction)).clamp(0, 1)
+
+    def _abduct(self, images: Image, parents: Attributes) -> Noise:
+        return self.mechanism.abduct(images, parents, batch_size=self.batch_size).cpu()
+
+    def _paint(
+        self, noise: Noise, before: Attributes, after: Attributes, was_set: Tensor
+    ) -> Image:
+        """Returns images in [0, 1]: what a classifier is given is a radiograph."""
+        painted = paint(
+            self.mechanism, noise, before, after, was_set, self.guidance,
+            batch_size=self.batch_size,
+        )  # fmt: skip
+        return painted.clamp(0, 1)
