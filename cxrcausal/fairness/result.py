@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import pandas as pd
 
+from cxrcausal.fairness.limits import worst_figures
 from cxrcausal.files import atomic_path
 from cxrcausal.page import Page
 
@@ -122,9 +123,15 @@ class FairnessAudit:
         page.save(folder / "report.html")
         return folder / "report.html"
 
+    @property
+    def worst(self) -> dict[str, float]:
+        """The largest figures by name, as `cxrcausal.fairness.limits` has them."""
+        return worst_figures(self.effects, self.groups)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns effects, groups and provenance as plain numbers and texts; NaN is None."""
         return {
+            "worst": self.worst,
             "effects": _records(self.effects),
             "groups": _records(self.groups),
             "provenance": self.provenance,

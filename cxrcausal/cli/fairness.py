@@ -1,0 +1,123 @@
+"""`cxrcausal fairness`: does a classifier follow sex, race or age? A page, and an exit code."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+
+from cxrcausal.cli.app import app
+from cxrcausal.data import read_image_lists, read_images, split_by_patient
+from cxrcausal.errors import OptionError, TableError
+from cxrcausal.evaluation import Predictor
+from cxrcausal.fairness import audit
+from cxrcausal.fairness.classifier import Classifier
+from cxrcausal.fairness.limits import exceeded
+from cxrcausal.pretrained import load_pretrained
+
+__all__ = ["fairness"]
+
+EXCEEDED = 3
+"""The exit code of an audit that passes a limit; 2 is a refusal."""
+
+
+@app.command()
+def fairness(
+    images: Annotated[
+        list[Path],
+        typer.Option(help="A list of radiographs beside its images; repeatable, finest first."),
+    ],
+    output: Annotated[Path, typer.Option(help="The folder of the page, tables and JSON.")],
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(help="module:name of a classifier of your own; repeatable."),
+    ] = None,
+    predictor: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a saved Predictor; repeatable.")
+    ] = None,
+    protected: Annotated[
+        list[str] | None, typer.Option(help="What should make no difference: sex, age, race.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="A shipped model, or a folder.")] = "cxr19-tiny",
+    path: Annotated[str, typer.Option(help="direct or total.")] = "direct",
+    threshold: Annotated[float, typer.Option(help="Above which an output decides.")] = 0.5,
+    dataset: Annotated[str | None, typer.Option(help="Only this data set, as NIH.")] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Training patients too, not test patients alone.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=2, help="At most so many radiographs.")] = 1000,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(help="Exit with 3 if this is so, as 'worst_group_auc_gap > .05'."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    seed: Annotated[int, typer.Option(help="Makes the answer a function of it.")] = 0,
+) -> None:
+    """Asks a classifier about the same patients in worlds where an attribute differs.
+
+    A classifier of your own is imported from a module on the path or in this folder: it is your
+    code, and it runs.
+    """
+    chosen = {text: _imported(text) for text in classifier or []}
+    chosen |= {folder.name: _probabilities(folder) for folder in predictor or []}
+    joint = load_pretrained(model)
+    if joint.image is None:
+        raise OptionError(f"model {model!r} is of metadata alone; it paints no radiographs")
+    table = read_image_lists(images, graph=joint.graph, dataset=dataset)
+    if not everyone:
+        table = table[split_by_patient(table) == "test"]
+    if len(table) < 2:
+        raise TableError(
+            f"{len(table)} radiographs are of test patients; two are the fewest, --all takes all"
+        )
+    spread = torch.linspace(0, len(table) - 1, min(limit, len(table))).long().tolist()
+    table = table.iloc[spread].reset_index(drop=True)
+    answer = audit(
+        chosen, joint, read_images(table["image"], size=joint.image.image_shape[-1]), table,
+        tuple(protected or ["sex"]), path=path, thresholds=threshold, seed=seed,  # type: ignore[arg-type]
+    )  # fmt: skip
+    passed = [text for text in fail_if or [] if exceeded(text, answer.worst)]
+    page = answer.save(output)
+    typer.echo(json.dumps(answer.to_dict(), indent=1) if as_json else f"{answer}\nwrote {page}")
+    for text in passed:
+        typer.echo(f"failed: {text}", err=True)
+    if passed:
+        raise typer.Exit(EXCEEDED)
+
+
+def _imported(text: str) -> Classifier:
+    """Returns what `module:name` names.
+
+    Raises:
+        OptionError: If there is no such module or name.
+    """
+    module, colon, name = text.partition(":")
+    if not colon or not module or not name:
+        raise OptionError(f"--classifier takes module:name; found {text!r}")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise OptionError(f"--classifier {text!r}: no module {error.name!r}") from error
+    except AttributeError as error:
+        raise OptionError(f"--classifier {text!r}: {error}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+
+
+def _probabilities(folder: Path) -> Classifier:
+    """Returns a saved predictor as a classifier of its findings, its log-odds as probabilities."""
+    predictor = Predictor.load(folder)
+    names = [v.name for v in predictor.targets if v.kind == "binary" and v.levels[0] == "negative"]
+    if not names:
+        raise OptionError(f"predictor {str(folder)!r} reads no finding")
+
+    def score(images: torch.Tensor) -> pd.DataFrame:
+        return 1 / (1 + np.exp(-predictor.score(images)[names]))
+
+    return score
