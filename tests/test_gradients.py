@@ -134,15 +134,19 @@ TRAINERS = {
 }
 
 
+@pytest.fixture(scope="module", params=TRAINERS)
+def trained(request, tmp_path_factory):
+    """A fit, and what came of it outside of any mode."""
+    train = TRAINERS[request.param]
+    return train, train(tmp_path_factory.mktemp("out"))
+
+
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
-@pytest.mark.parametrize("train", TRAINERS.values(), ids=TRAINERS)
-def test_a_fit_does_not_depend_on_the_mode(train, mode, tmp_path):
+def test_a_fit_does_not_depend_on_the_mode(trained, mode, tmp_path):
     """Whatever was made in it: networks, images, values."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "in").mkdir()
-    outside = train(tmp_path / "out")
+    train, outside = trained
     with mode():
-        inside = train(tmp_path / "in")
+        inside = train(tmp_path)
         assert not torch.is_grad_enabled()
         assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode)
     torch.testing.assert_close(inside, outside, rtol=0, atol=1e-12, equal_nan=True)

@@ -63,6 +63,12 @@ def predictor(table: pd.DataFrame) -> Predictor:
     return found
 
 
+@pytest.fixture
+def one_shown(monkeypatch):
+    """Drawing its grid of radiographs takes most of the time of a page."""
+    monkeypatch.setattr("cxrcausal.evaluation.assessment.SHOWN", 1)
+
+
 def test_the_page_says_what_was_measured_and_shows_it(mechanism, tested, predictor, tmp_path):
     images = read_images(tested["image"], size=16)
     page = assess(
@@ -83,6 +89,7 @@ def test_the_page_says_what_was_measured_and_shows_it(mechanism, tested, predict
             assert "no patient" in opened.text["Synthetic"]
 
 
+@pytest.mark.usefixtures("one_shown")
 def test_without_predictors_interventions_are_drawn_alone(mechanism, tested):
     few = tested.head(4)
     page = assess(mechanism, read_images(few["image"], size=16), few, permutations=2, resamples=10)
@@ -102,6 +109,7 @@ def test_images_of_another_size_are_refused(mechanism, tested):
         assess(mechanism, torch.zeros(len(tested), 1, 8, 8), tested)
 
 
+@pytest.mark.usefixtures("one_shown")
 def test_the_command_measures_test_patients_alone(folder, lists, predictor, tmp_path):
     predictor.save(tmp_path / "reader")
     page = tmp_path / "out" / "report.html"
