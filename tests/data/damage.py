@@ -239,7 +239,9 @@ def _image_bombs() -> dict[str, bytes]:
     begins = 144 + int.from_bytes(deflated[140:144], "little")  # behind the preface
     element = b"\x09\x00\x10\x00OB\x00\x00" + (2**31 - 2).to_bytes(4, "little")
     packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
-    swollen = packer.compress(element) + b"".join(packer.compress(bytes(2**24)) for _ in range(20))
+    head = packer.compress(element) + packer.flush(zlib.Z_FULL_FLUSH)
+    # from a full flush to the next, what is packed can be unpacked by itself: so also 20 times
+    swollen = head + 20 * (packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH))
     run_lengths = _compressed(RLELossless)
     run_lengths.Rows = run_lengths.Columns = 8192
     pixels = zlib.compress(bytes((SIDE + 1) * SIDE))

@@ -211,9 +211,10 @@ def test_what_a_small_file_claims_takes_no_memory(tmp_path):
     ).read_bytes()
     packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     bomb = b"\x09\x00\x10\x00OB\x00\x00" + (2**31).to_bytes(4, "little")
-    swollen = b"".join(
-        [packer.compress(bomb), *(packer.compress(bytes(2**24)) for _ in range(40))]
-    )
+    head = packer.compress(bomb) + packer.flush(zlib.Z_FULL_FLUSH)
+    # from a full flush to the next, what is packed can be unpacked by itself: so also 40 times
+    zeros = packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
+    swollen = head + 40 * zeros
     starts = preface.find(b"\x02\x00\x00\x00UL") + 12
     starts += int.from_bytes(preface[starts - 4 : starts], "little")
     (folder / "bomb.dcm").write_bytes(preface[:starts] + swollen + packer.flush())
