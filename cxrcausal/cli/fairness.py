@@ -17,7 +17,7 @@ from cxrcausal.errors import OptionError, TableError
 from cxrcausal.evaluation import Predictor
 from cxrcausal.fairness import audit
 from cxrcausal.fairness.classifier import Classifier
-from cxrcausal.fairness.limits import exceeded
+from cxrcausal.fairness.limits import Limit
 from cxrcausal.pretrained import load_pretrained
 
 __all__ = ["fairness"]
@@ -63,6 +63,7 @@ def fairness(
     A classifier of your own is imported from a module on the path or in this folder: it is your
     code, and it runs.
     """
+    limits = [Limit.read(text) for text in fail_if or []]  # before anything takes time
     chosen = {text: _imported(text) for text in classifier or []}
     chosen |= {folder.name: _probabilities(folder) for folder in predictor or []}
     joint = load_pretrained(model)
@@ -81,11 +82,11 @@ def fairness(
         chosen, joint, read_images(table["image"], size=joint.image.image_shape[-1]), table,
         tuple(protected or ["sex"]), path=path, thresholds=threshold, seed=seed,  # type: ignore[arg-type]
     )  # fmt: skip
-    passed = [text for text in fail_if or [] if exceeded(text, answer.worst)]
     page = answer.save(output)
     typer.echo(json.dumps(answer.to_dict(), indent=1) if as_json else f"{answer}\nwrote {page}")
-    for text in passed:
-        typer.echo(f"failed: {text}", err=True)
+    passed = [one for one in limits if one.exceeded(answer.worst)]
+    for one in passed:
+        typer.echo(f"failed: {one.text}", err=True)
     if passed:
         raise typer.Exit(EXCEEDED)
 

@@ -32,7 +32,7 @@ def audit(
     model: "CounterfactualModel",
     images: Tensor | np.ndarray,
     table: pd.DataFrame,
-    protected: Sequence[str] = ("sex",),
+    protected: Sequence[str] | str = ("sex",),
     *,
     outputs: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
@@ -62,7 +62,7 @@ def audit(
         model: The joint model.
         images: Radiographs in [0, 1] of the model's size, (batch, channel, height, width).
         table: Their metadata, row by row, in the graph's columns.
-        protected: Attributes that should make no difference.
+        protected: Attributes that should make no difference, or one.
         outputs: Names of the classifier's outputs, if it does not give a table.
         labels: The column of the table that says what is true of an output; the column of the
             output's name if left out. Positive is a variable's second level, or 1.
@@ -83,6 +83,7 @@ def audit(
         OptionError: If a threshold or label is of no output, or `path` is neither.
         TableError: If the table holds what the graph does not allow, or no row can be asked.
     """
+    protected = (protected,) if isinstance(protected, str) else tuple(protected)
     mechanism, given, complete, images = _checked(model, images, table, path)
     check_count(batch_size, "batch_size")
     if guidance == "recommended":
@@ -133,7 +134,7 @@ def audit(
             "guidance": None if guidance is None else repr(guidance),
             "path": path,
             "protected": list(protected),
-            "thresholds": thresholds if isinstance(thresholds, float) else dict(thresholds),
+            "thresholds": dict(thresholds) if isinstance(thresholds, Mapping) else thresholds,
             "radiographs": len(images),
             "patients": len(set(patients)),
             "not_reconstructed": int(lost.sum()),

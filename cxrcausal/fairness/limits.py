@@ -3,12 +3,14 @@
 import operator
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
 
 import pandas as pd
 
 from cxrcausal.errors import OptionError, nearest, summarise
 
-__all__ = ["exceeded", "worst_figures"]
+__all__ = ["Limit", "worst_figures"]
 
 _COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
@@ -37,32 +39,53 @@ def worst_figures(effects: pd.DataFrame, groups: pd.DataFrame) -> dict[str, floa
     return figures
 
 
-def exceeded(limit: str, figures: Mapping[str, float]) -> bool:
-    """Returns whether a limit, as `worst_group_auc_gap > .05`, is true of the figures.
+@final
+@dataclass(frozen=True)
+class Limit:
+    """A comparison that must not be true of an audit.
 
     Arguments:
-        limit: A figure's name, one of > >= < <=, and a number.
-        figures: From `worst_figures`.
-
-    Raises:
-        OptionError: If it is no such comparison, or names a figure that was not measured: what
-            was not looked at has not passed.
-
-    >>> exceeded("largest_shift > .05", {"largest_shift": 0.1})
-    True
+        text: As it was written.
+        name: The figure.
+        comparison: One of > >= < <=.
+        number: What the figure is compared with.
     """
-    found = re.fullmatch(r"\s*(\w+)\s*(>=|<=|>|<)\s*(\S+)\s*", limit)
-    try:
-        number = float(found[3]) if found else None
-    except ValueError:
-        number = None
-    if found is None or number is None:
-        raise OptionError(
-            f"limit {limit!r} is no comparison; give it as 'worst_group_auc_gap > .05'"
-        )
-    if found[1] not in figures:
-        raise OptionError(
-            f"limit {limit!r} is of {found[1]!r}, which this audit did not "
-            f"measure{nearest(found[1], figures) or '.'} It measured: {summarise(figures, 20)}"
-        )
-    return bool(_COMPARE[found[2]](figures[found[1]], number))
+
+    text: str
+    name: str
+    comparison: str
+    number: float
+
+    @classmethod
+    def read(cls, text: str) -> "Limit":
+        """Returns what a text means.
+
+        Raises:
+            OptionError: If it is no comparison of a name with a number.
+
+        >>> Limit.read("largest_shift > .05").exceeded({"largest_shift": 0.1})
+        True
+        """
+        found = re.fullmatch(r"\s*(\w+)\s*(>=|<=|>|<)\s*(\S+)\s*", text)
+        try:
+            return cls(text, found[1], found[2], float(found[3]))  # type: ignore[index]
+        except (TypeError, ValueError):
+            raise OptionError(
+                f"limit {text!r} is no comparison; give it as 'worst_group_auc_gap > .05'"
+            ) from None
+
+    def exceeded(self, figures: Mapping[str, float]) -> bool:
+        """Returns whether the comparison is true of the figures.
+
+        Arguments:
+            figures: From `worst_figures`.
+
+        Raises:
+            OptionError: If the figure was not measured: what was not looked at has not passed.
+        """
+        if self.name not in figures:
+            raise OptionError(
+                f"limit {self.text!r} is of {self.name!r}, which this audit did not measure"
+                f"{nearest(self.name, figures) or '.'} It measured: {summarise(figures, 20)}"
+            )
+        return bool(_COMPARE[self.comparison](figures[self.name], self.number))

@@ -98,6 +98,7 @@ def test_a_limit_that_is_passed_is_an_exit_code_and_the_page_is_there(
         (["--classifier", "no_such_module:f"], "no module 'no_such_module'"),
         (["--classifier", "own_classifier:efusion"], "has no attribute 'efusion'"),
         ([], "no classifier"),
+        (["--fail-if", "largest shift > 1"], "is no comparison"),
     ],
 )
 def test_what_is_no_classifier_is_refused(radiographs, tmp_path, monkeypatch, more, says):

@@ -132,7 +132,7 @@ def test_total_effects_follow_the_metadata(model, study):
 
 def test_several_classifiers_answer_for_the_same_counterfactuals(model, study):
     images, table = study
-    both = audit({"a": follows_sex, "b": constant}, model, images, table, **FAST)
+    both = audit({"a": follows_sex, "b": constant}, model, images, table, "sex", **FAST)
     alone = audit(follows_sex, model, images, table, **FAST)
     left = of(both, classifier="a")[["shift", "placebo", "beyond_low", "flip_rate"]]
     right = alone.effects[["shift", "placebo", "beyond_low", "flip_rate"]]

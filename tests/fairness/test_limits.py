@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from cxrcausal.errors import OptionError
-from cxrcausal.fairness.limits import exceeded, worst_figures
+from cxrcausal.fairness.limits import Limit, worst_figures
 
 FIGURES = {"largest_shift": 0.05, "worst_group_auc_gap": 0.02}
 
@@ -19,18 +19,18 @@ FIGURES = {"largest_shift": 0.05, "worst_group_auc_gap": 0.02}
     ],
 )
 def test_a_comparison(limit, passed):
-    assert exceeded(limit, FIGURES) is passed
+    assert Limit.read(limit).exceeded(FIGURES) is passed
 
 
 @pytest.mark.parametrize("limit", ["", "largest_shift", "largest_shift = 1", "a > b", "> 1"])
 def test_what_is_no_comparison(limit):
     with pytest.raises(OptionError, match="is no comparison"):
-        exceeded(limit, FIGURES)
+        Limit.read(limit)
 
 
 def test_what_was_not_measured():
     with pytest.raises(OptionError, match="did not measure; did you mean 'worst_group_auc_gap'"):
-        exceeded("worst_group_auc_gp > .1", FIGURES)
+        Limit.read("worst_group_auc_gp > .1").exceeded(FIGURES)
 
 
 def test_the_worst_is_over_everything():
