@@ -108,6 +108,16 @@ def test_the_published_run_is_of_the_shipped_model():
         assert found["solver"][key] == value
 
 
+def test_what_is_said_of_audits_was_measured():
+    said = README.read_text(encoding="utf-8").replace("\n  ", " ")
+    lines = published("audit_coverage")["lines"]
+    holds = [f"{line['interval_holds']:.3f}".lstrip("0") for line in lines]
+    assert len(lines) == 7
+    assert f"hold the truth in {min(holds)} to {max(holds)}" in said
+    (fair,) = (line for line in lines if line["effect_left"] == 0)
+    assert f"is accused in {fair['says_differs']:.3f}".replace(" 0.", " .") in said
+
+
 def test_what_is_said_of_unknown_cells_was_measured():
     said = README.read_text(encoding="utf-8")
     parts = {part["part"]: part["lines"] for part in published("missing_data")["parts"]}
