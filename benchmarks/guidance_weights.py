@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     frame = asked(args, study, readers, study.questions, guidances, 0)
     variables = {question.label: question.variable for question in study.questions}
     frame = frame.assign(variable=frame["intervention"].map(variables))
-    shifts, excess = by_weight(frame, "shift"), by_weight(frame, "excess of ")
+    shifts, excess = by_weight(frame, "shift"), by_weight(frame, "excess")
     chosen = {name: weight_of(shifts.loc[name].to_numpy()) for name in shifts.index}
 
     report.head("Shift by weight, mean of both predictors")
@@ -96,8 +96,10 @@ def by_weight(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
 
     A shift is averaged over predictors and directions of age, of excesses the largest is taken.
     """
-    part = frame[frame["measure"].str.startswith(measure) & (frame["predictor"] != "")]
-    largest = measure.startswith("excess")
+    largest = measure == "excess"
+    named = frame["measure"]
+    which = named.str.startswith("excess of ") if largest else named == "shift"
+    part = frame[which & (frame["predictor"] != "")]
     part = part.assign(value=part["value"].abs() if largest else part["value"])
     cells = part.groupby(["variable", "guidance"], sort=False)["value"]
     return (cells.max() if largest else cells.mean()).unstack()[[f"{w:g}" for w in WEIGHTS]]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cxrcausal.graph import load_graph
@@ -37,6 +38,21 @@ def script():
 )
 def test_the_weight_is_where_the_shift_is_one(script, shifts, weight):
     assert script.weight_of(np.array(shifts)) == weight
+
+
+def test_a_shift_is_the_target_s_own_and_the_excess_the_largest(script):
+    """`shift of age` under an intervention on sex is no shift of sex."""
+    lines = [
+        {"variable": "age", "guidance": weight, "predictor": predictor, "measure": measure,
+         "value": sign * float(weight) * size}
+        for weight in ("1", "1.5", "2", "3")
+        for predictor, sign in (("a", 1), ("b", 1), ("", 5))
+        for measure, size in (("shift", 0.5), ("shift of sex", 9), ("excess of sex", -0.25),
+                              ("excess of view", 0.125))
+    ]  # fmt: skip
+    frame = pd.DataFrame(lines)
+    assert script.by_weight(frame, "shift").loc["age"].tolist() == [0.5, 0.75, 1.0, 1.5]
+    assert script.by_weight(frame, "excess").loc["age"].tolist() == [0.25, 0.375, 0.5, 0.75]
 
 
 def test_every_parent_gets_a_weight(script, shared_data, tmp_path):
