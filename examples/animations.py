@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="not needed: the model brings a patient")
     parser.add_argument("--output", type=Path, default=Path("runs/animations"))
-    parser.add_argument("--model", default="cxr19-tiny", help="a shipped model or a folder")
+    parser.add_argument("--model", default="cxr19-small", help="a shipped model or a folder")
     parser.add_argument("--image", type=Path, help="a radiograph; else one is sampled")
     parser.add_argument("--age", type=float, help="of its patient, if known")
     parser.add_argument("--sex", choices=("Female", "Male"))

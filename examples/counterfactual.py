@@ -2,7 +2,7 @@
 
     python examples/counterfactual.py --data FOLDER --output runs/counterfactual
 
-FOLDER holds `cxr-real/` (an `images.csv` beside its images). The shipped `cxr19-tiny` answers for
+FOLDER holds `cxr-real/` (an `images.csv` beside its images). The shipped `cxr19-small` answers for
 test patients, whom it never saw. Ends with a figure per question and a table of what changed.
 """
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that holds cxr-real/")
     parser.add_argument("--output", type=Path, default=Path("runs/counterfactual"))
-    parser.add_argument("--model", default="cxr19-tiny", help="a shipped model or a folder")
+    parser.add_argument("--model", default="cxr19-small", help="a shipped model or a folder")
     parser.add_argument("--patients", type=int, default=6)
     parser.add_argument("--tiny", action="store_true", help="one patient, few steps")
     args = parser.parse_args()

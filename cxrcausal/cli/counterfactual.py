@@ -46,7 +46,7 @@ def counterfactual(
     images: Annotated[
         Path | None, typer.Option(help="Folder of the radiographs; else the table's own.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-tiny",
+    model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-small",
     form: Annotated[
         str | None,
         typer.Option(help="none, cfg, decoupled, anchored, nested; else as the model recommends."),
@@ -133,10 +133,16 @@ def _check_dicom(output: Path, images: int, *, dicom: bool) -> None:
 def _guidance(
     model: CounterfactualModel, given: dict[str, Any], own: list[str] | None
 ) -> Guidance | None:
-    """Returns the model's own guidance with what is given in its stead; None without images."""
+    """Returns the model's own guidance with what is given in its stead; None without images.
+
+    The recipe's weights of single parents go with its form and its one weight: who gives another
+    means it of every parent.
+    """
     if model.image is None:
         return None
     given = {name: value for name, value in given.items() if value is not None}
+    if given.keys() & {"form", "intervened"}:
+        given["own"] = {}
     if own:
         given["own"] = read_values(read_assignments(own, "--own"), model.graph)
     return replace(model.image.guidance or Guidance("none"), **given)

@@ -36,7 +36,7 @@ def demo(
     metadata: Annotated[
         list[str] | None, typer.Option(help="What is known of the patient: key=value, repeatable.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-tiny",
+    model: Annotated[str, typer.Option(help="A shipped model or a folder.")] = "cxr19-small",
     seed: Annotated[int, typer.Option(help="Makes the answer repeatable.")] = 254,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0, …")] = "auto",
 ) -> None:

@@ -43,7 +43,7 @@ def fairness(
     protected: Annotated[
         list[str] | None, typer.Option(help="What should make no difference: sex, age, race.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A shipped model, or a folder.")] = "cxr19-tiny",
+    model: Annotated[str, typer.Option(help="A shipped model, or a folder.")] = "cxr19-small",
     path: Annotated[str, typer.Option(help="direct or total.")] = "direct",
     threshold: Annotated[float, typer.Option(help="Above which an output decides.")] = 0.5,
     dataset: Annotated[str | None, typer.Option(help="Only this data set, as NIH.")] = None,
