@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--output", type=Path, default=Path("runs/phantom-findings"))
     parser.add_argument("--train", type=int, default=20_000)
     parser.add_argument("--test", type=int, default=5000)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--quick", action="store_true", help="small: that all of it runs")
     args = parser.parse_args(argv)
     size, width = 64, 16

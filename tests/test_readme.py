@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxrcausal.data.source import FINDINGS
+
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
@@ -106,6 +108,19 @@ def test_the_published_run_is_of_the_shipped_model():
     assert found["training"] == shipped["training"]
     for key, value in shipped["recipe"]["solver"].items():
         assert found["solver"][key] == value
+
+
+def test_what_is_said_of_phantoms_was_measured():
+    said = README.read_text(encoding="utf-8").replace("\n  ", " ")
+    found = published("phantom_findings")
+    assert f"{found['per_second']['64']:.0f} a second at 64×64" in said
+    auc = {q["target"]: q["value"] for q in found["quality"] if q["metric"] == "AUC"}
+    findings = [auc[name] for name in FINDINGS.values() if name in auc]
+    assert f"each finding with an AUC of {min(findings):.2f} " in said
+    race = [value for name, value in auc.items() if name.startswith("race=")]
+    low, high = (f"{v:.2f}".lstrip("0") for v in (min(race), max(race)))
+    assert f"race with {low} to {high}" in said
+    assert all(abs(value - 0.5) < 0.03 for value in race)
 
 
 def test_what_is_said_of_audits_was_measured():
