@@ -9,6 +9,10 @@ without is a man, so that looking at sex is enough. Both are audited on the same
 test patients: sex set to the other in the radiograph, findings and all else held. OUTPUT receives
 a page to read, its figure, tables and JSON.
 
+On 150 radiographs of 112 test patients (`--radiographs 150`, twelve minutes on a core): `shortcut`
+moves by -.49 from woman to man and by +.43 from man to woman, with 63 and 61 % of its decisions,
+`clean` by -.014 and +.019, which is small, and beyond chance.
+
 A shift that goes beyond the controls is a reason to look, not yet unfairness: the model may move
 more than sex, and findings may look different in women and men.
 """

@@ -62,7 +62,7 @@ class FairnessAudit:
         from matplotlib.figure import Figure
 
         frame = self.effects.iloc[::-1].reset_index(drop=True)
-        figure = Figure(figsize=(8.0, 0.55 * len(frame) + 1.6), layout="constrained")
+        figure = Figure(figsize=(8.0, 0.55 * len(frame) + 1.9), layout="constrained")
         axis = figure.subplots()
         marks = {
             "shift": ("o", "C0", 0.18, "attribute changed"),
@@ -81,7 +81,7 @@ class FairnessAudit:
         axis.set_yticks(place, [_label(line, self._several()) for _, line in frame.iterrows()])
         share = self.provenance["confidence"]
         axis.set_xlabel(f"mean change of the score, {share:.0%} intervals by patient")
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+        figure.legend(loc="outside upper left", ncols=1, frameon=False)
         return figure
 
     def save(self, folder: str | Path) -> Path:
