@@ -67,17 +67,20 @@ def features(images: Tensor) -> np.ndarray:
     return np.concatenate([means, np.ones((len(means), 1))], axis=1)
 
 
-def pools(count: int, seed: int) -> dict[str, Pool]:
+def pools(count: int, seed: int) -> dict[tuple[str, str], Pool]:
     """Returns phantoms, women and men apart, each with the other world and its controls."""
     study = phantom.sample(count, seed=seed, size=SIZE)
     images, table = study.images.clamp(0, 1), study.table.reset_index(drop=True)
     model = CounterfactualModel(phantom_scm(), PhantomMechanism(SIZE), name="phantom")
-    worlds = Worlds(model, images, table, path="direct", guidance=None, batch_size=64, seed=seed)
+    people = np.arange(len(table))
+    worlds = Worlds(
+        model, images, table, people, path="direct", guidance=None, batch_size=64, seed=seed
+    )
     found = {}
     for contrast in contrasts(table, model, ["sex"], {}):
         world = worlds.of(contrast)
         at = torch.from_numpy(contrast.rows)
-        found[contrast.label] = Pool(
+        found[contrast.origin, contrast.target] = Pool(
             features(images[at]), features(world.counterfactual), features(world.back),
             features(world.placebo),
         )  # fmt: skip
@@ -94,20 +97,23 @@ def classifier(
     return np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ label)
 
 
-def without_mean_shift(weights: np.ndarray, truth: dict[str, Pool]) -> np.ndarray:
+def without_mean_shift(weights: np.ndarray, truth: dict[tuple[str, str], Pool]) -> np.ndarray:
     """Returns the weights less what moves with sex on average, so that no mean shift is left."""
     means = np.stack([(pool.there - pool.here).mean(axis=0) for pool in truth.values()], axis=1)
     return weights - means @ np.linalg.lstsq(means, weights, rcond=None)[0]
 
 
 def audited(
-    weights: np.ndarray, pool: dict[str, Pool], patients: int, seed: int, resamples: int
+    weights: np.ndarray,
+    pool: dict[tuple[str, str], Pool],
+    patients: int,
+    seed: int,
+    resamples: int,
 ) -> pd.DataFrame:
     """Returns the effects of one audit, of so many women and so many men drawn from the pool."""
     rng = np.random.default_rng([seed, 1])
     found = []
-    for label, of in pool.items():
-        origin, target = label.removeprefix("sex: ").split(" → ")
+    for (origin, target), of in pool.items():
         rows = rng.integers(0, len(of.here), patients)
         here = of.here[rows] @ weights
         other, back, placebo = (x[rows] @ weights for x in (of.there, of.back, of.placebo))

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 
 import cxrcausal as cx
 from cxrcausal.data import read_images, split_by_patient
 from cxrcausal.evaluation import Predictor
-from cxrcausal.fairness import audit
-from cxrcausal.fairness.classifier import Classifier
+from cxrcausal.fairness import Classifier, audit
 from cxrcausal.files import atomic_path
 
 from train_radit import read_radiographs  # isort: skip  (the example beside this one)
@@ -42,7 +42,7 @@ def trained(
     """Returns a classifier of the finding, trained on some rows, that gives probabilities."""
     predictor = Predictor("cxr19", [FINDING], size=images.shape[-1], seed=0)
     predictor.fit(images[torch.from_numpy(rows)], table[rows], epochs=epochs)
-    return lambda batch: 1 / (1 + np.exp(-predictor.score(batch)))
+    return lambda batch: expit(predictor.score(batch))
 
 
 def main() -> None:

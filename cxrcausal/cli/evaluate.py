@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from cxrcausal.cli.app import app
-from cxrcausal.data import read_image_lists, read_images, split_by_patient
+from cxrcausal.cli.radiographs import listed_radiographs
+from cxrcausal.data import read_images
 from cxrcausal.device import resolve_device
-from cxrcausal.errors import TableError
 from cxrcausal.evaluation import Predictor, assess
 from cxrcausal.image import load_image_mechanism
 from cxrcausal.pretrained import pretrained_folder
@@ -41,12 +40,7 @@ def evaluate(
     """
     folder = pretrained_folder(model)
     mechanism = load_image_mechanism(folder).to(resolve_device(device))
-    table = read_image_lists(images, graph=mechanism.graph, dataset=dataset)
-    table = table[split_by_patient(table) == "test"]
-    if len(table) < 2:
-        raise TableError(f"{len(table)} radiographs are of test patients; two are the fewest")
-    spread = torch.linspace(0, len(table) - 1, min(limit, len(table))).long().tolist()
-    table = table.iloc[spread].reset_index(drop=True)
+    table = listed_radiographs(images, mechanism.graph, dataset=dataset, limit=limit)
     page = assess(
         mechanism,
         read_images(table["image"], size=mechanism.image_shape[-1]),

@@ -6,17 +6,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import torch
 import typer
 
 from cxrcausal.cli.app import app
-from cxrcausal.data import read_image_lists, read_images, split_by_patient
-from cxrcausal.errors import OptionError, TableError
+from cxrcausal.cli.radiographs import listed_radiographs
+from cxrcausal.data import read_images
+from cxrcausal.errors import OptionError
 from cxrcausal.evaluation import Predictor
-from cxrcausal.fairness import audit
-from cxrcausal.fairness.classifier import Classifier
+from cxrcausal.fairness import Classifier, audit
 from cxrcausal.fairness.limits import Limit
 from cxrcausal.pretrained import load_pretrained
 
@@ -69,15 +68,9 @@ def fairness(
     joint = load_pretrained(model)
     if joint.image is None:
         raise OptionError(f"model {model!r} is of metadata alone; it paints no radiographs")
-    table = read_image_lists(images, graph=joint.graph, dataset=dataset)
-    if not everyone:
-        table = table[split_by_patient(table) == "test"]
-    if len(table) < 2:
-        raise TableError(
-            f"{len(table)} radiographs are of test patients; two are the fewest, --all takes all"
-        )
-    spread = torch.linspace(0, len(table) - 1, min(limit, len(table))).long().tolist()
-    table = table.iloc[spread].reset_index(drop=True)
+    table = listed_radiographs(
+        images, joint.graph, dataset=dataset, limit=limit, everyone=everyone
+    )
     answer = audit(
         chosen, joint, read_images(table["image"], size=joint.image.image_shape[-1]), table,
         tuple(protected or ["sex"]), path=path, thresholds=threshold, seed=seed,  # type: ignore[arg-type]
@@ -113,12 +106,14 @@ def _imported(text: str) -> Classifier:
 
 def _probabilities(folder: Path) -> Classifier:
     """Returns a saved predictor as a classifier of its findings, its log-odds as probabilities."""
+    from scipy.special import expit  # slow to import, so only when asked
+
     predictor = Predictor.load(folder)
     names = [v.name for v in predictor.targets if v.kind == "binary" and v.levels[0] == "negative"]
     if not names:
         raise OptionError(f"predictor {str(folder)!r} reads no finding")
 
     def score(images: torch.Tensor) -> pd.DataFrame:
-        return 1 / (1 + np.exp(-predictor.score(images)[names]))
+        return predictor.score(images)[names].transform(expit)
 
     return score

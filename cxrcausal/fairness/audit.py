@@ -1,8 +1,7 @@
 """One call: does this classifier treat a patient differently because of sex, race or age?"""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
 import pandas as pd
@@ -84,7 +83,7 @@ def audit(
         TableError: If the table holds what the graph does not allow, or no row can be asked.
     """
     protected = (protected,) if isinstance(protected, str) else tuple(protected)
-    mechanism, given, complete, images = _checked(model, images, table, path)
+    mechanism, complete, images = _checked(model, images, table, path)
     check_count(batch_size, "batch_size")
     if guidance == "recommended":
         guidance = mechanism.guidance
@@ -94,37 +93,37 @@ def audit(
             f"in none of {len(table)} rows is {summarise(protected)} known, so nothing can be set "
             "to another level"
         )
-    worlds = Worlds(
-        model, images, complete, path=path, guidance=guidance, batch_size=batch_size, seed=seed
-    )
-    error = round_trip_error(images, worlds.reconstruction)
-    lost = error > RoundTrip(mechanism, model.graph).most(error, None)
-    scorers = {
-        name: Scorer(one, outputs, batch_size=batch_size, name=name)
-        for name, one in _by_name(classifier).items()
-    }
-    here, found = _scores(scorers, worlds, images, asked, ~lost)
-    patients = _patients(given, groups)
+    patients = _patients(table, groups)
 
     def resampled(rows: np.ndarray) -> PatientBootstrap:
         return PatientBootstrap(
             patients[rows], resamples=resamples, confidence=confidence, seed=seed
         )
 
-    tables: dict[str, list[pd.DataFrame]] = {"effects": [], "groups": [], "rows": []}
-    for name, scorer in scorers.items():
-        names = scorer.outputs or ()
-        limits = _thresholds(thresholds, names)
-        truth = _truths(given, complete, names, labels or {})
-        of_groups = _rates(complete, protected, names, here[name], truth, limits, resampled)
-        for kind, frame in (
-            ("effects", effects(found[name], names, limits, resampled)),
-            ("groups", of_groups),
-            ("rows", _rows(found[name], names, given.index)),
-        ):
-            tables[kind].append(frame.assign(classifier=name))
+    # The radiographs as they are come first: what is wrong with a classifier, a threshold or a
+    # label is said before anything is painted.
+    frames: dict[str, list[pd.DataFrame]] = {"effects": [], "groups": [], "rows": []}
+    subjects = []
+    for name, one in _by_name(classifier).items():
+        scorer = Scorer(one, outputs, batch_size=batch_size, name=name)
+        subject = _Subject(name, scorer, scorer(images), thresholds)
+        truth = _truths(table, complete, subject.outputs, labels or {})
+        rates = _rates(complete, protected, subject, truth, resampled)
+        frames["groups"].append(rates.assign(classifier=name))
+        subjects.append(subject)
+    worlds = Worlds(
+        model, images, complete, patients,
+        path=path, guidance=guidance, batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+    error = round_trip_error(images, worlds.reconstruction)
+    lost = error > RoundTrip(mechanism, model.graph).most(error, None)
+    for subject, found in zip(subjects, _scores(subjects, worlds, asked, ~lost), strict=True):
+        of_effects = effects(found, subject.outputs, subject.thresholds, resampled)
+        frames["effects"].append(of_effects.assign(classifier=subject.name))
+        rows = _rows(found, subject.outputs, table.index)
+        frames["rows"].append(rows.assign(classifier=subject.name))
     return FairnessAudit(
-        **{kind: pd.concat(frames, ignore_index=True) for kind, frames in tables.items()},
+        **{kind: pd.concat(parts, ignore_index=True) for kind, parts in frames.items()},
         not_reconstructed=pd.Series(lost, table.index, name="not_reconstructed"),
         provenance={
             "version": __version__,
@@ -134,7 +133,7 @@ def audit(
             "guidance": None if guidance is None else repr(guidance),
             "path": path,
             "protected": list(protected),
-            "thresholds": dict(thresholds) if isinstance(thresholds, Mapping) else thresholds,
+            "thresholds": {subject.name: subject.thresholds for subject in subjects},
             "radiographs": len(images),
             "patients": len(set(patients)),
             "not_reconstructed": int(lost.sum()),
@@ -145,10 +144,33 @@ def audit(
     )
 
 
+@final
+class _Subject:
+    """A classifier that is audited.
+
+    Arguments:
+        name: What it is called.
+        scorer: It as a function, called once already.
+        scores: Of the radiographs as they are, (radiographs, outputs).
+        thresholds: As `audit` takes them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scorer: Scorer,
+        scores: np.ndarray,
+        thresholds: Mapping[str, float] | float,
+    ) -> None:
+        self.name, self.scorer, self.scores = name, scorer, scores
+        self.outputs = scorer.outputs or ()
+        self.thresholds = _thresholds(thresholds, self.outputs)
+
+
 def _checked(
     model: "CounterfactualModel", images: Tensor | np.ndarray, table: pd.DataFrame, path: Path
-) -> tuple[ImageMechanism, pd.DataFrame, pd.DataFrame, Tensor]:
-    """Returns what paints, the table by row number, it with every variable, and the images.
+) -> tuple[ImageMechanism, pd.DataFrame, Tensor]:
+    """Returns what paints, the table with a column for every variable, and the images.
 
     Raises:
         OptionError: If `path` is neither.
@@ -162,50 +184,39 @@ def _checked(
     model.image.check_images(images)
     if len(images) != len(table):
         raise ImageError(f"{len(images)} images stand beside {len(table)} rows of metadata")
-    given = table.reset_index(drop=True)
-    return model.image, given, complete_table(given, model.graph)[0], images
+    return model.image, complete_table(table, model.graph)[0], images
 
 
 def _scores(
-    scorers: Mapping[str, Scorer],
-    worlds: Worlds,
-    images: Tensor,
-    asked: Sequence[Contrast],
-    kept: np.ndarray,
-) -> tuple[dict[str, np.ndarray], dict[str, list[Scores]]]:
-    """Returns each classifier's scores of the radiographs, and of every contrast's worlds."""
-    here = {name: scorer(images) for name, scorer in scorers.items()}
-    again = {name: scorer(worlds.reconstruction) for name, scorer in scorers.items()}
-    found: dict[str, list[Scores]] = {name: [] for name in scorers}
-    for contrast in asked:
-        contrast = dataclasses.replace(
-            contrast,
-            rows=contrast.rows[kept[contrast.rows]],
-            values=contrast.values[kept[contrast.rows]],
-        )
+    subjects: Sequence[_Subject], worlds: Worlds, asked: Sequence[Contrast], kept: np.ndarray
+) -> list[list[Scores]]:
+    """Returns each classifier's scores of every contrast's worlds, which are painted once."""
+    again = [subject.scorer(worlds.reconstruction) for subject in subjects]
+    found: list[list[Scores]] = [[] for _ in subjects]
+    for contrast in (contrast.of(kept) for contrast in asked):
         if not len(contrast.rows):
             continue
         world = worlds.of(contrast)
-        for name, scorer in scorers.items():
-            found[name].append(
+        for subject, here, scores in zip(subjects, again, found, strict=True):
+            scores.append(
                 Scores(
                     contrast.attribute,
                     contrast.origin,
                     contrast.target,
                     contrast.rows,
-                    here[name][contrast.rows],
-                    again[name][contrast.rows],
-                    scorer(world.counterfactual),
-                    scorer(world.back),
-                    scorer(world.placebo),
+                    subject.scores[contrast.rows],
+                    here[contrast.rows],
+                    subject.scorer(world.counterfactual),
+                    subject.scorer(world.back),
+                    subject.scorer(world.placebo),
                 )
             )
-    if not any(found.values()):
+    if not any(found):
         raise ImageError(
-            f"none of the {len(images)} radiographs comes back from its own noise: inverted, of "
+            f"none of the {len(kept)} radiographs comes back from its own noise: inverted, of "
             "another part of the body, or not as the model reads them"
         )
-    return here, found
+    return found
 
 
 def _by_name(classifier: Classifier | Mapping[str, Classifier]) -> Mapping[str, Classifier]:
@@ -231,21 +242,19 @@ def _patients(table: pd.DataFrame, groups: str) -> np.ndarray:
 def _rates(
     table: pd.DataFrame,
     protected: Sequence[str],
-    outputs: Sequence[str],
-    scores: np.ndarray,
+    subject: _Subject,
     truth: Mapping[str, np.ndarray | None],
-    thresholds: Mapping[str, float],
     resampled: Callable[[np.ndarray], PatientBootstrap],
 ) -> pd.DataFrame:
     """Returns the rates of every group of every protected attribute that has levels."""
     lines: list[dict[str, object]] = []
     bootstrap = resampled(np.arange(len(table)))
-    for column, output in enumerate(outputs):
-        rates = group_rates(scores[:, column], truth[output], thresholds[output])
-        for attribute in protected:
+    levelled = [name for name in protected if not pd.api.types.is_float_dtype(table[name])]
+    for column, output in enumerate(subject.outputs):
+        threshold = subject.thresholds[output]
+        rates = group_rates(subject.scores[:, column], truth[output], threshold)
+        for attribute in levelled:  # a continuous attribute has no groups
             values = table[attribute].astype(object)
-            if pd.api.types.is_float_dtype(table[attribute]):
-                continue  # no groups: a continuous attribute is in `effects`
             members = {
                 str(level): (values == level).to_numpy(bool)
                 for level in sorted(values.dropna().unique())

@@ -58,16 +58,12 @@ class Scorer:
                 what is no finite number.
         """
         with _evaluating(self.classifier), torch.no_grad():
-            parts = [self._scores(images[part]) for part in self._parts(len(images))]
-        return np.concatenate(parts)
-
-    def _parts(self, total: int) -> Iterator[slice]:
-        yield from (slice(i, i + self.batch_size) for i in range(0, total, self.batch_size))
+            return np.concatenate([self._scores(part) for part in images.split(self.batch_size)])
 
     def _scores(self, images: Image) -> np.ndarray:
         found = self.classifier(images.to(_device(self.classifier)))
-        if isinstance(found, pd.DataFrame):
-            self._name_outputs(tuple(map(str, found.columns)))
+        if self.outputs is None and isinstance(found, pd.DataFrame):
+            self.outputs = tuple(map(str, found.columns))
         if isinstance(found, Mapping):
             raise ImageError(
                 f"{self.name} gives a {type(found).__name__} with {summarise(found)}; wrap it in "
@@ -83,10 +79,8 @@ class Scorer:
             )
         if self.outputs is None:
             count = values.shape[1]
-            self._name_outputs(
-                ("score",) if count == 1 else tuple(f"score {i}" for i in range(count))
-            )
-        names = self.outputs or ()
+            self.outputs = ("score",) if count == 1 else tuple(f"score {i}" for i in range(count))
+        names = self.outputs
         if values.shape[1] != len(names):
             raise ImageError(
                 f"{self.name} has {values.shape[1]} outputs; {len(names)} were named: "
@@ -99,10 +93,6 @@ class Scorer:
                 "scores must be finite numbers"
             )
         return values
-
-    def _name_outputs(self, names: tuple[str, ...]) -> None:
-        if self.outputs is None:
-            self.outputs = names
 
 
 @contextmanager

@@ -5,7 +5,6 @@ patients; paired figures see the same resamples. The probability that a shift is
 corrected for the number of questions by Holm's method.
 
 References:
-    | A Simple Sequentially Rejective Multiple Test Procedure (Holm, 1979)
     | Counterfactual Fairness (Kusner et al., 2017), https://arxiv.org/abs/1703.06856
     | Equality of Opportunity in Supervised Learning
     | (Hardt, Price and Srebro, 2016), https://arxiv.org/abs/1610.02413
@@ -19,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.bootstrap import Interval, PatientBootstrap, Statistic, weighted_auc, weighted_mean
+from cxrcausal.graph.falsification.falsify import holm
 
-__all__ = ["Scores", "effects", "gaps", "group_rates", "holm"]
+__all__ = ["Scores", "effects", "gaps", "group_rates"]
 
 
 @final
@@ -94,10 +94,9 @@ def effects(
         `p` after Holm, and `differs`: p is less than 1 - confidence of the bootstrap, and the
         interval of `beyond` lies above 0.
     """
-    lines, confidence = [], np.nan
-    for scores in found:
-        bootstrap = resampled(scores.rows)
-        confidence = bootstrap.confidence
+    lines = []
+    bootstraps = [resampled(scores.rows) for scores in found]
+    for scores, bootstrap in zip(found, bootstraps, strict=True):
         for column, output in enumerate(outputs):
             lines.append(
                 {
@@ -112,7 +111,8 @@ def effects(
             )
     frame = pd.DataFrame(lines)
     frame["p"] = holm(frame["p"].to_numpy())
-    frame["differs"] = (frame["p"] < 1 - confidence) & (frame["beyond_low"] > 0)
+    sure = frame["p"] < 1 - bootstraps[0].confidence
+    frame["differs"] = sure & (frame["beyond_low"] > 0)
     return frame
 
 
@@ -145,23 +145,6 @@ def _chance(value: float, draws: np.ndarray, bootstrap: PatientBootstrap) -> flo
     if bootstrap.patients < 2 or spread == 0:
         return 1.0 if value == 0 else np.nan
     return float(2 * stdtr(bootstrap.patients - 1, -abs(value) / spread))
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Returns probabilities corrected for their number; NaN ones are not counted.
-
-    >>> holm(np.array([0.01, 0.04, 0.03, np.nan]))
-    array([0.03, 0.06, 0.06,  nan])
-    """
-    corrected = np.full(len(p), np.nan)
-    order = np.argsort(p)[: int((~np.isnan(p)).sum())]
-    times = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * times))
-    return corrected
-
-
-RATES = ("AUC", "TPR", "FPR", "positive rate")
-"""What is measured of every group: the last needs no labels."""
 
 
 def group_rates(

@@ -14,6 +14,7 @@ Two questions: the *direct* effect in the image, where findings, devices and vie
 *total* effect, where the metadata that descend from the attribute follow as the SCM says.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
@@ -27,6 +28,7 @@ from cxrcausal.errors import InterventionError, UnobservedError, nearest, summar
 from cxrcausal.evaluation.axioms import paint
 from cxrcausal.graph import Variable
 from cxrcausal.image.guidance import Guidance
+from cxrcausal.scm import Shift, shift
 from cxrcausal.scm.table import check_table
 from cxrcausal.shapes import Attributes, Image, Noise
 
@@ -49,6 +51,7 @@ class Contrast:
         target: Its level in the other world, or a change, as "+20".
         rows: Which radiographs are asked, numbers.
         values: What the attribute is set to in each of them.
+        do: The same as an intervention: a level, or a shift.
     """
 
     attribute: str
@@ -56,11 +59,17 @@ class Contrast:
     target: str
     rows: np.ndarray
     values: np.ndarray
+    do: str | Shift
 
     @property
     def label(self) -> str:
         """How a reader is shown it: `sex: Female → Male`."""
         return f"{self.attribute}: {self.origin} → {self.target}"
+
+    def of(self, kept: np.ndarray) -> "Contrast":
+        """Returns the contrast in those of its radiographs that are kept, (all radiographs,)."""
+        here = kept[self.rows]
+        return dataclasses.replace(self, rows=self.rows[here], values=self.values[here])
 
 
 @final
@@ -133,7 +142,7 @@ def _of_levels(
         for target in known:
             if target != origin and len(rows):
                 to = np.full(len(rows), target, object)
-                yield Contrast(variable.name, origin, target, rows, to)
+                yield Contrast(variable.name, origin, target, rows, to, target)
 
 
 def _of_steps(
@@ -148,7 +157,8 @@ def _of_steps(
     for step in (abs(steps[variable.name]), -abs(steps[variable.name])):
         rows = np.flatnonzero((values + step >= within[0]) & (values + step <= within[1]))
         if len(rows):
-            yield Contrast(variable.name, "as it is", f"{step:+g}", rows, values[rows] + step)
+            to = values[rows] + step
+            yield Contrast(variable.name, "as it is", f"{step:+g}", rows, to, shift(step))
 
 
 @final
@@ -159,6 +169,7 @@ class Worlds:
         model: The joint model.
         images: The radiographs in [0, 1].
         table: Their metadata.
+        patients: The patient of each.
         path: `direct` or `total`.
         guidance: As `CounterfactualModel.counterfactual` takes it.
         batch_size: Radiographs at a time.
@@ -170,6 +181,7 @@ class Worlds:
         model: "CounterfactualModel",
         images: Image,
         table: pd.DataFrame,
+        patients: np.ndarray,
         *,
         path: Path,
         guidance: Guidance | None,
@@ -179,7 +191,7 @@ class Worlds:
         assert model.image is not None
         self.model, self.mechanism, self.path = model, model.image, path
         self.guidance = guidance or Guidance("none")
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.patients = batch_size, seed, patients
         self.table = check_table(table, model.graph, ())
         self.parents = self.mechanism.encode(self.table)[0]
         self.names = [variable.name for variable in self.mechanism.attributes]
@@ -198,39 +210,25 @@ class Worlds:
         other = self._paint(self.noise[at], before, after, was_set)
         there = self._abduct(other, after)
         back = self._paint(there, after, before, was_set)
-        placebo = self._placebo(self.reconstruction[at], other)
+        here = self.reconstruction[at]
+        placebo = self._placebo(here, other, self.patients[contrast.rows])
         return World(contrast, table, other, back, placebo)
 
     def _metadata(self, contrast: Contrast) -> pd.DataFrame:
         """Returns the metadata of the other world: the attribute alone, or what follows too."""
         table = self.table.iloc[contrast.rows]
         if self.path == "direct":
-            column = table[contrast.attribute]
-            if isinstance(column.dtype, pd.CategoricalDtype):
-                new = pd.Series(
-                    pd.Categorical(contrast.values, dtype=column.dtype), index=table.index
-                )
-            else:
-                new = pd.Series(contrast.values.astype(float), index=table.index)
-            return table.assign(**{contrast.attribute: new})
-        answers = []
-        for value in pd.unique(contrast.values):
-            rows = table[contrast.values == value]
-            answer = self.model.counterfactual(
-                None, rows, {contrast.attribute: value}, seed=self.seed, metadata_only=True
-            )
-            answers.append(answer.table)
-        return pd.concat(answers).loc[table.index]
+            table = table.assign(**{contrast.attribute: contrast.values})
+            return check_table(table, self.model.graph, ())
+        do = {contrast.attribute: contrast.do}
+        return self.model.counterfactual(None, table, do, seed=self.seed, metadata_only=True).table
 
-    def _placebo(self, reconstruction: Image, other: Image) -> Image:
-        """Returns the reconstruction with the difference of the patient before, of any sign."""
+    def _placebo(self, reconstruction: Image, other: Image, patients: np.ndarray) -> Image:
+        """Returns the reconstruction with the difference of another patient, of any sign."""
         rng = np.random.default_rng(self.seed)
-        order = rng.permutation(len(other))
-        donor = np.empty_like(order)
-        donor[order] = np.roll(order, 1)
+        taken = torch.from_numpy(_others(patients, rng))
         difference = (other - reconstruction).flatten(1)
         size = difference.norm(dim=1)
-        taken = torch.from_numpy(donor)
         scale = size / size[taken].clamp(min=1e-12)
         sign = torch.from_numpy(rng.choice([-1.0, 1.0], len(other))).float()
         moved = (scale * sign)[:, None] * difference[taken]
@@ -248,3 +246,16 @@ class Worlds:
             batch_size=self.batch_size,
         )  # fmt: skip
         return painted.clamp(0, 1)
+
+
+def _others(patients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns for each row (rows,) the number of a row of another patient, each row once.
+
+    Rows are ordered by patient, patients at random, and moved on by as many as the patient of most
+    rows has. Where that one has more than half of them, some rows meet their own patient.
+    """
+    codes, names = pd.factorize(patients)
+    order = np.lexsort((rng.random(len(codes)), rng.permutation(len(names))[codes]))
+    donors = np.empty_like(order)
+    donors[order] = np.roll(order, np.bincount(codes).max())
+    return donors

@@ -12,6 +12,7 @@ from cxrcausal.counterfactual import CounterfactualModel
 from cxrcausal.data import phantom
 from cxrcausal.data.phantom import PhantomMechanism, phantom_scm
 from cxrcausal.errors import (
+    CxrCausalError,
     ImageError,
     InterventionError,
     OptionError,
@@ -19,6 +20,7 @@ from cxrcausal.errors import (
     UnobservedError,
 )
 from cxrcausal.fairness import audit
+from cxrcausal.fairness.worlds import _others
 
 SIZE, COUNT = 32, 36
 FAST = {"resamples": 200, "seed": 0}
@@ -283,6 +285,55 @@ def test_what_cannot_be_asked_is_refused(model, study, classifier, options, erro
     images, table = study
     with pytest.raises(error, match=f"(?i){says}"):
         audit(classifier, model, images[:8], table[:8], **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"classifier": lambda x: x.mean()},
+        {"thresholds": {"effusion": 0.5}},
+        {"labels": {"effusion": "edema"}},
+        {"patients": "one unknown"},
+    ],
+)
+def test_it_is_refused_before_anything_is_painted(study, options):
+    images, table = study
+    mechanism = PhantomMechanism(SIZE)
+
+    class Idle:
+        def __getattr__(self, name):
+            assert name not in ("abduct", "predict", "prior")
+            return getattr(mechanism, name)
+
+    options = dict(options)
+    if options.pop("patients", None):
+        some = np.arange(len(table)) != 3
+        table = table.assign(patient_id=table["patient_id"].astype(object).where(some))
+    model = CounterfactualModel(phantom_scm(), Idle())
+    with pytest.raises(CxrCausalError):
+        audit(options.pop("classifier", constant), model, images, table, **options)
+
+
+def test_a_row_is_answered_alike_in_any_company_and_keeps_its_label(model, study):
+    """Under a total effect what follows is a function of the row's label, not of its place."""
+    images, table = study
+    table = table.set_axis([f"film {i}" for i in range(len(table))])
+    how = {"steps": {"age": 30}, "path": "total", **FAST}
+    whole = audit(follows_sex, model, images, table, ["age"], **how)
+    some = audit(follows_sex, model, images.flip(0)[:9], table[::-1][:9], ["age"], **how)
+    assert set(some.rows["row"]) <= set(table.index[-9:])
+    left = some.rows.set_index(["row", "to"])["counterfactual"]
+    right = whole.rows.set_index(["row", "to"])["counterfactual"].loc[left.index]
+    np.testing.assert_allclose(left, right, atol=1e-6)
+    assert whole.not_reconstructed.index.equals(table.index)
+
+
+@pytest.mark.parametrize("sizes", [[1, 1], [1] * 9, [4, 1, 2, 3], [3, 3], [2, 5, 1, 2]])
+def test_the_placebo_is_another_patient_s(sizes):
+    patients = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    donors = _others(patients, np.random.default_rng(1))
+    assert sorted(donors) == list(range(len(patients)))
+    assert (patients[donors] != patients).all()
 
 
 def test_what_the_model_never_saw_is_refused(model, study):

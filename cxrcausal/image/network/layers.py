@@ -32,6 +32,7 @@ __all__ = [
     "SwiGLU",
     "full_precision",
     "rotary_angles",
+    "rotary_tables",
     "sincos_grid",
 ]
 
@@ -98,12 +99,17 @@ def rotary_angles(rows: int, columns: int, head: int) -> Tensor:
     return F.pad(angles, (0, head // 2 - angles.shape[-1]))
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates the pairs (x_i, x_{i + head/2}) of queries or keys by their token's angles.
+def rotary_tables(angles: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns (cos, cos) and (-sin, sin) of angles (tokens, head / 2), (tokens, head) each.
 
-    `cos` is (cos, cos) and `sin` is (-sin, sin): each half is rotated beside the other, in place
-    of four products of halves.
+    So both halves of a head are rotated in one product each, in place of four of halves.
     """
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotates the pairs (x_i, x_{i + head/2}) of queries or keys by `rotary_tables`."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
@@ -125,10 +131,9 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tokens, cos: Tensor, sin: Tensor) -> Tokens:
-        """Returns what each token gathers; `cos` and `sin` of angles are (tokens, head / 2)."""
+        """Returns what each token gathers; `cos` and `sin` (tokens, head) are `rotary_tables`."""
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
-        cos = torch.cat([cos, cos], dim=-1).to(v.dtype)
-        sin = torch.cat([-sin, sin], dim=-1).to(v.dtype)
+        cos, sin = cos.to(v.dtype), sin.to(v.dtype)
         q = _rotate(self.query_norm(q), cos, sin)
         k = _rotate(self.key_norm(k), cos, sin)
         return self.out(rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)"))

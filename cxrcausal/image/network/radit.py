@@ -23,6 +23,7 @@ from cxrcausal.image.network.layers import (
     RMSNorm,
     full_precision,
     rotary_angles,
+    rotary_tables,
     sincos_grid,
 )
 from cxrcausal.image.network.place import AffineVelocity, PlaceMaps
@@ -116,8 +117,9 @@ class RadiT(nn.Module):
             self.places = PlaceMaps(width, place_rank, side * side, width)
             self.affine = AffineVelocity(width, place_rank, side * side, channels, patch)
         angles = rotary_angles(side, side, width // heads)
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
+        cos, sin = rotary_tables(angles)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
         self.register_buffer("position", sincos_grid(side, side, width), persistent=False)
 
     def forward(

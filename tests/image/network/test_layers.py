@@ -3,7 +3,13 @@
 import torch
 from torch.nn import functional as F
 
-from cxrcausal.image.network.layers import Attention, RMSNorm, _rotate, rotary_angles
+from cxrcausal.image.network.layers import (
+    Attention,
+    RMSNorm,
+    _rotate,
+    rotary_angles,
+    rotary_tables,
+)
 
 
 def seeded(*shape, seed=0):
@@ -39,8 +45,7 @@ def test_rms_norm_keeps_the_type_and_computes_in_float32():
 
 def test_rotation_is_a_product_of_complex_numbers():
     x, angles = seeded(2, 3, 16, 8), rotary_angles(4, 4, 8)
-    cos, sin = angles.cos(), angles.sin()
-    turned = _rotate(x, torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
+    turned = _rotate(x, *rotary_tables(angles))
     product = torch.complex(*x.chunk(2, dim=-1)) * torch.polar(torch.ones_like(angles), angles)
     assert torch.allclose(turned, torch.cat([product.real, product.imag], dim=-1), atol=1e-6)
 
@@ -48,7 +53,7 @@ def test_rotation_is_a_product_of_complex_numbers():
 def test_attention_knows_where_tokens_stand_only_relative_to_each_other():
     attention, x, angles = Attention(16, 2), seeded(1, 9, 16), rotary_angles(3, 3, 8)
     moved = angles + rotary_angles(6, 6, 8)[-1]  # every token five rows and columns further
-    here = attention(x, angles.cos(), angles.sin())
-    assert torch.allclose(here, attention(x, moved.cos(), moved.sin()), atol=1e-5)
+    here = attention(x, *rotary_tables(angles))
+    assert torch.allclose(here, attention(x, *rotary_tables(moved)), atol=1e-5)
     still = torch.zeros_like(angles)
-    assert not torch.allclose(here, attention(x, still.cos(), still.sin()), atol=1e-3)
+    assert not torch.allclose(here, attention(x, *rotary_tables(still)), atol=1e-3)
