@@ -12,6 +12,7 @@ __all__ = [
     "Context",
     "Embedding",
     "Features",
+    "FineImage",
     "Image",
     "Keep",
     "Level",
@@ -24,6 +25,9 @@ __all__ = [
 
 Image = Float[Tensor, "batch channel height width"]
 """A radiograph in [0, 1], lungs dark (MONOCHROME2), or the same in the flow's own scale."""
+
+FineImage = Float[Tensor, "batch channel fine_height fine_width"]
+"""The same radiograph finer than a model paints it, as a classifier reads it, in [0, 1]."""
 
 Noise = Float[Tensor, "batch channel height width"]
 """The exogenous noise of an image: what the flow starts from, standard normal in every pixel."""

@@ -1,7 +1,7 @@
 """Does a classifier treat a patient differently because of sex, race or age? Asked by worlds."""
 
 from cxrcausal.fairness.audit import audit
-from cxrcausal.fairness.classifier import Classifier
+from cxrcausal.fairness.classifier import Classifier, torchxrayvision
 from cxrcausal.fairness.result import FairnessAudit
 
-__all__ = ["Classifier", "FairnessAudit", "audit"]
+__all__ = ["Classifier", "FairnessAudit", "audit", "torchxrayvision"]

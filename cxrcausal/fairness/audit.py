@@ -1,19 +1,27 @@
 """One call: does this classifier treat a patient differently because of sex, race or age?"""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
+import torch
 
 from cxrcausal.bootstrap import PatientBootstrap
-from cxrcausal.counterfactual.arguments import as_images, check_count
+from cxrcausal.counterfactual.arguments import check_count
 from cxrcausal.counterfactual.image_mechanism import ImageMechanism
 from cxrcausal.counterfactual.round_trip import RoundTrip, round_trip_error
 from cxrcausal.errors import ImageError, OptionError, TableError, nearest, summarise
 from cxrcausal.fairness.classifier import Classifier, Scorer
 from cxrcausal.fairness.estimates import Scores, effects, gaps, group_rates
+from cxrcausal.fairness.radiographs import (
+    Columns,
+    Given,
+    Radiographs,
+    metadata_of,
+    radiographs_of,
+)
 from cxrcausal.fairness.result import FairnessAudit
 from cxrcausal.fairness.worlds import Contrast, Path, Worlds, contrasts
 from cxrcausal.scm.table import complete_table
@@ -29,10 +37,12 @@ __all__ = ["audit"]
 def audit(
     classifier: Classifier | Mapping[str, Classifier],
     model: "CounterfactualModel",
-    images: Tensor | np.ndarray,
-    table: pd.DataFrame,
+    images: Given,
+    table: pd.DataFrame | str | os.PathLike,
     protected: Sequence[str] | str = ("sex",),
     *,
+    columns: Columns | None = None,
+    resolution: int | None = None,
     outputs: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     thresholds: Mapping[str, float] | float = 0.5,
@@ -59,9 +69,15 @@ def audit(
         classifier: A module or a function from radiographs to scores, higher for more likely; or
             several of them by name, which answer for the same counterfactuals.
         model: The joint model.
-        images: Radiographs in [0, 1] of the model's size, (batch, channel, height, width).
-        table: Their metadata, row by row, in the graph's columns.
+        images: Radiographs in [0, 1], (batch, channel, height, width), squares of the model's size
+            or larger; or a DataLoader, a folder or files of them.
+        table: Their metadata, row by row, or a file of them.
         protected: Attributes that should make no difference, or one.
+        columns: Which column of the table is what, as `read_table` takes its `source`: a dict as
+            ``{"Patient Gender": "sex"}`` or a source's name; the graph's own if left out.
+        resolution: The side of the square that the classifier is given, where files are read; the
+            model's if left out. What is painted is carried over to finer radiographs, see
+            `cxrcausal.fairness.radiographs`.
         outputs: Names of the classifier's outputs, if it does not give a table.
         labels: The column of the table that says what is true of an output; the column of the
             output's name if left out. Positive is a variable's second level, or 1.
@@ -75,6 +91,16 @@ def audit(
         batch_size: Radiographs at a time.
         seed: Makes the answer a function of it.
 
+    Example:
+        From files, and a table in NIH's own columns, to a page::
+
+            model = cxrcausal.load_pretrained("cxr19-small")
+            answer = audit(
+                classifier, model, "radiographs/", "Data_Entry_2017.csv", "sex",
+                columns="nih", resolution=224,
+            )
+            answer.save("audit")
+
     Raises:
         ImageError: If images or scores are not as they should be.
         InterventionError: If an attribute is no parent of the image.
@@ -83,7 +109,9 @@ def audit(
         TableError: If the table holds what the graph does not allow, or no row can be asked.
     """
     protected = (protected,) if isinstance(protected, str) else tuple(protected)
-    mechanism, complete, images = _checked(model, images, table, path)
+    mechanism, table, complete, radiographs = _checked(
+        model, images, table, path, columns, resolution
+    )
     check_count(batch_size, "batch_size")
     if guidance == "recommended":
         guidance = mechanism.guidance
@@ -106,18 +134,20 @@ def audit(
     subjects = []
     for name, one in _by_name(classifier).items():
         scorer = Scorer(one, outputs, batch_size=batch_size, name=name)
-        subject = _Subject(name, scorer, scorer(images), thresholds)
+        subject = _Subject(name, scorer, scorer(radiographs.given), thresholds)
         truth = _truths(table, complete, subject.outputs, labels or {})
         rates = _rates(complete, protected, subject, truth, resampled)
         frames["groups"].append(rates.assign(classifier=name))
         subjects.append(subject)
     worlds = Worlds(
-        model, images, complete, patients,
+        model, radiographs.images, complete, patients,
         path=path, guidance=guidance, batch_size=batch_size, seed=seed,
     )  # fmt: skip
-    error = round_trip_error(images, worlds.reconstruction)
+    error = round_trip_error(radiographs.images, worlds.reconstruction)
     lost = error > RoundTrip(mechanism, model.graph).most(error, None)
-    for subject, found in zip(subjects, _scores(subjects, worlds, asked, ~lost), strict=True):
+    for subject, found in zip(
+        subjects, _scores(subjects, radiographs, worlds, asked, ~lost), strict=True
+    ):
         of_effects = effects(found, subject.outputs, subject.thresholds, resampled)
         frames["effects"].append(of_effects.assign(classifier=subject.name))
         rows = _rows(found, subject.outputs, table.index)
@@ -134,7 +164,12 @@ def audit(
             "path": path,
             "protected": list(protected),
             "thresholds": {subject.name: subject.thresholds for subject in subjects},
-            "radiographs": len(images),
+            "radiographs": len(table),
+            "pixels": {
+                "model": mechanism.image_shape[-1],
+                "classifier": radiographs.given.shape[-1],
+            },
+            "clipped_share": radiographs.clipped,
             "patients": len(set(patients)),
             "not_reconstructed": int(lost.sum()),
             "resamples": resamples,
@@ -168,9 +203,14 @@ class _Subject:
 
 
 def _checked(
-    model: "CounterfactualModel", images: Tensor | np.ndarray, table: pd.DataFrame, path: Path
-) -> tuple[ImageMechanism, pd.DataFrame, Tensor]:
-    """Returns what paints, the table with a column for every variable, and the images.
+    model: "CounterfactualModel",
+    images: Given,
+    table: pd.DataFrame | str | os.PathLike,
+    path: Path,
+    columns: Columns | None = None,
+    resolution: int | None = None,
+) -> tuple[ImageMechanism, pd.DataFrame, pd.DataFrame, Radiographs]:
+    """Returns what paints, the table, the same with a column for every variable, and the images.
 
     Raises:
         OptionError: If `path` is neither.
@@ -180,23 +220,30 @@ def _checked(
         raise OptionError(f"path is {path!r}; allowed: direct, total")
     if model.image is None:
         raise ImageError(f"model {model.name!r} is of metadata alone; it paints no radiographs")
-    images = as_images(images).float()
-    model.image.check_images(images)
-    if len(images) != len(table):
-        raise ImageError(f"{len(images)} images stand beside {len(table)} rows of metadata")
-    return model.image, complete_table(table, model.graph)[0], images
+    table = metadata_of(table, columns, model.graph)
+    complete = complete_table(table, model.graph)[0]
+    radiographs = radiographs_of(images, table, model.image.image_shape[-1], resolution)
+    model.image.check_images(radiographs.images)
+    return model.image, table, complete, radiographs
 
 
 def _scores(
-    subjects: Sequence[_Subject], worlds: Worlds, asked: Sequence[Contrast], kept: np.ndarray
+    subjects: Sequence[_Subject],
+    radiographs: Radiographs,
+    worlds: Worlds,
+    asked: Sequence[Contrast],
+    kept: np.ndarray,
 ) -> list[list[Scores]]:
     """Returns each classifier's scores of every contrast's worlds, which are painted once."""
-    again = [subject.scorer(worlds.reconstruction) for subject in subjects]
+    back = worlds.reconstruction
+    everyone = np.arange(len(back))
+    again = [radiographs.scores(subject.scorer, everyone, back, back) for subject in subjects]
     found: list[list[Scores]] = [[] for _ in subjects]
     for contrast in (contrast.of(kept) for contrast in asked):
         if not len(contrast.rows):
             continue
         world = worlds.of(contrast)
+        before = back[torch.from_numpy(contrast.rows)]
         for subject, here, scores in zip(subjects, again, found, strict=True):
             scores.append(
                 Scores(
@@ -206,9 +253,11 @@ def _scores(
                     contrast.rows,
                     subject.scores[contrast.rows],
                     here[contrast.rows],
-                    subject.scorer(world.counterfactual),
-                    subject.scorer(world.back),
-                    subject.scorer(world.placebo),
+                    radiographs.scores(
+                        subject.scorer, contrast.rows, world.counterfactual, before
+                    ),
+                    radiographs.scores(subject.scorer, contrast.rows, world.back, before),
+                    radiographs.scores(subject.scorer, contrast.rows, world.placebo, before),
                 )
             )
     if not any(found):

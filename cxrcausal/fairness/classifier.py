@@ -12,11 +12,54 @@ from torch import Tensor, nn
 from cxrcausal.errors import ImageError, OptionError, summarise
 from cxrcausal.shapes import Image
 
-__all__ = ["Classifier", "Scorer"]
+__all__ = ["Classifier", "Scorer", "torchxrayvision"]
 
 Classifier = Callable[[Tensor], Any]
 """A `torch.nn.Module` or a function, from radiographs (batch, channel, height, width) in [0, 1] to
 scores: a tensor or an array (batch,) or (batch, outputs), or a table with the outputs' names."""
+
+_XRV_NAMES = {"Effusion": "pleural_effusion", "Pleural_Thickening": "pleural_other"}
+"""torchxrayvision's names that are not the graph's in other letters."""
+
+
+def torchxrayvision(network: nn.Module) -> Classifier:
+    """Returns a classifier of torchxrayvision as one that `audit` takes.
+
+    The package's networks read grey values from -1024 to 1024 and have an output for each of their
+    `pathologies`, those that were not trained under an empty name. Give `audit` the resolution
+    that the network was trained at (224 for its DenseNets, 512 for its ResNet).
+
+    References:
+        | TorchXRayVision: A Library of Chest X-ray Datasets and Models
+        | (Cohen et al., 2022), https://arxiv.org/abs/2111.00595
+
+    Arguments:
+        network: One of its networks, `torchxrayvision.models.DenseNet(weights=...)` say.
+
+    Returns:
+        From radiographs (batch, 1, height, width) in [0, 1] to a table of scores under the graph's
+        names (`Effusion` is `pleural_effusion`), other findings under torchxrayvision's own.
+
+    Raises:
+        OptionError: If the network names no pathologies, or two of its outputs the same.
+    """
+    named = [str(name) for name in getattr(network, "pathologies", ())]
+    kept = [i for i, name in enumerate(named) if name]
+    if not kept:
+        raise OptionError(
+            f"{type(network).__name__} has no `pathologies`, the names of its outputs; give its "
+            "scores by a function of your own"
+        )
+    outputs = [_XRV_NAMES.get(named[i], named[i].lower().replace(" ", "_")) for i in kept]
+    if len(set(outputs)) < len(outputs):
+        raise OptionError(f"outputs bear the same name: {summarise(outputs, 30)}")
+
+    def score(images: Image) -> pd.DataFrame:
+        with _evaluating(network):
+            found = network((2 * images.to(_device(network)) - 1) * 1024)
+        return pd.DataFrame(found[:, kept].detach().float().cpu().numpy(), columns=outputs)
+
+    return score
 
 
 @final
