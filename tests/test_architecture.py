@@ -44,7 +44,8 @@ READS = {
     "counterfactual": LEAVES | {"graph", "scm"},  # works with every image mechanism, imports none
     "data": LEAVES | {"graph", "scm"},
     "evaluation": LEAVES | {"graph", "scm", "data", "counterfactual", "image", "training"},
-    "fairness": LEAVES | {"graph", "scm", "image", "counterfactual", "data", "evaluation"},
+    "fairness": LEAVES
+    | {"graph", "scm", "effect", "image", "counterfactual", "data", "evaluation"},
     "pretrained": LEAVES | {"graph", "scm", "image", "counterfactual"},
     "pretraining": LEAVES | {"graph", "image", "data", "pretrained"},
     "cli": None,  # reads all

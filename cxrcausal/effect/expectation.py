@@ -121,6 +121,7 @@ class Nested:
         nested._sums, nested._plans = self._sums, self._plans
         return nested
 
+    @torch.no_grad()  # mechanisms that were given, not fitted, may still ask for gradients
     def expectations(self, terms: Sequence[Term]) -> tuple[np.ndarray, bool]:
         """Returns the terms (parts, rows, terms), and whether they are free of sampling.
 

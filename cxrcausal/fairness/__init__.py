@@ -2,6 +2,15 @@
 
 from cxrcausal.fairness.audit import audit
 from cxrcausal.fairness.classifier import Classifier, torchxrayvision
+from cxrcausal.fairness.path_decomposition import PathDecomposition
+from cxrcausal.fairness.paths import decompose
 from cxrcausal.fairness.result import FairnessAudit
 
-__all__ = ["Classifier", "FairnessAudit", "audit", "torchxrayvision"]
+__all__ = [
+    "Classifier",
+    "FairnessAudit",
+    "PathDecomposition",
+    "audit",
+    "decompose",
+    "torchxrayvision",
+]

@@ -3,6 +3,7 @@
 import pytest
 from closed_form import clinic
 
+from cxrcausal.data.phantom import phantom_scm
 from cxrcausal.effect import ctf_effects, natural_effects
 
 FEW = {"groups": None, "resamples": 50}
@@ -40,3 +41,11 @@ def test_demographics_of_cxr19_have_no_spurious_part(public, outcome):
     assert (found.indirect.claim.basis == "construction") == (outcome == "edema")
     age = ctf_effects(scm, rows, "age", outcome, levels=(40, 70), **how)
     assert age.spurious.estimate == 0
+
+
+def test_mechanisms_that_were_given_may_ask_for_gradients():
+    """Known equations of torch parameters, such as a phantom's, were never frozen by a fit."""
+    scm = phantom_scm()
+    assert any(p.requires_grad for m in scm.mechanisms.values() for p in m.parameters())
+    found = ctf_effects(scm, scm.sample(20, seed=0), "sex", "pleural_effusion", **FEW)
+    assert found.indirect.estimate != 0
