@@ -20,7 +20,15 @@ import pandas as pd
 from cxrcausal.bootstrap import Interval, PatientBootstrap, Statistic, weighted_auc, weighted_mean
 from cxrcausal.graph.falsification.falsify import holm
 
-__all__ = ["Scores", "effects", "gaps", "group_rates"]
+__all__ = [
+    "Scores",
+    "effects",
+    "gaps",
+    "group_rates",
+    "individual_curves",
+    "label_noise_that_explains",
+    "with_label_noise",
+]
 
 
 @final
@@ -38,6 +46,12 @@ class Scores:
         counterfactual: In the other world.
         back: There and back.
         placebo: With another patient's difference.
+        alone: Of two attributes that were changed at once, with each changed alone, (2, rows,
+            outputs).
+        unimputed: The change of the scores, where parents that nobody knows were left unknown.
+        effective: Where a check reads the target back, (rows,) bool.
+        label: What is true in this world, 1 or 0, NaN where unknown.
+        label_there: What is true in the other.
     """
 
     attribute: str
@@ -49,6 +63,11 @@ class Scores:
     counterfactual: np.ndarray
     back: np.ndarray
     placebo: np.ndarray
+    alone: np.ndarray | None = None
+    unimputed: np.ndarray | None = None
+    effective: np.ndarray | None = None
+    label: np.ndarray | None = None
+    label_there: np.ndarray | None = None
 
     def changes(self, output: int) -> dict[str, np.ndarray]:
         """Returns the change of one output (rows,) from the reconstruction, by world."""
@@ -72,6 +91,34 @@ class Scores:
             for name, scores in worlds.items()
         }
 
+    def others(self, output: int, threshold: float) -> dict[str, Statistic]:
+        """Returns what else was asked of one output, by name, as statistics of row weights.
+
+        `interaction`, of two attributes at once, is what their common shift has beyond the sum of
+        their single ones; `unimputed_shift` is the shift where unknown parents were left unknown,
+        `effective_shift` that of the radiographs in which the target is read back, and
+        `effective` their share; `tpr_change` and `fpr_change` are of the decisions, each world's
+        by its own labels.
+        """
+        here, there = self.reconstruction[:, output], self.counterfactual[:, output]
+        asked: dict[str, Statistic] = {}
+        if self.alone is not None:
+            asked["interaction"] = weighted_mean(
+                there + here - self.alone[..., output].sum(axis=0)
+            )
+        if self.unimputed is not None:
+            asked["unimputed_shift"] = weighted_mean(self.unimputed[:, output])
+        if self.effective is not None:
+            shift = np.where(self.effective, there - here, np.nan)
+            asked["effective_shift"] = weighted_mean(shift)
+            asked["effective"] = weighted_mean(self.effective.astype(float))
+        if self.label is not None and self.label_there is not None:
+            for name, truth in (("tpr_change", 1.0), ("fpr_change", 0.0)):
+                before = _rate(here > threshold, self.label[:, output] == truth)
+                after = _rate(there > threshold, self.label_there[:, output] == truth)
+                asked[name] = _difference(after, before)
+        return asked
+
 
 def effects(
     found: list[Scores],
@@ -90,9 +137,9 @@ def effects(
     Returns:
         Per output and contrast: `shift` of the score, `there_and_back` and `placebo` beside it,
         `beyond` (the size of the shift beyond that of there and back), `worst` (the largest shift
-        of one radiograph), `flip_rate` and those of the controls, each with `_low` and `_high`;
-        `p` after Holm, and `differs`: p is less than 1 - confidence of the bootstrap, and the
-        interval of `beyond` lies above 0.
+        of one radiograph), `flip_rate` and those of the controls, and what `Scores.others` says,
+        each with `_low` and `_high`; `p` after Holm, and `differs`: p is less than 1 - confidence
+        of the bootstrap, and the interval of `beyond` lies above 0.
     """
     lines = []
     bootstraps = [resampled(scores.rows) for scores in found]
@@ -129,7 +176,14 @@ def _line(
     line["worst"] = float(changes["shift"][np.abs(changes["shift"]).argmax()])
     for name, values in scores.flips(column, threshold).items():
         line |= _columns(name, bootstrap.interval(weighted_mean(values)))
+    for name, statistic in scores.others(column, threshold).items():
+        line |= _columns(name, bootstrap.interval(statistic))
     return line | {"p": _chance(line["shift"], bootstrap.draws(means["shift"]), bootstrap)}
+
+
+def _rate(decided: np.ndarray, rows: np.ndarray) -> Statistic:
+    """Returns the statistic: the share of some rows (rows,) bool that is decided positive."""
+    return weighted_mean(np.where(rows, decided.astype(float), np.nan))
 
 
 def _larger(means: Mapping[str, Statistic]) -> Statistic:
@@ -163,6 +217,8 @@ def group_rates(
     }
     if label is None:
         return rates
+    if 0 <= score.min() and score.max() <= 1:  # only probabilities can be calibrated
+        rates["calibration"] = lambda rows: weighted_mean(np.where(rows, score - label, np.nan))
     return {
         "AUC": lambda rows: weighted_auc(np.where(rows, score, np.nan), label),
         "TPR": lambda rows: weighted_mean(np.where(rows & (label == 1), decided, np.nan)),
@@ -211,9 +267,81 @@ def gaps(
             }
 
 
+def with_label_noise(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the lines of `gaps` with the `label_noise` that would explain a gap of TPR or FPR.
+
+    Arguments:
+        lines: Every rate of every group of one attribute.
+    """
+    rates: dict[str, dict[str, float]] = {}
+    for line in lines:
+        rates.setdefault(line["group"], {})[line["rate"]] = line["value"]
+    whole = []
+    for line in lines:
+        share = np.nan
+        if line["group"].startswith("gap, ") and line["rate"] in ("TPR", "FPR"):
+            high, low = line["group"].removeprefix("gap, ").split(" over ")
+            share = label_noise_that_explains(rates, line["rate"], high, low)
+        whole.append({**line, "label_noise": share})
+    return whole
+
+
+def label_noise_that_explains(
+    rates: Mapping[str, Mapping[str, float]], rate: str, high: str, low: str
+) -> float:
+    r"""Returns which share of wrong labels in one group would alone make a gap of TPR or FPR.
+
+    Were a share e of the lower group's labelled positives negative in truth, and decided as its
+    negatives are, its observed rate would be :math:`(1-e)\,\mathrm{TPR} + e\,\mathrm{FPR}`; the e
+    for which its true TPR is the other group's is returned. Of a gap of the FPR e is the share of
+    the higher group's labelled negatives that are positive in truth. All other labels are right.
+
+    Arguments:
+        rates: By group, its `TPR` and `FPR`.
+        rate: Which of them differs.
+        high: The group in which it is higher.
+        low: The group in which it is lower.
+
+    Returns:
+        A share from 0 to 1; NaN where no such share makes the gap.
+
+    >>> rates = {"a": {"TPR": 0.8, "FPR": 0.2}, "b": {"TPR": 0.65, "FPR": 0.2}}
+    >>> round(label_noise_that_explains(rates, "TPR", "a", "b"), 6)  # .75 × .8 + .25 × .2 = .65
+    0.25
+    """
+    gap = rates[high][rate] - rates[low][rate]
+    reach = rates[high]["TPR"] - rates[low]["FPR"]  # the same for both: solve the mixture for e
+    share = gap / reach if reach > 0 else np.nan
+    return float(share) if 0 <= share <= 1 else np.nan
+
+
 def _difference(one: Statistic, other: Statistic) -> Statistic:
     return lambda weights: one(weights) - other(weights)
 
 
 def _columns(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def individual_curves(rows: pd.DataFrame, points: int = 41) -> pd.DataFrame:
+    """Returns the share of radiographs whose score moves by more than so much, either way.
+
+    Arguments:
+        rows: `FairnessAudit.rows`.
+        points: At how many sizes, from 0 to the largest of that output.
+    """
+    lines = []
+    for (classifier, output, attribute), part in rows.groupby(
+        ["classifier", "output", "attribute"], sort=False
+    ):
+        moved = {
+            "shift": part["counterfactual"] - part["reconstruction"],
+            "there_and_back": part["back"] - part["reconstruction"],
+            "placebo": part["placebo"] - part["reconstruction"],
+        }
+        sizes = {name: change.abs().to_numpy() for name, change in moved.items()}
+        for at in np.linspace(0.0, max(size.max() for size in sizes.values()), points):
+            shares = {name: float((size > at).mean()) for name, size in sizes.items()}
+            what = {"classifier": classifier, "output": output, "attribute": attribute}
+            lines.append({**what, "more_than": float(at), **shares})
+    return pd.DataFrame(lines)

@@ -18,9 +18,10 @@ _COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operato
 def worst_figures(effects: pd.DataFrame, groups: pd.DataFrame) -> dict[str, float]:
     """Returns the largest figures of an audit, by name, over all that was asked.
 
-    `largest_shift`, `largest_flip_rate`, `contrasts_that_differ`, and per rate that was measured
-    `worst_group_auc_gap`, `worst_group_tpr_gap`, `worst_group_fpr_gap` and
-    `worst_group_positive_rate_gap`.
+    `largest_shift`, `largest_flip_rate`, `contrasts_that_differ`, `largest_interaction` where two
+    attributes were changed at once, and per rate that was measured `worst_group_auc_gap`,
+    `worst_group_tpr_gap`, `worst_group_fpr_gap`, `worst_group_positive_rate_gap` and
+    `worst_group_calibration_gap`.
 
     Arguments:
         effects: `FairnessAudit.effects`.
@@ -31,6 +32,8 @@ def worst_figures(effects: pd.DataFrame, groups: pd.DataFrame) -> dict[str, floa
         "largest_flip_rate": float(effects["flip_rate"].max()),
         "contrasts_that_differ": float(effects["differs"].sum()),
     }
+    if "interaction" in effects and effects["interaction"].notna().any():
+        figures["largest_interaction"] = float(effects["interaction"].abs().max())
     if len(groups):
         between = groups[groups["group"].str.startswith("gap, ")]
         for rate, part in between.groupby("rate"):

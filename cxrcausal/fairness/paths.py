@@ -44,13 +44,14 @@ from cxrcausal.counterfactual.arguments import check_count
 from cxrcausal.counterfactual.round_trip import RoundTrip, round_trip_error
 from cxrcausal.errors import ImageError, TableError, summarise
 from cxrcausal.evaluation.axioms import paint
-from cxrcausal.fairness.audit import _by_name, _checked, _patients
 from cxrcausal.fairness.classifier import Classifier, Scorer
 from cxrcausal.fairness.path_claims import Paths
 from cxrcausal.fairness.path_decomposition import PathDecomposition
 from cxrcausal.fairness.path_metadata import ctf_table, mediator_bounds
 from cxrcausal.fairness.path_parts import ByPath, Parts
 from cxrcausal.fairness.radiographs import Columns, Given, Radiographs
+from cxrcausal.fairness.study import study_of
+from cxrcausal.fairness.subject import subjects_of
 from cxrcausal.fairness.worlds import Contrast, Worlds, contrasts
 from cxrcausal.scm.table import check_table
 from cxrcausal.version import __version__
@@ -118,10 +119,10 @@ def decompose(
         TableError: If the table holds what the graph does not allow, or no row can be asked.
     """
     protected = (protected,) if isinstance(protected, str) else tuple(protected)
-    mechanism, table, complete, radiographs = _checked(
-        model, images, table, "total", columns, resolution
-    )
     check_count(batch_size, "batch_size")
+    study = study_of(model, images, table, columns=columns, resolution=resolution, groups=groups)
+    mechanism, table, complete = study.mechanism, study.given, study.table
+    radiographs, patients = study.radiographs, study.patients
     if guidance == "recommended":
         guidance = mechanism.guidance
     asked = contrasts(complete, model, protected, {"age": 20.0, **(steps or {})})
@@ -130,17 +131,14 @@ def decompose(
             f"in none of {len(table)} rows is {summarise(protected)} known, so nothing can be set "
             "to another level"
         )
-    patients = _patients(table, groups)
     how = {"resamples": resamples, "confidence": confidence, "seed": seed}
     bootstrap = PatientBootstrap(patients, **how)  # type: ignore[arg-type]
     guided = guidance is not None and guidance.form != "none"
     paths = {name: Paths(model, name, guided=guided) for name in protected}
     # What is wrong with a classifier or with what is set is said before anything is painted.
-    scorers = {
-        name: Scorer(one, outputs, batch_size=batch_size, name=name)
-        for name, one in _by_name(classifier).items()
-    }
-    of_images = [scorer(radiographs.given) for scorer in scorers.values()]
+    subjects = subjects_of(
+        classifier, study, outputs=outputs, labels=None, thresholds=0.5, batch_size=batch_size
+    )
     follows = [_followed(model, complete, contrast, seed) for contrast in asked]
     worlds = Worlds(
         model, radiographs.images, complete, patients,
@@ -148,7 +146,7 @@ def decompose(
     )  # fmt: skip
     error = round_trip_error(radiographs.images, worlds.reconstruction)
     lost = error > RoundTrip(mechanism, model.graph).most(error, None)
-    painter = _Painter(worlds, radiographs, [*scorers.values()])
+    painter = _Painter(worlds, radiographs, [subject.scorer for subject in subjects])
     lines = []
     for contrast, after in zip(asked, follows, strict=True):
         here = contrast.of(~lost)
@@ -158,11 +156,11 @@ def decompose(
         found = painter.by_path(here, after[~lost[contrast.rows]], ways.by_kind)
         others = _of_level(complete, contrast) & ~lost
         parts = Parts(here, others, found, ways, patients, bootstrap)
-        for number, (name, scorer) in enumerate(scorers.items()):
-            for column, output in enumerate(scorer.outputs or ()):
-                scores = of_images[number][:, column], painter.base[number][:, column]
+        for number, subject in enumerate(subjects):
+            for column, output in enumerate(subject.outputs):
+                scores = subject.scores[:, column], painter.base[number][:, column]
                 lines += [
-                    {"classifier": name, "output": output, **line}
+                    {"classifier": subject.name, "output": output, **line}
                     for line in parts.lines(number, column, *scores)
                 ]
     if not lines:
@@ -170,7 +168,7 @@ def decompose(
             f"none of the {len(lost)} radiographs that could be asked comes back from its own "
             "noise: inverted, of another part of the body, or not as the model reads them"
         )
-    named = tuple(dict.fromkeys(o for s in scorers.values() for o in s.outputs or ()))
+    named = tuple(dict.fromkeys(output for one in subjects for output in one.outputs))
     who = {"groups": groups if groups in table.columns else None, **how}
     return PathDecomposition(
         parts=pd.DataFrame(lines),

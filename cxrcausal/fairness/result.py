@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
 import pandas as pd
 
+from cxrcausal.fairness.estimates import individual_curves
+from cxrcausal.fairness.figures import plot_groups, plot_individual, plot_shifts
 from cxrcausal.fairness.limits import worst_figures
 from cxrcausal.files import atomic_path
 from cxrcausal.page import Page
@@ -38,9 +39,12 @@ class FairnessAudit:
     Arguments:
         effects: Per classifier, output and contrast: `shift` of the score, the controls
             `there_and_back` and `placebo`, `beyond`, `flip_rate` and those of the controls, with
-            `_low` and `_high`; `p` after Holm; `differs`.
-        groups: Per classifier, output and protected attribute: AUC, TPR, FPR and positive rate of
-            every group on the radiographs as they are, and the largest gaps, with intervals.
+            `_low` and `_high`; `interaction` where two attributes were changed at once,
+            `unimputed_shift` where parents are unknown, `tpr_change` and `fpr_change` where
+            labels are known (each world's own); `p` after Holm; `differs`.
+        groups: Per classifier, output and protected attribute: AUC, TPR, FPR, positive rate and
+            calibration of every group on the radiographs as they are, and the largest gaps, with
+            intervals and the `label_noise` that would explain them.
         rows: Every score of every radiograph and world.
         not_reconstructed: Which radiographs did not come back from their own noise, and were left
             out of `effects`.
@@ -59,30 +63,29 @@ class FairnessAudit:
 
     def plot(self) -> "Figure":
         """Draws every shift with its interval, beside there and back and the placebo."""
-        from matplotlib.figure import Figure
+        several = self._several()
+        labels = [_label(line, several) for _, line in self.effects.iterrows()]
+        return plot_shifts(self.effects, labels, self.provenance["confidence"])
 
-        frame = self.effects.iloc[::-1].reset_index(drop=True)
-        figure = Figure(figsize=(8.0, 0.55 * len(frame) + 1.9), layout="constrained")
-        axis = figure.subplots()
-        marks = {
-            "shift": ("o", "C0", 0.18, "attribute changed"),
-            "there_and_back": ("s", "0.45", 0.0, "there and back"),
-            "placebo": ("D", "0.7", -0.18, "another patient's difference, of random sign"),
-        }
-        place = np.arange(len(frame))
-        for name, (mark, colour, lift, label) in marks.items():
-            value = frame[name].to_numpy()
-            spread = np.stack([value - frame[f"{name}_low"], frame[f"{name}_high"] - value])
-            axis.errorbar(
-                value, place + lift, xerr=np.nan_to_num(spread).clip(min=0), fmt=mark,
-                color=colour, capsize=2, markersize=4, label=label,
-            )  # fmt: skip
-        axis.axvline(0, color="black", linewidth=0.6)
-        axis.set_yticks(place, [_label(line, self._several()) for _, line in frame.iterrows()])
-        share = self.provenance["confidence"]
-        axis.set_xlabel(f"mean change of the score, {share:.0%} intervals by patient")
-        figure.legend(loc="outside upper left", ncols=1, frameon=False)
-        return figure
+    def plot_groups(self) -> "Figure":
+        """Draws every rate of every group with its interval."""
+        return plot_groups(self.groups, self.provenance["confidence"])
+
+    def plot_individual(self) -> "Figure":
+        """Draws in which share of radiographs the score moves by more than so much."""
+        return plot_individual(self.individual)
+
+    @property
+    def individual(self) -> pd.DataFrame:
+        """The share of radiographs whose score moves by more than `more_than`, either way.
+
+        Per classifier, output and attribute: `shift`, and the controls `there_and_back` and
+        `placebo`. Under individual fairness the first lies on the other two.
+
+        References:
+            | Fairness Through Awareness (Dwork et al., 2012), https://arxiv.org/abs/1104.3913
+        """
+        return individual_curves(self.rows)
 
     def save(self, folder: str | Path) -> Path:
         """Writes `report.html`, `report.json`, `effects.csv`, `groups.csv` and `rows.csv`.
@@ -110,10 +113,20 @@ class FairnessAudit:
             "controls that change nothing of the kind.",
         )
         page.table(_rounded(self.effects))
+        page.figure(
+            self.plot_individual(),
+            "Single radiographs: in which share of them the score moves by more than so much. "
+            "What lies above both controls is the attribute's.",
+        )
         page.head("Rates of the groups, radiographs as they are")
         page.say(
-            "These compare different people: groups differ in age, disease and acquisition too."
+            "These compare different people: groups differ in age, disease and acquisition too. "
+            "calibration is the mean score less the share of positives (0 is right); label noise "
+            "says which share of wrong labels in one of the two groups would alone make the gap: "
+            "in the lower group's positives of a gap of TPR, in the higher one's negatives of FPR."
         )
+        if len(self.groups):
+            page.figure(self.plot_groups(), "Rates of every group.")
         page.table(_rounded(self.groups))
         page.head("What this is of")
         page.say(_CAUTION)

@@ -12,6 +12,9 @@ taken for the classifier's:
 
 Two questions: the *direct* effect in the image, where findings, devices and view are held, and the
 *total* effect, where the metadata that descend from the attribute follow as the SCM says.
+
+A parent that is unknown is not held: painted from a parent that nobody knows, a radiograph changes
+with the attribute as those do in which that parent changes too. `imputed` draws it first.
 """
 
 import dataclasses
@@ -35,7 +38,7 @@ from cxrcausal.shapes import Attributes, Image, Noise
 if TYPE_CHECKING:
     from cxrcausal.counterfactual import CounterfactualModel
 
-__all__ = ["Contrast", "Path", "World", "Worlds", "contrasts"]
+__all__ = ["Contrast", "Path", "World", "Worlds", "contrasts", "imputed", "pairs"]
 
 Path = Literal["direct", "total"]
 
@@ -52,6 +55,7 @@ class Contrast:
         rows: Which radiographs are asked, numbers.
         values: What the attribute is set to in each of them.
         do: The same as an intervention: a level, or a shift.
+        also: What else is changed with it in the same radiographs, if anything is.
     """
 
     attribute: str
@@ -60,16 +64,50 @@ class Contrast:
     rows: np.ndarray
     values: np.ndarray
     do: str | Shift
+    also: "Contrast | None" = None
+
+    @property
+    def parts(self) -> tuple["Contrast", ...]:
+        """The attributes that are changed, one by one."""
+        return (self,) if self.also is None else (self, *self.also.parts)
+
+    @property
+    def attributes(self) -> str:
+        """What is changed: `sex`, or `sex, age`."""
+        return ", ".join(part.attribute for part in self.parts)
+
+    @property
+    def origins(self) -> str:
+        """The levels in this world: `Female`, or `Female, as it is`."""
+        return ", ".join(part.origin for part in self.parts)
+
+    @property
+    def targets(self) -> str:
+        """The levels in the other world: `Male`, or `Male, +20`."""
+        return ", ".join(part.target for part in self.parts)
 
     @property
     def label(self) -> str:
         """How a reader is shown it: `sex: Female → Male`."""
-        return f"{self.attribute}: {self.origin} → {self.target}"
+        return f"{self.attributes}: {self.origins} → {self.targets}"
 
     def of(self, kept: np.ndarray) -> "Contrast":
         """Returns the contrast in those of its radiographs that are kept, (all radiographs,)."""
         here = kept[self.rows]
-        return dataclasses.replace(self, rows=self.rows[here], values=self.values[here])
+        also = None if self.also is None else self.also.of(kept)
+        return dataclasses.replace(self, rows=self.rows[here], values=self.values[here], also=also)
+
+    def among(self, number: np.ndarray) -> "Contrast":
+        """Returns the contrast with its radiographs numbered anew, (all radiographs,) int."""
+        also = None if self.also is None else self.also.among(number)
+        return dataclasses.replace(self, rows=number[self.rows], also=also)
+
+    def both(self, other: "Contrast") -> "Contrast":
+        """Returns the contrast of both attributes at once, where both can be asked."""
+        rows = np.intersect1d(self.rows, other.rows)
+        kept = np.zeros(max(self.rows.max(), other.rows.max()) + 1, bool)
+        kept[rows] = True
+        return dataclasses.replace(self.of(kept), also=other.of(kept))
 
 
 @final
@@ -161,6 +199,51 @@ def _of_steps(
             yield Contrast(variable.name, "as it is", f"{step:+g}", rows, to, shift(step))
 
 
+def pairs(found: Sequence[Contrast], asked: Sequence[tuple[str, str]]) -> list[Contrast]:
+    """Returns every contrast of two attributes at once that some radiograph can be asked.
+
+    Arguments:
+        found: The contrasts of each attribute alone.
+        asked: Which two.
+    """
+    both = [
+        one.both(other)
+        for first, second in asked
+        for one in found
+        for other in found
+        if (one.attribute, other.attribute) == (first, second)
+    ]
+    return [contrast for contrast in both if len(contrast.rows)]
+
+
+def imputed(table: pd.DataFrame, model: "CounterfactualModel", seed: int) -> pd.DataFrame:
+    """Returns metadata in which unknown parents of the image are drawn, given the known cells.
+
+    A draw from the SCM's posterior, which does not look at the radiograph. What the image
+    mechanism never observed vary stays unknown: it paints nothing by it.
+
+    Arguments:
+        table: Metadata in the graph's columns, under row labels that are unique.
+        model: The joint model.
+        seed: Decides the draws, with the row's label.
+
+    Raises:
+        TableError: If unknown cells are too many for their joint posterior.
+    """
+    assert model.image is not None
+    observed = model.image.observed
+    names = [v.name for v in model.image.attributes if len(observed.get(v.name) or ()) > 1]
+    unknown = table[names].isna()
+    some = unknown.any(axis=1)
+    if not some.any():
+        return table
+    drawn = model.scm.counterfactual(table[some], None, seed=seed, impute=True, progress=False)
+    filled = table.copy()
+    for name in names:
+        filled.loc[some, name] = table.loc[some, name].where(~unknown.loc[some, name], drawn[name])
+    return filled
+
+
 @final
 class Worlds:
     """Paints the worlds of one set of radiographs, from noise that is abducted once.
@@ -201,26 +284,36 @@ class Worlds:
 
     def of(self, contrast: Contrast) -> World:
         """Returns the radiographs of a contrast and of its controls."""
-        at = torch.from_numpy(contrast.rows)
-        before = self.parents[at]
-        table = self._metadata(contrast)
+        table, other = self.counterfactual(contrast)
+        before, was_set = self._before(contrast)
         after = self.mechanism.encode(table)[0]
-        was_set = torch.zeros_like(before, dtype=torch.bool)
-        was_set[:, self.names.index(contrast.attribute)] = True
-        other = self._paint(self.noise[at], before, after, was_set)
-        there = self._abduct(other, after)
-        back = self._paint(there, after, before, was_set)
-        here = self.reconstruction[at]
+        back = self._paint(self._abduct(other, after), after, before, was_set)
+        here = self.reconstruction[torch.from_numpy(contrast.rows)]
         placebo = self._placebo(here, other, self.patients[contrast.rows])
         return World(contrast, table, other, back, placebo)
+
+    def counterfactual(self, contrast: Contrast) -> tuple[pd.DataFrame, Image]:
+        """Returns the metadata and the radiographs of a contrast's other world."""
+        table = self._metadata(contrast)
+        before, was_set = self._before(contrast)
+        noise = self.noise[torch.from_numpy(contrast.rows)]
+        return table, self._paint(noise, before, self.mechanism.encode(table)[0], was_set)
+
+    def _before(self, contrast: Contrast) -> tuple[Attributes, Tensor]:
+        """Returns the parents of a contrast's radiographs, and which of them are set."""
+        before = self.parents[torch.from_numpy(contrast.rows)]
+        was_set = torch.zeros_like(before, dtype=torch.bool)
+        for part in contrast.parts:
+            was_set[:, self.names.index(part.attribute)] = True
+        return before, was_set
 
     def _metadata(self, contrast: Contrast) -> pd.DataFrame:
         """Returns the metadata of the other world: the attribute alone, or what follows too."""
         table = self.table.iloc[contrast.rows]
         if self.path == "direct":
-            table = table.assign(**{contrast.attribute: contrast.values})
+            table = table.assign(**{part.attribute: part.values for part in contrast.parts})
             return check_table(table, self.model.graph, ())
-        do = {contrast.attribute: contrast.do}
+        do = {part.attribute: part.do for part in contrast.parts}
         return self.model.counterfactual(None, table, do, seed=self.seed, metadata_only=True).table
 
     def _placebo(self, reconstruction: Image, other: Image, patients: np.ndarray) -> Image:
