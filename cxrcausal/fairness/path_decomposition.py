@@ -47,8 +47,8 @@ class PathDecomposition:
             mediators, `total` (their sum), `spurious`, `variation` (total + spurious, of
             reconstructions), `reconstruction`, and `observed` (variation + reconstruction, of the
             radiographs as they are). `value` with its interval; of mediators also `alone`, the
-            share of radiographs in which one is `changed`, or `unknown`; what it rests on, `basis`
-            and `claim`. A part that was not computed is NaN.
+            share of radiographs in which one is `changed`, or `unknown` and drawn; what it rests
+            on, `basis` and `claim`. A part that was not computed is NaN.
         metadata: The same parts of each finding that an output is named after.
         bounds: Of binary mediators of parts that are a claim of the model: in how many patients
             they follow the attribute, and the bounds `least` and `most` that data allow.
@@ -138,7 +138,7 @@ def _sentence(line: pd.Series) -> str:
     if not np.isnan(line.get("alone", np.nan)):
         words += f", alone {line['alone']:+.4f}, changed in {line['changed']:.0%}"
     if line.get("unknown", 0) > 0:
-        words += f", unknown in {line['unknown']:.0%}"
+        words += f", unknown and drawn in {line['unknown']:.0%}"
     return f"{words}; {line['claim']}"
 
 

@@ -27,7 +27,7 @@ class ByPath:
         steps: With the attribute changed, and then each kind of mediators on top.
         alone: With one kind of mediators changed, by kind.
         changed: The share of radiographs in which a mediator of a kind changes, by kind.
-        unknown: The share of those in which one is unknown, by kind.
+        unknown: The share of those in which one is unknown and was drawn, by kind.
     """
 
     steps: list[list[np.ndarray]]
@@ -45,7 +45,6 @@ class Parts:
         others: Which of all rows (rows,) have the other level.
         found: The scores.
         paths: What each part rests on.
-        patients: The patient of every row.
         bootstrap: Of all rows.
     """
 
@@ -55,14 +54,12 @@ class Parts:
         others: np.ndarray,
         found: ByPath,
         paths: Paths,
-        patients: np.ndarray,
         bootstrap: PatientBootstrap,
     ) -> None:
         self.contrast, self.found, self.paths, self.bootstrap = contrast, found, paths, bootstrap
         self.others = others
         self.own = np.zeros(len(others), bool)
         self.own[contrast.rows] = True
-        self._patients = patients
 
     def lines(
         self, number: int, column: int, image: np.ndarray, base: np.ndarray
@@ -135,7 +132,7 @@ class Parts:
             "through": "",
             "mediators": "",
             "radiographs": int(rows.sum()),
-            "patients": len(set(self._patients[rows])),
+            "patients": len(np.unique(self.bootstrap.codes[rows])),
             "value": figure.value,
             "value_low": figure.low,
             "value_high": figure.high,

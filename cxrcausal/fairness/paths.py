@@ -21,7 +21,9 @@ All of it is in the scores of reconstructions, so that it adds up exactly; what 
 radiographs as they are have more, the mechanism's error of the round trip, is a line of its own.
 (Where a change is carried over to finer radiographs, those are their own reconstruction, and that
 line is 0.)
-Only the attribute counts as set where guidance is given; mediators count as its descendants.
+Only the attribute counts as set where guidance is given; mediators count as its descendants. What
+guidance adds to the total effect beyond the mechanism's own, the spurious part lacks: these add up
+to what is observed. `guidance=None` asks for the mechanism's own.
 
 References:
     | Fairness in Decision-Making: The Causal Explanation Formula
@@ -31,8 +33,8 @@ References:
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 import pandas as pd
@@ -44,16 +46,17 @@ from cxrcausal.counterfactual.arguments import check_count
 from cxrcausal.counterfactual.round_trip import RoundTrip, round_trip_error
 from cxrcausal.errors import ImageError, TableError, summarise
 from cxrcausal.evaluation.axioms import paint
-from cxrcausal.fairness.classifier import Classifier, Scorer
+from cxrcausal.fairness.classifier import Classifier
 from cxrcausal.fairness.path_claims import Paths
 from cxrcausal.fairness.path_decomposition import PathDecomposition
 from cxrcausal.fairness.path_metadata import ctf_table, mediator_bounds
 from cxrcausal.fairness.path_parts import ByPath, Parts
-from cxrcausal.fairness.radiographs import Columns, Given, Radiographs
-from cxrcausal.fairness.study import study_of
-from cxrcausal.fairness.subject import subjects_of
-from cxrcausal.fairness.worlds import Contrast, Worlds, contrasts
+from cxrcausal.fairness.radiographs import Columns, Given
+from cxrcausal.fairness.study import Study, study_of
+from cxrcausal.fairness.subject import Subject, subjects_of
+from cxrcausal.fairness.worlds import Contrast, Worlds, contrasts, imputed
 from cxrcausal.scm.table import check_table
+from cxrcausal.shapes import Image
 from cxrcausal.version import __version__
 
 if TYPE_CHECKING:
@@ -61,6 +64,8 @@ if TYPE_CHECKING:
     from cxrcausal.image.guidance import Guidance
 
 __all__ = ["decompose"]
+
+_FOLLOWS = 1  # the stream of numbers that decide what follows
 
 
 def decompose(
@@ -85,8 +90,8 @@ def decompose(
     """Returns the difference of a score between groups, split by the causal path that carries it.
 
     Where the graph lets a part be nothing but zero, or hidden causes leave it to the model, its
-    line says so. Unknown mediators stay unknown, and carry no change. Radiographs that do not come
-    back from their own noise are counted and left out.
+    line says so. Parents of the image that are unknown are drawn first, given the known cells.
+    Radiographs that do not come back from their own noise are counted and left out.
 
     Arguments:
         classifier: A module or a function from radiographs to scores; or several by name, which
@@ -96,15 +101,16 @@ def decompose(
             or larger; or a DataLoader, a folder or files of them.
         table: Their metadata, row by row, or a file of them.
         protected: The attributes, or one. Groups of a continuous attribute are not compared, so
-            it has a direct and indirect parts only.
+            it has direct and indirect parts only.
         columns: Which column of the table is what, as `audit` takes it.
         resolution: The side of the square that the classifier is given, where files are read, as
             `audit` takes it.
         outputs: Names of the classifier's outputs, if it does not give a table.
         steps: By how much continuous attributes are moved, up and down; age by 20 years.
         guidance: How strongly changes are imposed on the radiograph; the recipe's if left out.
+            Parts of unguided radiographs (None) are those of the mechanism.
         metadata: Whether the same parts are asked of the metadata too, of each finding that an
-            output is named after.
+            output is named after, and bounds of the mediators. Both are of all rows.
         groups: The column of patients; every radiograph is a patient if the table has none.
         resamples: Resamples of patients, the same for every part.
         confidence: The probability that an interval holds.
@@ -121,75 +127,61 @@ def decompose(
     protected = (protected,) if isinstance(protected, str) else tuple(protected)
     check_count(batch_size, "batch_size")
     study = study_of(model, images, table, columns=columns, resolution=resolution, groups=groups)
-    mechanism, table, complete = study.mechanism, study.given, study.table
-    radiographs, patients = study.radiographs, study.patients
     if guidance == "recommended":
-        guidance = mechanism.guidance
-    asked = contrasts(complete, model, protected, {"age": 20.0, **(steps or {})})
+        guidance = study.mechanism.guidance
+    asked = contrasts(study.table, model, protected, {"age": 20.0, **(steps or {})})
     if not asked:
         raise TableError(
-            f"in none of {len(table)} rows is {summarise(protected)} known, so nothing can be set "
-            "to another level"
+            f"in none of {len(study.table)} rows is {summarise(protected)} known, so nothing can "
+            "be set to another level"
         )
     how = {"resamples": resamples, "confidence": confidence, "seed": seed}
-    bootstrap = PatientBootstrap(patients, **how)  # type: ignore[arg-type]
+    bootstrap = PatientBootstrap(study.patients, **how)  # type: ignore[arg-type]
     guided = guidance is not None and guidance.form != "none"
     paths = {name: Paths(model, name, guided=guided) for name in protected}
     # What is wrong with a classifier or with what is set is said before anything is painted.
     subjects = subjects_of(
         classifier, study, outputs=outputs, labels=None, thresholds=0.5, batch_size=batch_size
     )
-    follows = [_followed(model, complete, contrast, seed) for contrast in asked]
-    worlds = Worlds(
-        model, radiographs.images, complete, patients,
-        path="total", guidance=guidance, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
-    error = round_trip_error(radiographs.images, worlds.reconstruction)
-    lost = error > RoundTrip(mechanism, model.graph).most(error, None)
-    painter = _Painter(worlds, radiographs, [subject.scorer for subject in subjects])
-    lines = []
-    for contrast, after in zip(asked, follows, strict=True):
-        here = contrast.of(~lost)
-        if not len(here.rows):
-            continue
-        ways = paths[contrast.attribute]
-        found = painter.by_path(here, after[~lost[contrast.rows]], ways.by_kind)
-        others = _of_level(complete, contrast) & ~lost
-        parts = Parts(here, others, found, ways, patients, bootstrap)
-        for number, subject in enumerate(subjects):
-            for column, output in enumerate(subject.outputs):
-                scores = subject.scores[:, column], painter.base[number][:, column]
-                lines += [
-                    {"classifier": subject.name, "output": output, **line}
-                    for line in parts.lines(number, column, *scores)
-                ]
+    drawn = imputed(study.table, model, seed)
+    follows = [_followed(model, drawn, contrast, seed) for contrast in asked]
+    named = tuple(dict.fromkeys(output for one in subjects for output in one.outputs))
+    who = {"groups": groups if groups in study.table.columns else None, **how}
+    of_metadata = ctf_table(model.scm, study.table, asked, named if metadata else (), who)
+    bounds = mediator_bounds(model.scm, study.table, asked if metadata else (), paths, who)
+    painter = _Painter(
+        study, subjects, drawn, path="total", guidance=guidance, batch_size=batch_size, seed=seed
+    )
+    lines = [
+        line
+        for contrast, after in zip(asked, follows, strict=True)
+        for line in painter.parts(contrast, after, paths[contrast.attribute], bootstrap)
+    ]
     if not lines:
         raise ImageError(
-            f"none of the {len(lost)} radiographs that could be asked comes back from its own "
-            "noise: inverted, of another part of the body, or not as the model reads them"
+            f"none of the {len(painter.lost)} radiographs that could be asked comes back from its "
+            "own noise: inverted, of another part of the body, or not as the model reads them"
         )
-    named = tuple(dict.fromkeys(output for one in subjects for output in one.outputs))
-    who = {"groups": groups if groups in table.columns else None, **how}
     return PathDecomposition(
         parts=pd.DataFrame(lines),
-        metadata=ctf_table(model.scm, table, asked, named if metadata else (), who),
-        bounds=mediator_bounds(model.scm, table, asked if metadata else (), paths, who),
-        not_reconstructed=pd.Series(lost, table.index, name="not_reconstructed"),
+        metadata=of_metadata,
+        bounds=bounds,
+        not_reconstructed=pd.Series(painter.lost, study.given.index, name="not_reconstructed"),
         provenance={
             "version": __version__,
             "model": model.name,
             "graph": model.graph.fingerprint,
-            "image": dict(mechanism.describe(None)),
+            "image": dict(study.mechanism.describe(None)),
             "guidance": None if guidance is None else repr(guidance),
             "protected": list(protected),
-            "radiographs": len(table),
+            "radiographs": len(study.table),
+            "patients": bootstrap.patients,
+            "not_reconstructed": int(painter.lost.sum()),
             "pixels": {
-                "model": mechanism.image_shape[-1],
-                "classifier": radiographs.given.shape[-1],
+                "model": study.mechanism.image_shape[-1],
+                "classifier": study.radiographs.given.shape[-1],
             },
-            "clipped_share": radiographs.clipped,
-            "patients": len(set(patients)),
-            "not_reconstructed": int(lost.sum()),
+            "clipped_share": study.radiographs.clipped,
             **how,
         },
     )
@@ -202,7 +194,10 @@ def _followed(
     assert model.image is not None
     rows = check_table(table, model.graph, ()).iloc[contrast.rows]
     do = {contrast.attribute: contrast.do}
-    there = model.counterfactual(None, rows, do, seed=seed, metadata_only=True).table
+    # Not by the seed itself: of patients who were sampled with it, abduction would draw with the
+    # very numbers that made them, and nothing near a threshold would ever cross it.
+    own = int(np.random.default_rng([seed, _FOLLOWS]).integers(2**63))
+    there = model.counterfactual(None, rows, do, seed=own, metadata_only=True).table
     return model.image.encode(there)[0]
 
 
@@ -218,21 +213,54 @@ class _Painter:
     """Paints radiographs with some parents changed, and scores them.
 
     Arguments:
-        worlds: The noise of the radiographs, and their reconstruction.
-        radiographs: The same as classifiers are given them.
-        scorers: The classifiers.
+        study: Who is asked.
+        subjects: The classifiers.
+        table: The metadata, unknown parents drawn.
+        how: The options of `Worlds`.
 
     Attributes:
+        lost: Which radiographs did not come back from their own noise, (radiographs,) bool.
         base: The scores (radiographs, outputs) of the reconstructions, by classifier.
     """
 
     def __init__(
-        self, worlds: Worlds, radiographs: Radiographs, scorers: Sequence[Scorer]
+        self,
+        study: Study,
+        subjects: Sequence[Subject],
+        table: pd.DataFrame,
+        **how: Any,  # noqa: ANN401
     ) -> None:
-        self.worlds, self.radiographs, self.scorers = worlds, radiographs, scorers
-        back = worlds.reconstruction
-        everyone = np.arange(len(back))
-        self.base = [radiographs.scores(scorer, everyone, back, back) for scorer in scorers]
+        images = study.radiographs.images
+        self.study, self.subjects = study, subjects
+        self.worlds = Worlds(study.model, images, table, study.patients, **how)
+        back = self.worlds.reconstruction
+        error = round_trip_error(images, back)
+        self.lost = error > RoundTrip(study.mechanism, study.model.graph).most(error, None)
+        self.base = [self._shown(one, np.arange(len(back)), back) for one in subjects]
+
+    def parts(
+        self, contrast: Contrast, after: Tensor, paths: Paths, bootstrap: PatientBootstrap
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the parts of a contrast for every output of every classifier, a line each.
+
+        Arguments:
+            contrast: What is asked.
+            after: The parents in the other world, (rows of the contrast, attributes).
+            paths: The mediators.
+            bootstrap: Of all radiographs.
+        """
+        others = _of_level(self.study.table, contrast) & ~self.lost
+        after = after[torch.from_numpy(~self.lost[contrast.rows])]
+        contrast = contrast.of(~self.lost)
+        if not len(contrast.rows):
+            return
+        found = self.by_path(contrast, after, paths.by_kind)
+        parts = Parts(contrast, others, found, paths, bootstrap)
+        for number, subject in enumerate(self.subjects):
+            for column, output in enumerate(subject.outputs):
+                scores = subject.scores[:, column], self.base[number][:, column]
+                for line in parts.lines(number, column, *scores):
+                    yield {"classifier": subject.name, "output": output, **line}
 
     def by_path(
         self, contrast: Contrast, after: Tensor, kinds: Mapping[str, Sequence[str]]
@@ -262,7 +290,8 @@ class _Painter:
             only = _with(before, after, at)
             alone[kind] = self._scores(rows, only, nothing, moved, here)
             changed[kind] = float(moved.double().mean())
-            unknown[kind] = float(after[:, at].isnan().any(1).double().mean())
+            cells = self.study.table[list(mediators)].iloc[rows]
+            unknown[kind] = float(cells.isna().any(axis=1).mean())
         return ByPath(steps, alone, changed, unknown)
 
     def _scores(
@@ -285,10 +314,14 @@ class _Painter:
                 worlds.mechanism, worlds.noise[at], worlds.parents[at], parents[moved],
                 was_set[moved], worlds.guidance, batch_size=worlds.batch_size,
             ).clamp(0, 1)  # fmt: skip
-            for found, scorer in zip(scores, self.scorers, strict=True):
-                back = worlds.reconstruction[at]
-                found[moved.numpy()] = self.radiographs.scores(scorer, some, images, back)
+            for found, subject in zip(scores, self.subjects, strict=True):
+                found[moved.numpy()] = self._shown(subject, some, images)
         return scores
+
+    def _shown(self, subject: Subject, rows: np.ndarray, images: Image) -> np.ndarray:
+        """Returns a classifier's scores of what was painted of some radiographs."""
+        back = self.worlds.reconstruction[torch.from_numpy(rows)]
+        return self.study.radiographs.scores(subject.scorer, rows, images, back)
 
 
 def _with(parents: Tensor, others: Tensor, columns: Sequence[int]) -> Tensor:
