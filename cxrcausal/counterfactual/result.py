@@ -1,5 +1,6 @@
 """The answer: what would have been observed of the same patients under the intervention."""
 
+import io
 import json
 import logging
 import warnings
@@ -230,10 +231,16 @@ class Counterfactual:
 
 def save_synthetic(image: Tensor, path: Path, provenance: Mapping[str, Any]) -> None:
     """Writes a generated radiograph (channel, height, width) as a PNG that says that it is."""
+    with atomic_path(path) as beside:
+        beside.write_bytes(synthetic_png(image, provenance))
+
+
+def synthetic_png(image: Tensor, provenance: Mapping[str, Any]) -> bytes:
+    """Returns a generated radiograph (channel, height, width) as a PNG that says that it is."""
     pixels = (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
     pixels = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
-    info = PngInfo()
+    info, file = PngInfo(), io.BytesIO()
     info.add_text("Synthetic", "generated image, not a patient's radiograph; not for diagnosis")
     info.add_text("Provenance", json.dumps(provenance))
-    with atomic_path(path) as beside:
-        PillowImage.fromarray(pixels).save(beside, format="png", pnginfo=info)
+    PillowImage.fromarray(pixels).save(file, format="png", pnginfo=info)
+    return file.getvalue()

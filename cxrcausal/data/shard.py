@@ -39,13 +39,24 @@ from tqdm import tqdm
 
 from cxrcausal.data.parquet_file import need_pyarrow, read_parquet, write_parquet
 from cxrcausal.data.radiograph import read_image
+from cxrcausal.data.shard_file import (
+    FORMAT,
+    add_member,
+    is_whole,
+    plain_records,
+    read_json,
+    read_pixels,
+    record_path,
+    shard_key,
+    shard_name,
+    write_json,
+)
 from cxrcausal.data.workers import Refused, count_workers, over_files
 from cxrcausal.errors import ImageError, OptionError, TableError
 from cxrcausal.files import atomic_path, sha256_of
 
 __all__ = ["Shards", "read_shards", "shard_images"]
 
-FORMAT = 1
 BITS = {8: np.uint8, 16: np.uint16}
 
 logger = logging.getLogger("cxrcausal")
@@ -114,7 +125,7 @@ def shard_images(
     rows = table.reset_index(drop=True)
     rows["image"] = [_beneath(root, path) for path in paths]
     _claim(folder, plan)
-    missing = [k for k in range(plan["shards"]) if not _is_whole(folder, k)]
+    missing = [k for k in range(plan["shards"]) if not is_whole(folder, k)]
     if len(missing) < plan["shards"]:
         logger.info("%d of %d shards are there", plan["shards"] - len(missing), plan["shards"])
     spans = {k: range(k * shard_size, min((k + 1) * shard_size, len(rows))) for k in missing}
@@ -143,7 +154,7 @@ def read_shards(folder: str | os.PathLike) -> Shards:
     """
     need_pyarrow()
     folder = Path(folder)
-    plan = _read_json(folder / "shards.json")
+    plan = read_json(folder / "shards.json")
     if plan is None or plan.get("format") != FORMAT:
         raise ImageError(f"{str(folder)!r} holds no shards of format {FORMAT} (shards.json)")
     if not (folder / "table.parquet").is_file():
@@ -156,7 +167,7 @@ def read_shards(folder: str | os.PathLike) -> Shards:
     stored = np.empty((len(table), 1, size, size), BITS[plan["bits"]])
     at = 0
     for name, part in table.groupby("shard", sort=False, observed=True):
-        for key, pixels in _members(folder / str(name)):
+        for key, pixels in read_pixels(folder / str(name)):
             if at >= len(table) or key != table["key"].iloc[at] or pixels.shape != (size, size):
                 raise ImageError(f"{str(folder / str(name))!r} is not what table.parquet says")
             stored[at, 0] = pixels
@@ -199,7 +210,7 @@ def _claim(folder: Path, plan: dict[str, Any]) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"output {str(folder)!r} is a file; give a folder")
-    found = _read_json(folder / "shards.json")
+    found = read_json(folder / "shards.json")
     if found is not None and found != plan:
         other = sorted(key for key in plan if found.get(key) != plan[key])
         said = ", ".join(f"{key} {found.get(key)!r}, asked {plan[key]!r}" for key in other)
@@ -208,13 +219,7 @@ def _claim(folder: Path, plan: dict[str, Any]) -> None:
         raise OptionError(f"{str(folder)!r} holds shards without shards.json; give another folder")
     for left in [*folder.glob(".*.tar.*"), *folder.glob("records/.*.json.*")]:
         left.unlink()
-    _write_json(folder / "shards.json", plan)
-
-
-def _is_whole(folder: Path, k: int) -> bool:
-    """Whether shard k is there, and is what its record says."""
-    record, shard = _read_json(_record(folder, k)), folder / _name(k)
-    return record is not None and shard.is_file() and sha256_of(shard) == record.get("sha256")
+    write_json(folder / "shards.json", plan)
 
 
 def _counted(answers: Iterator[Any], bar: "tqdm[Any]") -> Iterator[Any]:
@@ -229,18 +234,20 @@ def _write_shard(
     """Writes one shard, its record first: a shard that stands in its place has one."""
     kept: list[int] = []
     refused: dict[int, str] = {}
-    with atomic_path(folder / _name(k)) as beside:
+    with atomic_path(folder / shard_name(k)) as beside:
         with tarfile.open(beside, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for i, row in zip(span, _records(rows.iloc[span.start : span.stop]), strict=True):
+            for i, row in zip(span, plain_records(rows.iloc[span.start : span.stop]), strict=True):
                 answer = next(answers)
                 if isinstance(answer, Refused):
                     refused[i] = answer.reason
                     continue
                 kept.append(i)
-                _add(tar, f"{_key(i)}.png", answer)
-                _add(tar, f"{_key(i)}.json", json.dumps(row, ensure_ascii=False).encode())
-        _write_json(
-            _record(folder, k), {"sha256": sha256_of(beside), "kept": kept, "refused": refused}
+                add_member(tar, f"{shard_key(i)}.png", answer)
+                add_member(
+                    tar, f"{shard_key(i)}.json", json.dumps(row, ensure_ascii=False).encode()
+                )
+        write_json(
+            record_path(folder, k), {"sha256": sha256_of(beside), "kept": kept, "refused": refused}
         )
 
 
@@ -252,10 +259,10 @@ def _assemble(
     shards: list[str] = []
     lines: list[tuple[int, str, str]] = []
     for k in range(plan["shards"]):
-        record = _read_json(_record(folder, k))
+        record = read_json(record_path(folder, k))
         assert record is not None
         kept += record["kept"]
-        shards += [_name(k)] * len(record["kept"])
+        shards += [shard_name(k)] * len(record["kept"])
         lines += [(int(i), paths[int(i)] or "", why) for i, why in record["refused"].items()]
     quarantine = pd.DataFrame(lines, columns=["row", "path", "reason"])
     with atomic_path(folder / "quarantine.csv") as beside:
@@ -265,7 +272,7 @@ def _assemble(
             f"none of {len(rows)} radiographs could be read; row {lines[0][0]}: {lines[0][2]}"
         )
     table = rows.iloc[kept].reset_index(drop=True)
-    table["shard"], table["key"] = shards, [_key(i) for i in kept]
+    table["shard"], table["key"] = shards, [shard_key(i) for i in kept]
     with atomic_path(folder / "table.parquet") as beside:
         write_parquet(table, beside)
     return quarantine
@@ -283,33 +290,6 @@ def _encode(task: tuple[str | None, int, int]) -> bytes:
     return buffer.getvalue()
 
 
-def _members(shard: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields the key and the stored pixels of each radiograph of a shard."""
-    try:
-        with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                if not member.name.endswith(".png"):
-                    continue
-                file = tar.extractfile(member)
-                assert file is not None
-                with Image.open(file, formats=("PNG",)) as image:
-                    yield member.name.removesuffix(".png"), np.asarray(image)
-    except (OSError, EOFError, SyntaxError, tarfile.TarError) as error:
-        raise ImageError(f"{str(shard)!r} cannot be read as a shard: {error}") from error
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Adds a file of no one and no time."""
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(content), 0o644
-    tar.addfile(info, io.BytesIO(content))
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns rows as plain values, unknown ones as None."""
-    return json.loads(rows.to_json(orient="records", double_precision=15))
-
-
 def _common_folder(paths: Sequence[str | None]) -> str:
     """Returns the folder that all files have in common: where they lie is nobody's business."""
     folders = {os.path.dirname(os.path.abspath(path)) for path in paths if path is not None}
@@ -321,28 +301,3 @@ def _common_folder(paths: Sequence[str | None]) -> str:
 
 def _beneath(root: str, path: str | None) -> str | None:
     return None if path is None else Path(os.path.relpath(path, root)).as_posix()
-
-
-def _name(k: int) -> str:
-    return f"shard-{k:06d}.tar"
-
-
-def _key(i: int) -> str:
-    return f"{i:09d}"  # a key of webdataset ends at its first dot, so no file name
-
-
-def _record(folder: Path, k: int) -> Path:
-    return folder / "records" / f"shard-{k:06d}.json"
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Returns what a file of JSON holds; None where there is none, or it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_path(path) as beside:
-        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
