@@ -144,6 +144,7 @@ def audit(
         effects=_named(subjects, of_effects),
         groups=_named(subjects, rates),
         rows=_named(subjects, rows),
+        scores=_named(subjects, [_scores(one, study.table, attributes) for one in subjects]),
         not_reconstructed=pd.Series(painted.lost, study.given.index, name="not_reconstructed"),
         provenance={
             "version": __version__,
@@ -229,6 +230,27 @@ def _rates(
                 for line in with_label_noise([*gaps(members, rates, bootstrap)])
             ]
     return pd.DataFrame(lines)
+
+
+def _scores(subject: Subject, table: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
+    """Returns every score of the radiographs as they are, with what is true and the decision."""
+    thresholds = subject.thresholds
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "row": subject.study.given.index,
+                    "output": output,
+                    **{name: table[name].to_numpy(object) for name in attributes},
+                    "score": subject.scores[:, column],
+                    "label": subject.truth[:, column],
+                    "decision": subject.scores[:, column] > thresholds[output],
+                }
+            )
+            for column, output in enumerate(subject.outputs)
+        ],
+        ignore_index=True,
+    )
 
 
 def _rows(found: Sequence[Scores], outputs: Sequence[str], index: pd.Index) -> pd.DataFrame:

@@ -1,12 +1,15 @@
 """What an audit found: tables, a figure, a page, and numbers for a machine."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import pandas as pd
 
+from cxrcausal.errors import MissingExtraError, OptionError, nearest, summarise
+from cxrcausal.fairness.card import CAUTION, model_card
 from cxrcausal.fairness.estimates import individual_curves
 from cxrcausal.fairness.figures import plot_groups, plot_individual, plot_shifts
 from cxrcausal.fairness.limits import worst_figures
@@ -24,11 +27,6 @@ _MEANING = {
     "total": "The attribute was set, and the metadata that descend from it followed as the model "
     "says. Where findings follow, a fair classifier answers differently.",
 }
-_CAUTION = (
-    "Generated radiographs are not for diagnosis. A shift says how the classifier follows what "
-    "the model changes in a radiograph with the attribute: a reason to look, not yet unfairness. "
-    "Intervals are of patients; what the model itself gets wrong is not in them."
-)
 
 
 @final
@@ -46,6 +44,8 @@ class FairnessAudit:
             calibration of every group on the radiographs as they are, and the largest gaps, with
             intervals and the `label_noise` that would explain them.
         rows: Every score of every radiograph and world.
+        scores: Per classifier and output the score of every radiograph as it is, what is true of
+            it, the decision, and the protected attributes.
         not_reconstructed: Which radiographs did not come back from their own noise, and were left
             out of `effects`.
         provenance: Model, graph, guidance, seeds, versions.
@@ -54,6 +54,7 @@ class FairnessAudit:
     effects: pd.DataFrame
     groups: pd.DataFrame
     rows: pd.DataFrame
+    scores: pd.DataFrame
     not_reconstructed: pd.Series
     provenance: dict[str, Any]
 
@@ -88,7 +89,7 @@ class FairnessAudit:
         return individual_curves(self.rows)
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `report.html`, `report.json`, `effects.csv`, `groups.csv` and `rows.csv`.
+        """Writes `report.html`, `report.json` and a CSV of effects, groups, rows and scores each.
 
         Arguments:
             folder: The folder, made if absent.
@@ -97,7 +98,7 @@ class FairnessAudit:
             The page, which needs no other file.
         """
         folder = Path(folder)
-        for name in ("effects", "groups", "rows"):
+        for name in ("effects", "groups", "rows", "scores"):
             with atomic_path(folder / f"{name}.csv") as beside:
                 getattr(self, name).to_csv(beside, index=False)
         with atomic_path(folder / "report.json") as beside:
@@ -129,12 +130,93 @@ class FairnessAudit:
             page.figure(self.plot_groups(), "Rates of every group.")
         page.table(_rounded(self.groups))
         page.head("What this is of")
-        page.say(_CAUTION)
+        page.say(CAUTION)
         page.table(
             pd.DataFrame([{"what": k, "value": str(v)} for k, v in self.provenance.items()])
         )
         page.save(folder / "report.html")
         return folder / "report.html"
+
+    def model_card(self, classifier: str | None = None, **said: str) -> str:
+        """Returns a model card of a classifier in Markdown.
+
+        Arguments:
+            classifier: Which one, if there are several.
+            said: What the audit cannot know: `intended_use`, `training_data`, or any other
+                heading.
+
+        Raises:
+            OptionError: If there is no such classifier.
+        """
+        name = self._one("classifier", classifier)
+        headings = {key.replace("_", " ").capitalize(): text for key, text in said.items()}
+        effects, groups = (
+            frame[frame["classifier"] == name] for frame in (self.effects, self.groups)
+        )
+        return model_card(name, effects, groups, self.provenance, headings)
+
+    def metric_frame(
+        self,
+        metrics: Mapping[str, Callable[..., Any]],
+        attributes: str | Sequence[str],
+        *,
+        output: str | None = None,
+        classifier: str | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Returns fairlearn's `MetricFrame` of the decisions on the radiographs as they are.
+
+        References:
+            | Fairlearn: Assessing and Improving Fairness of AI Systems
+            | (Weerts et al., 2023), https://arxiv.org/abs/2303.16626
+
+        Arguments:
+            metrics: Functions of `y_true` and `y_pred` by name, fairlearn's or scikit-learn's.
+            attributes: A protected attribute, or several whose intersections are the groups.
+            output: Which output, if there are several.
+            classifier: Which classifier, if there are several.
+
+        Raises:
+            MissingExtraError: If fairlearn is not installed.
+            OptionError: If there is no such output, classifier or attribute, or no label is known.
+        """
+        try:
+            from fairlearn.metrics import MetricFrame
+        except ImportError as error:
+            raise MissingExtraError(
+                "metric_frame needs fairlearn; install it with: pip install 'cxrcausal[fairness]'"
+            ) from error
+        one, name = self._one("classifier", classifier), self._one("output", output)
+        names = [attributes] if isinstance(attributes, str) else list(attributes)
+        frame = self.scores
+        for attribute in names:
+            if attribute not in self.provenance["protected"]:
+                asked = self.provenance["protected"]
+                raise OptionError(
+                    f"{attribute!r} is no attribute of this audit"
+                    f"{nearest(attribute, asked) or '.'} They are: {summarise(asked, 20)}"
+                )
+        frame = frame[(frame["classifier"] == one) & (frame["output"] == name)]
+        frame = frame.dropna(subset=["label", *names])
+        if not len(frame):
+            raise OptionError(f"of {name!r} no label is known where {summarise(names)} are")
+        return MetricFrame(
+            metrics=dict(metrics),
+            y_true=frame["label"].astype(int),
+            y_pred=frame["decision"].astype(int),
+            sensitive_features=frame[names],
+        )
+
+    def _one(self, kind: str, name: str | None) -> str:
+        """Returns a classifier or an output by its name, which may be left out of one."""
+        known = [str(one) for one in self.scores[kind].unique()]
+        if name is None and len(known) == 1:
+            return known[0]
+        if name is None or name not in known:
+            raise OptionError(
+                f"{kind} is {name!r}{nearest(str(name), known) or '.'} "
+                f"Give one of: {summarise(known, 20)}"
+            )
+        return name
 
     @property
     def worst(self) -> dict[str, float]:

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from audited import COUNT, FAST, SIZE, constant, follows_sex, of
 from torch import nn
 
-from cxrcausal.bootstrap import PatientBootstrap
 from cxrcausal.counterfactual import CounterfactualModel
-from cxrcausal.data import phantom
 from cxrcausal.data.phantom import PhantomMechanism, phantom_scm
 from cxrcausal.errors import (
     CxrCausalError,
@@ -21,40 +20,7 @@ from cxrcausal.errors import (
     UnobservedError,
 )
 from cxrcausal.fairness import audit
-from cxrcausal.fairness.estimates import gaps, group_rates, with_label_noise
 from cxrcausal.fairness.worlds import _others
-from cxrcausal.scm import shift
-
-SIZE, COUNT = 32, 36
-FAST = {"resamples": 200, "seed": 0}
-
-
-@pytest.fixture(scope="module")
-def model() -> CounterfactualModel:
-    return CounterfactualModel(phantom_scm(), PhantomMechanism(SIZE), name="phantom")
-
-
-@pytest.fixture(scope="module")
-def study():
-    """Phantoms, pixels held in [0, 1] as a file would."""
-    found = phantom.sample(COUNT, seed=3, size=SIZE)
-    return found.images.clamp(0, 1), found.table
-
-
-def follows_sex(images: torch.Tensor) -> torch.Tensor:
-    """Brightness of the lower lung fields, where a breast's shadow lies."""
-    return images[:, 0, SIZE // 2 : 3 * SIZE // 4].mean(dim=(1, 2))
-
-
-def constant(images: torch.Tensor) -> torch.Tensor:
-    return torch.full((len(images),), 0.25)
-
-
-def of(result, **at) -> pd.DataFrame:
-    frame = result.effects
-    for name, value in at.items():
-        frame = frame[frame[name] == value]
-    return frame
 
 
 def test_the_shift_is_the_difference_to_the_true_counterfactual(model, study):
@@ -348,175 +314,3 @@ def test_what_the_model_never_saw_is_refused(model, study):
         audit(constant, blind, images[:8], table[:8], ["race"])
     with pytest.raises(ImageError, match="36 images stand beside 35 rows"):
         audit(constant, model, images, table[:35])
-
-
-def test_two_attributes_at_once_interact_as_their_scores_do(model, study):
-    """In closed form, of the exact counterfactuals of each and of both."""
-    images, table = study
-
-    def curved(batch):  # not additive, so that there is an interaction
-        return follows_sex(batch).square() * batch.mean(dim=(1, 2, 3))
-
-    result = audit(curved, model, images, table, [("sex", "age")], steps={"age": 30}, **FAST)
-    assert set(result.effects["attribute"]) == {"sex", "age", "sex, age"}
-    mechanism = model.image
-    before = mechanism.encode(table)[0]
-    noise = mechanism.abduct(images, before)
-    names = [v.name for v in mechanism.attributes]
-    at_sex, at_age = names.index("sex"), names.index("age")
-    line = of(result, **{"attribute": "sex, age", "from": "Female, as it is", "to": "Male, +30"})
-    _, high = mechanism.observed["age"]
-    rows = (before[:, at_sex] == 0) & (before[:, at_age] + 30 <= high)
-    assert line["radiographs"].item() == int(rows.sum())
-
-    def score(sex: bool, age: bool) -> torch.Tensor:
-        after = before[rows].clone()
-        if sex:
-            after[:, at_sex] = 1
-        if age:
-            after[:, at_age] += 30
-        return curved(mechanism.predict(noise[rows], after).clamp(0, 1))
-
-    none, sex, age, both = (score(*on) for on in ((0, 0), (1, 0), (0, 1), (1, 1)))
-    assert line["shift"].item() == pytest.approx((both - none).mean().item(), abs=1e-5)
-    wanted = (both - sex - age + none).mean().item()
-    assert abs(wanted) > 1e-5
-    assert line["interaction"].item() == pytest.approx(wanted, abs=1e-6)
-    assert of(result, attribute="sex")["interaction"].isna().all()
-    assert result.worst["largest_interaction"] >= abs(wanted) - 1e-6
-    assert result.provenance["together"] == [["sex", "age"]]
-
-
-def test_intersections_are_groups(model, study):
-    images, table = study
-    groups = audit(constant, model, images, table, [("sex", "race")], **FAST).groups
-    both = groups[(groups["attribute"] == "sex, race") & ~groups["group"].str.startswith("gap")]
-    wanted = table.groupby(["sex", "race"], observed=True).size()
-    assert set(both["group"]) == {f"{sex}, {race}" for sex, race in wanted.index}
-    for _, line in both.iterrows():
-        assert line["radiographs"] == wanted[tuple(line["group"].split(", "))]
-
-
-@pytest.mark.parametrize("pair", [("sex",), ("sex", "sex"), ("sex", "age", "race"), 3])
-def test_two_at_once_are_two(model, study, pair):
-    images, table = study
-    with pytest.raises(OptionError, match="two different ones"):
-        audit(constant, model, images, table, [pair], **FAST)
-
-
-def test_calibration_is_the_mean_score_less_the_share_of_positives(model, study):
-    images, table = study
-    result = audit(
-        constant, model, images, table, labels={"score": "pleural_effusion"}, **FAST
-    ).groups.set_index(["rate", "group"])["value"]
-    sick = table["pleural_effusion"].eq("positive")
-    for sex in ("Female", "Male"):
-        share = sick[table["sex"] == sex].mean()
-        assert result["calibration", sex] == pytest.approx(0.25 - share)
-    log_odds = audit(
-        lambda x: constant(x) - 1,
-        model,
-        images,
-        table,
-        labels={"score": "pleural_effusion"},
-        **FAST,
-    ).groups
-    assert "calibration" not in set(log_odds["rate"])
-
-
-def test_label_noise_explains_the_gap_that_it_made():
-    """Rates of two groups alike in truth, of which one's labels were spoilt by a known share."""
-    rng = np.random.default_rng(0)
-    sick = np.repeat([1.0, 0.0], 40_000)
-    score = (rng.random(80_000) < np.where(sick == 1, 0.8, 0.1)).astype(float)
-    woman = rng.random(80_000) < 0.5
-    named = sick.copy()
-    wrong = woman & (sick == 0) & (rng.random(80_000) < 0.1)  # negatives that are called positive
-    named[wrong] = 1
-    share = wrong.sum() / (woman & (named == 1)).sum()
-    bootstrap = PatientBootstrap(np.arange(80_000), resamples=2)
-    lines = with_label_noise(
-        [*gaps({"women": woman, "men": ~woman}, group_rates(score, named, 0.5), bootstrap)]
-    )
-    (gap,) = [x for x in lines if x["rate"] == "TPR" and x["group"].startswith("gap")]
-    assert gap["group"] == "gap, men over women"
-    assert gap["label_noise"] == pytest.approx(share, abs=0.02)
-
-
-def test_single_radiographs_have_a_curve(model, study):
-    images, table = study
-    result = audit(follows_sex, model, images, table, **FAST)
-    curves = result.individual
-    moved = (result.rows["counterfactual"] - result.rows["reconstruction"]).abs()
-    middle = curves.iloc[len(curves) // 2]
-    assert middle["shift"] == pytest.approx((moved > middle["more_than"]).mean())
-    assert (curves[["shift", "there_and_back", "placebo"]].diff().iloc[1:] <= 0).all(axis=None)
-    assert curves["shift"].iloc[-1] == 0
-    assert len(result.plot_individual().axes) == 1
-    assert len(result.plot_groups().axes) == result.groups["rate"].nunique()
-
-
-class Completes:
-    """The phantom, where a parent that is unknown is painted as its first level, or 50 years."""
-
-    def __init__(self, mechanism) -> None:
-        self.mechanism = mechanism
-
-    def __getattr__(self, name):
-        return getattr(self.mechanism, name)
-
-    def encode(self, rows):
-        filled = rows.copy()
-        for variable in self.mechanism.attributes:
-            first = variable.levels[0] if variable.is_discrete else 50.0
-            filled[variable.name] = filled[variable.name].fillna(first)
-        return self.mechanism.encode(filled)
-
-
-def test_unknown_parents_are_drawn_and_left_unknown_beside(study):
-    images, table = study
-    painted = Completes(PhantomMechanism(SIZE))
-    model = CounterfactualModel(phantom_scm(), painted)
-    some = np.arange(len(table)) % 3 == 0
-    blind = table.assign(cardiomegaly=table["cardiomegaly"].where(~some))
-    blind = blind.assign(race=None)
-    result = audit(follows_sex, model, images, blind, ["sex"], **FAST)
-    again = audit(follows_sex, model, images, blind, ["sex"], **FAST)
-    pd.testing.assert_frame_equal(result.effects, again.effects)
-    assert result.provenance["imputed"] == {"race": COUNT, "cardiomegaly": int(some.sum())}
-    # Whoever asks what is unknown as the first level, asks what is left unknown.
-    first = table.assign(cardiomegaly=table["cardiomegaly"].where(~some, "negative"), race="White")
-    known = audit(follows_sex, model, images, first, ["sex"], **FAST).effects
-    assert "unimputed_shift" not in known
-    np.testing.assert_allclose(result.effects["unimputed_shift"], known["shift"], atol=1e-6)
-    whole = audit(follows_sex, model, images, table, ["sex"], **FAST)
-    assert whole.provenance["imputed"] == {}
-
-
-def test_rates_of_the_other_world_use_its_labels(model, study):
-    """Under the total effect of age findings follow, and a decision is right of its own world."""
-    images, table = study
-    named = {"labels": {"score": "cardiomegaly"}, "steps": {"age": 30}, **FAST}
-
-    def size_of_heart(batch):
-        return batch[:, 0, SIZE // 2 :, SIZE // 3 : 2 * SIZE // 3].mean(dim=(1, 2))
-
-    threshold = float(size_of_heart(images).median())
-    total = audit(
-        size_of_heart, model, images, table, ["age"], path="total", thresholds=threshold, **named
-    )
-    direct = audit(size_of_heart, model, images, table, ["age"], thresholds=threshold, **named)
-    for result, path in ((total, "total"), (direct, "direct")):
-        for _, line in result.effects.iterrows():
-            rows = result.rows[result.rows["to"] == line["to"]]
-            before = table.loc[rows["row"], "cardiomegaly"].eq("positive").to_numpy()
-            after = before
-            if path == "total":
-                do = {"age": shift(float(line["to"]))}
-                asked = table.loc[rows["row"]]
-                world = model.counterfactual(None, asked, do, seed=0, metadata_only=True).table
-                after = world["cardiomegaly"].eq("positive").to_numpy()
-            here = (rows["reconstruction"] > threshold).to_numpy()
-            there = (rows["counterfactual"] > threshold).to_numpy()
-            wanted = there[after].mean() - here[before].mean() if after.any() else np.nan
-            assert line["tpr_change"] == pytest.approx(wanted, nan_ok=True)
