@@ -7,6 +7,9 @@ from cxrcausal.fairness.classifier import Classifier, torchxrayvision
 from cxrcausal.fairness.path_decomposition import PathDecomposition
 from cxrcausal.fairness.paths import decompose
 from cxrcausal.fairness.result import FairnessAudit
+from cxrcausal.fairness.stress import stress_test
+from cxrcausal.fairness.stress_result import StressTest
+from cxrcausal.fairness.stresses import Stress, standard_stresses
 
 __all__ = [
     "AugmentationPlan",
@@ -14,10 +17,14 @@ __all__ = [
     "Classifier",
     "FairnessAudit",
     "PathDecomposition",
+    "Stress",
+    "StressTest",
     "audit",
     "augment",
     "decompose",
     "plan_augmentation",
     "read_augmented",
+    "standard_stresses",
+    "stress_test",
     "torchxrayvision",
 ]
