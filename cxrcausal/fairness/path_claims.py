@@ -7,7 +7,7 @@ mediators and moves others that cause them asks of two worlds of one patient, wh
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, final
 
@@ -61,10 +61,10 @@ class Paths:
         follow = set(descendants_of(mechanisms, [attribute]))
         below = set(graph.descendants(attribute))
         shown = [v for v in graph.topological_order if v in graph.image_parents and v != attribute]
-        painted = {v.name for v in model.image.attributes if observed.get(v.name)}
+        painted = {v.name for v in model.image.attributes if len(observed.get(v.name) or ()) > 1}
         self.by_kind: dict[str, tuple[str, ...]] = {}
         self.others: dict[str, tuple[str, ...]] = {}
-        self._lost: dict[str, list[str]] = {}
+        self._lost: dict[str, str] = {}
         for kind in dict.fromkeys([_kind(graph, v) for v in shown if v in follow & painted]):
             of_kind = [v for v in shown if _kind(graph, v) == kind]
             self.by_kind[kind] = tuple(v for v in of_kind if v in follow & painted)
@@ -72,15 +72,8 @@ class Paths:
             of_kind = [v for v in shown if _kind(graph, v) == kind]
             if kind not in self.by_kind:
                 self.others[kind] = tuple(of_kind)
-            self._lost[kind] = [
-                f"no path of the SCM leads to {v}, which stays as it is: what it carries is in no "
-                "part"
-                if v in painted
-                else f"the image mechanism never observed {v}: what it carries is in the "
-                "direct part, if anywhere"
-                for v in of_kind
-                if v in below - (follow & painted)
-            ]
+            lost = [v for v in of_kind if v in below - (follow & painted)]
+            self._lost[kind] = _words_of_lost(lost, painted)
         seen = tuple(v for v in model.image.attributes if v.name in {*mechanisms} & painted)
         self._node = _new_name(graph)
         self._mechanisms: Any = {**mechanisms, self._node: SimpleNamespace(parents=seen)}
@@ -97,7 +90,7 @@ class Paths:
 
     def indirect(self, kind: str) -> Claim:
         """Returns what the part that arrives through a kind of mediators rests on."""
-        lost = "; ".join(self._lost[kind])
+        lost = self._lost[kind]
         if kind in self.others:
             named = summarise(self.others[kind], 20)
             why = f"no causal path leads from {self.attribute} to {named}"
@@ -115,10 +108,9 @@ class Paths:
         if Agreement(self._graph, self._worlds).is_confounded():
             return self._unless_guided(claim_of_treated(self._graph, self._worlds))
         only = f"only causal paths tie {self.attribute} to the radiograph"
-        return Claim(
-            "construction",
-            f"{only}; a figure other than 0 is chance, or an error of model or graph",
-        )
+        guidance = ", guidance" if self.guided else ""
+        otherwise = f"another figure is chance{guidance}, or an error of model or graph"
+        return Claim("construction", f"{only}; {otherwise}")
 
     def _nested(self, *copies: Copy) -> Claim:
         claim = claim_of_nested(self._graph, self._worlds, copies, treated=True)
@@ -146,6 +138,24 @@ class Paths:
 
 def _kind(graph: CausalGraph, name: str) -> str:
     return graph.variables[name].role or "other"
+
+
+def _words_of_lost(names: Sequence[str], painted: Collection[str]) -> str:
+    """Returns where in the parts that is what mediators carry which some model never observed."""
+    held = [name for name in names if name in painted]
+    blind = [name for name in names if name not in painted]
+    words = []
+    if held:
+        words.append(
+            f"no path of the SCM leads to {summarise(held, 20)}, held as they are: what they "
+            "carry is in no part"
+        )
+    if blind:
+        words.append(
+            f"the image mechanism never observed {summarise(blind, 20)} vary: what they carry "
+            "counts as direct"
+        )
+    return "; ".join(words)
 
 
 def _new_name(graph: CausalGraph) -> str:

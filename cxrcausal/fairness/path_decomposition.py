@@ -26,6 +26,10 @@ _CAUTION = (
     "What SCM and image mechanism get wrong is in no interval; what is zero by construction is "
     "an assumption read from the graph."
 )
+_GUIDED = (
+    "Changes were imposed more strongly than the mechanism has them (guidance=None asks for its own "
+    "parts):"
+)
 _IN_METADATA = {
     "direct": "direct",
     "spurious": "spurious, by common causes",
@@ -72,6 +76,7 @@ class PathDecomposition:
             f"{', '.join(of['protected'])}"
             + (f"; {lost} did not come back from their noise and were left out" if lost else "")
             + f". {_CAUTION}"
+            + (f" {_GUIDED} {of['guidance']}." if of["guided"] else "")
         ]
         for title, part in self._contrasts():
             words.append(title)

@@ -20,7 +20,8 @@ because of an effusion counts as a device.
 All of it is in the scores of reconstructions, so that it adds up exactly; what the scores of the
 radiographs as they are have more, the mechanism's error of the round trip, is a line of its own.
 (Where a change is carried over to finer radiographs, those are their own reconstruction, and that
-line is 0.)
+line is 0.) Parents that are unknown are drawn first, given the known cells, and held at that.
+
 Only the attribute counts as set where guidance is given; mediators count as its descendants. What
 guidance adds to the total effect beyond the mechanism's own, the spurious part lacks: these add up
 to what is observed. `guidance=None` asks for the mechanism's own.
@@ -173,6 +174,7 @@ def decompose(
             "graph": model.graph.fingerprint,
             "image": dict(study.mechanism.describe(None)),
             "guidance": None if guidance is None else repr(guidance),
+            "guided": guided,
             "protected": list(protected),
             "radiographs": len(study.table),
             "patients": bootstrap.patients,

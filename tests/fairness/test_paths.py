@@ -237,6 +237,7 @@ def test_the_direct_part_is_what_an_audit_finds():
     )
     assert of(result, "direct")["basis"] == "model"
     assert "guided" in of(result, "direct")["claim"]
+    assert "intervened=2.0" in str(result)
 
 
 def test_changes_are_carried_over_to_the_radiographs_that_a_classifier_reads():
@@ -368,12 +369,12 @@ def test_a_mediator_that_was_never_observed_is_in_no_line_of_its_own(blind):
         scm = FlowSCM.from_mechanisms(model.graph, mechanisms)
         model = CounterfactualModel(scm, model.image)
     else:
-        model.image.observed["drain"] = []
+        model.image.observed["drain"] = []  # nor would one level do, which cannot vary
     result = decompose(score, model, images, table, "sex", **FAST)
     line = of(result, "indirect", "device")
     assert np.isnan(line["value"])
     assert line["basis"] == "model"
-    assert {"scm": "in no part", "image": "in the direct part"}[blind] in line["claim"]
+    assert {"scm": "in no part", "image": "counts as direct"}[blind] in line["claim"]
     assert "not computed" in str(result)
     parts = result.parts[result.parts["from"] == "Female"]
     whole = summed(parts, "direct", "indirect", "spurious")
