@@ -27,8 +27,8 @@ _CAUTION = (
     "an assumption read from the graph."
 )
 _GUIDED = (
-    "Changes were imposed more strongly than the mechanism has them (guidance=None asks for its own "
-    "parts):"
+    "Changes were imposed more strongly than the mechanism has them (guidance=None asks for its "
+    "own parts):"
 )
 _IN_METADATA = {
     "direct": "direct",
