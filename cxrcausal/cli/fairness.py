@@ -12,7 +12,6 @@ import typer
 
 from cxrcausal.cli.app import app
 from cxrcausal.cli.radiographs import listed_radiographs
-from cxrcausal.data import read_images
 from cxrcausal.errors import OptionError
 from cxrcausal.evaluation import Predictor
 from cxrcausal.fairness import Classifier, audit
@@ -40,7 +39,18 @@ def fairness(
         list[Path] | None, typer.Option(help="Folder of a saved Predictor; repeatable.")
     ] = None,
     protected: Annotated[
-        list[str] | None, typer.Option(help="What should make no difference: sex, age, race.")
+        list[str] | None,
+        typer.Option(help="What should make no difference: sex, age, race; sex+age both at once."),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a saved Predictor that reads the attribute back."),
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="Whose layout the list is in, as nih, or a mapping in YAML.")
+    ] = "image_list",
+    resolution: Annotated[
+        int | None, typer.Option(help="The side in pixels that the classifier is given.")
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model, or a folder.")] = "cxr19-small",
     path: Annotated[str, typer.Option(help="direct or total.")] = "direct",
@@ -69,11 +79,15 @@ def fairness(
     if joint.image is None:
         raise OptionError(f"model {model!r} is of metadata alone; it paints no radiographs")
     table = listed_radiographs(
-        images, joint.graph, dataset=dataset, limit=limit, everyone=everyone
+        images, joint.graph, dataset=dataset, limit=limit, everyone=everyone, source=source
     )
+    alone_or_both = [
+        text if "+" not in text else tuple(text.split("+")) for text in protected or ["sex"]
+    ]
     answer = audit(
-        chosen, joint, read_images(table["image"], size=joint.image.image_shape[-1]), table,
-        tuple(protected or ["sex"]), path=path, thresholds=threshold, seed=seed,  # type: ignore[arg-type]
+        chosen, joint, list(table["image"]), table, alone_or_both, resolution=resolution,  # type: ignore[arg-type]
+        check=None if check is None else Predictor.load(check), path=path,  # type: ignore[arg-type]
+        thresholds=threshold, seed=seed,
     )  # fmt: skip
     page = answer.save(output)
     typer.echo(json.dumps(answer.to_dict(), indent=1) if as_json else f"{answer}\nwrote {page}")

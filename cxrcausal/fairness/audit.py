@@ -14,8 +14,9 @@ from cxrcausal.fairness.classifier import Classifier
 from cxrcausal.fairness.estimates import Scores, effects, gaps, group_rates, with_label_noise
 from cxrcausal.fairness.painted import Painted
 from cxrcausal.fairness.radiographs import Columns, Given
+from cxrcausal.fairness.read_back import ReadBack
 from cxrcausal.fairness.result import FairnessAudit
-from cxrcausal.fairness.study import study_of
+from cxrcausal.fairness.study import Study, study_of
 from cxrcausal.fairness.subject import Subject, subjects_of
 from cxrcausal.fairness.worlds import Path, contrasts, pairs
 from cxrcausal.version import __version__
@@ -40,6 +41,7 @@ def audit(
     labels: Mapping[str, str] | None = None,
     thresholds: Mapping[str, float] | float = 0.5,
     steps: Mapping[str, float] | None = None,
+    check: Classifier | Mapping[str, Classifier] | None = None,
     path: Path = "direct",
     guidance: "Guidance | Literal['recommended'] | None" = "recommended",
     groups: str = "patient_id",
@@ -78,6 +80,8 @@ def audit(
             output's name if left out. Positive is a variable's second level, or 1.
         thresholds: Above which an output decides, the same for all or by output.
         steps: By how much continuous attributes are moved, up and down; age by 20 years.
+        check: What reads the attribute in a counterfactual, as `augment` takes it; the shift of
+            those in which it reads the level that was set then stands beside the shift of all.
         path: `direct` or `total`.
         guidance: How strongly the changed attribute is imposed; the recipe's if left out.
         groups: The column of patients; every radiograph is a patient if the table has none.
@@ -130,7 +134,13 @@ def audit(
         outputs=outputs, labels=labels, thresholds=thresholds, batch_size=batch_size,
     )  # fmt: skip
     rates = [_rates(study.table, (*attributes, *together), one, resampled) for one in subjects]
-    painted = Painted(study, seed=seed, path=path, guidance=guidance, batch_size=batch_size)
+    levels = _levels(study, attributes)
+    read_back = None if check is None else ReadBack(check, levels, batch_size=batch_size)
+    if read_back is not None:  # what is wrong with a check is said before anything is painted
+        read_back.scores(study.radiographs.images)
+    painted = Painted(
+        study, read_back, seed=seed, path=path, guidance=guidance, batch_size=batch_size
+    )
     found = painted.scores(subjects, asked)
     of_effects = [
         effects(scores, one.outputs, one.thresholds, resampled)
@@ -191,6 +201,13 @@ def _asked(
     if not alone:
         raise OptionError("no protected attribute is given, as protected=['sex']")
     return list(dict.fromkeys(alone)), [(str(a), str(b)) for a, b in together]
+
+
+def _levels(study: Study, attributes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the observed levels of the protected attributes that have levels."""
+    observed = study.mechanism.observed
+    variables = study.model.graph.variables
+    return {name: tuple(observed[name]) for name in attributes if variables[name].is_discrete}
 
 
 def _named(subjects: Sequence[Subject], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from torch import Tensor
 from cxrcausal.counterfactual.round_trip import RoundTrip, round_trip_error
 from cxrcausal.errors import ImageError
 from cxrcausal.fairness.estimates import Scores
+from cxrcausal.fairness.read_back import ReadBack
 from cxrcausal.fairness.study import Study
 from cxrcausal.fairness.subject import Subject
 from cxrcausal.fairness.worlds import Contrast, Worlds, imputed
@@ -24,6 +25,7 @@ class Painted:
 
     Arguments:
         study: Who is asked.
+        read_back: What reads protected attributes from a counterfactual, if anything does.
         seed: As `Worlds`; decides the drawn parents too.
         how: Further options of `Worlds`.
 
@@ -37,8 +39,15 @@ class Painted:
         TableError: As `imputed`.
     """
 
-    def __init__(self, study: Study, *, seed: int, **how: Any) -> None:  # noqa: ANN401
-        self.study = study
+    def __init__(
+        self,
+        study: Study,
+        read_back: ReadBack | None = None,
+        *,
+        seed: int,
+        **how: Any,  # noqa: ANN401
+    ) -> None:
+        self.study, self.read_back = study, read_back
         images, patients = study.radiographs.images, study.patients
         table = imputed(study.table, study.model, seed)
         drawn = study.table.isna() & table.notna()
@@ -83,6 +92,7 @@ class Painted:
         """Returns each classifier's scores of one contrast, of reconstructions `here`."""
         rows, world = contrast.rows, self.worlds.of(contrast)
         before = self.worlds.reconstruction[torch.from_numpy(rows)]
+        effective = self._effective(contrast, world.counterfactual)
         found = []
         for subject, score in zip(subjects, here, strict=True):
             there, back, placebo = (
@@ -93,10 +103,23 @@ class Painted:
                 Scores(
                     contrast.attributes, contrast.origins, contrast.targets, rows,
                     subject.scores[rows], score[rows], there, back, placebo,
+                    effective=effective,
                     label=subject.truth[rows], label_there=subject.truth_in(world.table, rows),
                 )
             )  # fmt: skip
         return self._left_unknown(contrast, subjects, found)
+
+    def _effective(self, contrast: Contrast, images: Tensor) -> np.ndarray | None:
+        """Returns in which counterfactuals (rows,) every level that was set is read back.
+
+        None if nothing reads them; a continuous attribute has no levels to be read.
+        """
+        parts = [part for part in contrast.parts if isinstance(part.do, str)]
+        if self.read_back is None or not parts:
+            return None
+        scores = self.read_back.scores(images)
+        shown = [self.read_back.shows(scores, part.attribute, part.target) for part in parts]
+        return np.all(shown, axis=0)
 
     def _left_unknown(
         self, contrast: Contrast, subjects: Sequence[Subject], found: list[Scores]

@@ -126,7 +126,7 @@ class ReadBack:
             if not single and not all(f"{attribute}={level}" in names for level in levels):
                 wanted = [attribute] if len(levels) == 2 else [f"{attribute}={v}" for v in levels]
                 raise OptionError(
-                    f"no check reads {attribute!r}, which the plan sets; its score is to be named "
+                    f"no check reads {attribute!r}, which is set; its score is to be named "
                     f"{summarise(wanted)}. The checks' scores are: {summarise(names, 20)}"
                 )
         if isinstance(self.given, Mapping):

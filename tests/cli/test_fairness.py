@@ -1,5 +1,6 @@
 """The command audits what Python audits, and its exit code says whether a limit was passed."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,10 +11,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cxrcausal.cli.app import app
+from cxrcausal.counterfactual import CounterfactualModel
 from cxrcausal.data import split_by_patient
 from cxrcausal.data.source import FINDINGS
 from cxrcausal.errors import OptionError, TableError
 from cxrcausal.evaluation import Predictor
+from cxrcausal.graph import load_graph
+from cxrcausal.image import RectifiedFlow, Solver, load_recipe
+from cxrcausal.pretrained import load_pretrained
 
 RUN = CliRunner()
 
@@ -46,12 +51,34 @@ def radiographs(tmp_path_factory):
     return folder
 
 
-def asked(radiographs, output, *more):
-    command = ["fairness", "--images", str(radiographs / "images.csv"), "--output", str(output)]
-    return RUN.invoke(app, [*command, "--all", *map(str, more)], catch_exceptions=False)
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The shipped metadata with a new image network, which replays a radiograph's own noise."""
+    recipe = load_recipe("radit-tiny")
+    network = dataclasses.replace(
+        recipe.network, width=32, depth=1, heads=2, hidden=48, rank=4, embedding=8
+    )
+    recipe = dataclasses.replace(recipe, network=network, solver=Solver("midpoint", 2))
+    shipped = load_pretrained("cxr19-tiny")
+    image = RectifiedFlow(load_graph("cxr19"), recipe, observed=shipped.image.observed)
+    folder = tmp_path_factory.mktemp("model") / "new"
+    CounterfactualModel(shipped.scm, image, name="new").save(folder)
+    return folder
 
 
-def test_own_classifiers_and_predictors_answer_side_by_side(radiographs, tmp_path, monkeypatch):
+@pytest.fixture
+def asked(radiographs, model):
+    def run(output, *more):
+        command = ["fairness", "--images", radiographs / "images.csv", "--output", output]
+        command += ["--model", model, "--all", *more]
+        return RUN.invoke(app, [*map(str, command)], catch_exceptions=False)
+
+    return run
+
+
+def test_own_classifiers_and_predictors_answer_side_by_side(
+    asked, radiographs, tmp_path, monkeypatch
+):
     monkeypatch.chdir(radiographs)
     folder = tmp_path / "reader"
     predictor = Predictor("cxr19", ["pleural_effusion", "sex"], size=64, width=8)
@@ -66,7 +93,7 @@ def test_own_classifiers_and_predictors_answer_side_by_side(radiographs, tmp_pat
     predictor.fit(torch.from_numpy(images), rows, validation=np.arange(8) < 2, epochs=1)
     predictor.save(folder)
     run = asked(
-        radiographs, tmp_path / "out", "--classifier", "own_classifier:effusion",
+        tmp_path / "out", "--classifier", "own_classifier:effusion",
         "--predictor", folder, "--json", "--fail-if", "largest_shift > 10",
     )  # fmt: skip
     assert run.exit_code == 0, run.output
@@ -78,11 +105,11 @@ def test_own_classifiers_and_predictors_answer_side_by_side(radiographs, tmp_pat
 
 
 def test_a_limit_that_is_passed_is_an_exit_code_and_the_page_is_there(
-    radiographs, tmp_path, monkeypatch
+    asked, radiographs, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(radiographs)
     run = asked(
-        radiographs, tmp_path / "out", "--classifier", "own_classifier:effusion",
+        tmp_path / "out", "--classifier", "own_classifier:effusion",
         "--fail-if", "largest_shift >= 0", "--fail-if", "largest_flip_rate > 1",
     )  # fmt: skip
     assert run.exit_code == 3
@@ -101,10 +128,10 @@ def test_a_limit_that_is_passed_is_an_exit_code_and_the_page_is_there(
         (["--fail-if", "largest shift > 1"], "is no comparison"),
     ],
 )
-def test_what_is_no_classifier_is_refused(radiographs, tmp_path, monkeypatch, more, says):
+def test_what_is_no_classifier_is_refused(asked, radiographs, tmp_path, monkeypatch, more, says):
     monkeypatch.chdir(radiographs)
     with pytest.raises(OptionError, match=says):
-        asked(radiographs, tmp_path / "out", *more)
+        asked(tmp_path / "out", *more)
     assert not (tmp_path / "out").exists()
 
 
@@ -118,3 +145,30 @@ def test_a_list_without_test_patients_is_refused(radiographs, tmp_path, monkeypa
         RUN.invoke(
             app, [*command, "--classifier", "own_classifier:effusion"], catch_exceptions=False
         )
+
+
+def test_a_table_in_nih_s_columns_at_the_classifier_s_size(
+    radiographs, model, tmp_path, monkeypatch
+):
+    """Two attributes at once, radiographs twice the model's size, the table as NIH writes it."""
+    monkeypatch.chdir(radiographs)
+    rows = pd.read_csv(radiographs / "images.csv")
+    pd.DataFrame(
+        {
+            "Image Index": rows["image"],
+            "Finding Labels": np.where(rows["Pleural Effusion"] == 1, "Effusion", "No Finding"),
+            "Patient ID": rows["patient_id"].str[1:].astype(int),
+            "Patient Age": rows["age"],
+            "Patient Gender": rows["sex"].str[0],
+            "View Position": rows["view"],
+        }
+    ).to_csv(radiographs / "Data_Entry_2017.csv", index=False)
+    command = ["fairness", "--images", radiographs / "Data_Entry_2017.csv", "--source", "nih"]
+    command += ["--classifier", "own_classifier:effusion", "--model", model, "--all"]
+    command += ["--protected", "sex+age", "--resolution", 128, "--output", tmp_path]
+    done = RUN.invoke(app, [*map(str, command), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["provenance"]["together"] == [["sex", "age"]]
+    assert report["provenance"]["pixels"] == {"model": 64, "classifier": 128}
+    assert {line["attribute"] for line in report["effects"]} == {"sex", "age", "sex, age"}

@@ -223,3 +223,32 @@ def test_a_card_says_what_was_measured_and_what_nobody_said(model, study):
     assert "## Funding\n\nNone." in card
     assert "not for diagnosis" in card
     assert "nan" not in card
+
+
+def test_the_shift_of_those_that_are_read_back_stands_beside(model, study):
+    """The check reads what the classifier reads: those in which it passes a threshold."""
+    images, table = study
+    middle = float(follows_sex(images).median())
+
+    def reads(batch):  # women where the lower lung fields are bright
+        return pd.DataFrame({"sex": (follows_sex(batch) < middle).float()})
+
+    result = audit(follows_sex, model, images, table, ["sex", "age"], check=reads, **FAST)
+    for _, line in of(result, attribute="sex").iterrows():
+        rows = result.rows[(result.rows["attribute"] == "sex") & (result.rows["to"] == line["to"])]
+        male = rows["counterfactual"] < middle
+        kept = rows[male if line["to"] == "Male" else ~male]
+        assert 0 < len(kept) < len(rows)
+        assert line["effective"] == pytest.approx(len(kept) / len(rows))
+        wanted = (kept["counterfactual"] - kept["reconstruction"]).mean()
+        assert line["effective_shift"] == pytest.approx(wanted, abs=1e-6)
+    assert of(result, attribute="age")["effective"].isna().all()
+    with pytest.raises(OptionError, match="no check reads 'sex'"):
+        audit(
+            constant,
+            model,
+            images,
+            table,
+            check=lambda x: pd.DataFrame({"a": x[:, 0, 0, 0]}),
+            **FAST,
+        )
