@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.bootstrap import PatientBootstrap
-from cxrcausal.counterfactual.arguments import check_count
+from cxrcausal.counterfactual.arguments import check_count, guidance_record
 from cxrcausal.errors import OptionError, TableError, summarise
 from cxrcausal.fairness.classifier import Classifier
 from cxrcausal.fairness.estimates import Scores, effects, gaps, group_rates, with_label_noise
@@ -114,7 +114,8 @@ def audit(
     study = study_of(model, images, table, columns=columns, resolution=resolution, groups=groups)
     if guidance == "recommended":
         guidance = study.mechanism.guidance
-    asked = contrasts(study.table, model, attributes, {"age": 20.0, **(steps or {})})
+    guided = guidance_record(guidance)
+    asked = contrasts(study.table, model, attributes, steps or {})
     if not asked:
         raise TableError(
             f"in none of {len(study.table)} rows is {summarise(attributes)} known, so nothing "
@@ -161,7 +162,7 @@ def audit(
             "model": model.name,
             "graph": model.graph.fingerprint,
             "image": dict(study.mechanism.describe(None)),
-            "guidance": None if guidance is None else repr(guidance),
+            "guidance": guided,
             "path": path,
             "protected": list(attributes),
             "together": [list(pair) for pair in together],
@@ -190,6 +191,8 @@ def _asked(
     Raises:
         OptionError: If there is none, or a tuple is no two different ones.
     """
+    if not isinstance(protected, Sequence):
+        raise OptionError(f"protected is {protected!r}; give attributes, as ['sex', 'age']")
     given = [protected] if isinstance(protected, str) else list(protected)
     together = [pair for pair in given if not isinstance(pair, str)]
     for pair in together:

@@ -130,7 +130,7 @@ def decompose(
     study = study_of(model, images, table, columns=columns, resolution=resolution, groups=groups)
     if guidance == "recommended":
         guidance = study.mechanism.guidance
-    asked = contrasts(study.table, model, protected, {"age": 20.0, **(steps or {})})
+    asked = contrasts(study.table, model, protected, steps or {})
     if not asked:
         raise TableError(
             f"in none of {len(study.table)} rows is {summarise(protected)} known, so nothing can "

@@ -151,6 +151,8 @@ def radiographs_of(
 def _of_array(
     images: Tensor, table: pd.DataFrame, size: int, resolution: int | None
 ) -> Radiographs:
+    if not images.is_floating_point():
+        raise ImageError(f"images are {images.dtype}; they must be floats in [0, 1]")
     images = images.float()
     _check_count(len(images), len(table))
     if images.ndim != 4:

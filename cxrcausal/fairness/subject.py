@@ -1,12 +1,14 @@
 """Who is audited: a classifier with its thresholds, and what is true of its outputs."""
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import final
 
 import numpy as np
 import pandas as pd
 
-from cxrcausal.errors import OptionError, nearest, summarise
+from cxrcausal.errors import OptionError, TableError, nearest, summarise
 from cxrcausal.fairness.classifier import Classifier, Scorer
 from cxrcausal.fairness.study import Study
 
@@ -32,7 +34,9 @@ class Subject:
 
     Raises:
         ImageError: As `Scorer`.
-        OptionError: If a threshold or label is of no output, or a label in no column.
+        OptionError: If a threshold is no number, a threshold or label of no output, or a label
+            in no column.
+        TableError: If a label is neither 1 nor 0.
     """
 
     def __init__(
@@ -105,8 +109,10 @@ def subjects_of(
 
 def _thresholds(given: Mapping[str, float] | float, outputs: Sequence[str]) -> dict[str, float]:
     if not isinstance(given, Mapping):
-        return dict.fromkeys(outputs, float(given))
-    for name in given:
+        given = dict.fromkeys(outputs, given)
+    for name, threshold in given.items():
+        if not isinstance(threshold, Real) or not math.isfinite(threshold):
+            raise OptionError(f"the threshold of {name!r} is {threshold!r}; give a finite number")
         if name not in outputs:
             raise OptionError(
                 f"a threshold is given of {name!r}{nearest(name, outputs) or '.'} The outputs "
@@ -137,5 +143,13 @@ def _truth(given: pd.DataFrame, table: pd.DataFrame, column: str) -> np.ndarray:
         if len(levels) == 2:
             return (values == levels[1]).astype(float).where(values.notna()).to_numpy(float)
     elif column in given.columns:
-        return pd.to_numeric(given[column], errors="coerce").to_numpy(float)
+        values = pd.to_numeric(given[column], errors="coerce")
+        wrong = given[column].notna() & ~values.isin([0, 1])
+        if wrong.any():
+            row = given.index[int(np.argmax(wrong))]
+            raise TableError(
+                f"column {column!r}, row {row!r}: {given[column][wrong].iloc[0]!r} says nothing "
+                "of what is true; allowed are 1, 0 and nothing where it is unknown"
+            )
+        return values.to_numpy(float)
     return np.full(len(table), np.nan)

@@ -18,6 +18,7 @@ with the attribute as those do in which that parent changes too. `imputed` draws
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
@@ -142,15 +143,25 @@ def contrasts(
         table: Metadata in the graph's columns.
         model: Whose image mechanism says what it has observed.
         protected: The attributes.
-        steps: By how much continuous ones are moved, up and down, in their own unit.
+        steps: By how much continuous ones are moved, up and down, in their own unit; age by 20
+            years if left out.
 
     Raises:
-        InterventionError: If an attribute is no parent of the image, or a continuous one has no
-            step.
+        InterventionError: If an attribute is no parent of the image, a continuous one has no
+            step, or a step is 0 or of nothing that is asked.
         UnobservedError: If the image mechanism never observed it.
     """
     assert model.image is not None
     parents = {variable.name: variable for variable in model.image.attributes}
+    for name, step in steps.items():
+        if name not in protected:
+            raise InterventionError(
+                f"a step is given of {name!r}{nearest(name, protected) or '.'} What is asked is: "
+                f"{summarise(protected, 20)}"
+            )
+        if not math.isfinite(step) or step == 0:
+            raise InterventionError(f"the step of {name!r} is {step!r}; give a number beside 0")
+    steps = {"age": 20.0, **steps}
     found = []
     for name in protected:
         if name not in parents:

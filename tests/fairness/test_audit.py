@@ -248,12 +248,22 @@ def test_the_page_the_table_and_the_numbers_say_the_same(model, study, tmp_path)
         (constant, {"thresholds": {"scor": 1}}, OptionError, "did you mean 'score'"),
         (constant, {"labels": {"score": "efusion"}}, OptionError, "no column"),
         (constant, {"groups": "patient"}, TableError, "no column 'patient' of patients"),
+        (constant, {"protected": 3}, OptionError, "give attributes"),
+        (constant, {"protected": []}, OptionError, "no protected attribute"),
+        (constant, {"guidance": "strong"}, InterventionError, "give a Guidance"),
+        (constant, {"thresholds": float("nan")}, OptionError, "finite number"),
+        (constant, {"thresholds": {"score": "half"}}, OptionError, "finite number"),
+        (constant, {"labels": {"score": "image"}}, TableError, "says nothing of what is true"),
+        (constant, {"protected": "age", "steps": {"age": 0}}, InterventionError, "beside 0"),
+        (constant, {"protected": "age", "steps": {"aeg": 9}}, InterventionError, "did you mean"),
+        (constant, {"check": "resnet"}, OptionError, "the check is a str"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(model, study, classifier, options, error, says):
     images, table = study
+    table = table[:8].assign(image="a.png")
     with pytest.raises(error, match=f"(?i){says}"):
-        audit(classifier, model, images[:8], table[:8], **options)
+        audit(classifier, model, images[:8], table, **options)
 
 
 @pytest.mark.parametrize(

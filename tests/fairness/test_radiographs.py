@@ -158,6 +158,7 @@ def test_a_loader_is_its_tensor(model, study):
             ImageError,
             "batch of the DataLoader",
         ),
+        (torch.zeros(COUNT, 1, SIZE, SIZE, dtype=torch.uint8), ImageError, "must be floats"),
         ("somewhere", TableError, "no column 'image'"),
         (["a.png"] * 3, ImageError, "3 images stand"),
         (["a.png"] * COUNT, ImageError, "a.png"),
