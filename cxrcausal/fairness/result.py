@@ -25,7 +25,8 @@ _MEANING = {
     "direct": "The attribute was changed in the radiograph alone; findings, devices, view and all "
     "other metadata were held.",
     "total": "The attribute was set, and the metadata that descend from it followed as the model "
-    "says. Where findings follow, a fair classifier answers differently.",
+    "says. Where findings follow, a fair classifier answers differently, and the rates of that "
+    "world are counted by its own labels.",
 }
 
 
@@ -239,6 +240,18 @@ class FairnessAudit:
         of = self.provenance
         lost = of["not_reconstructed"]
         left_out = f" {lost} did not come back from their noise and were left out." if lost else ""
+        if drawn := of["imputed"]:
+            cells = ", ".join(f"{name} in {count}" for name, count in drawn.items())
+            left_out += (
+                f" Unknown parents of the image were drawn given what is known: {cells}; "
+                "unimputed_shift is with them left unknown."
+            )
+        if of["pixels"]["classifier"] != of["pixels"]["model"]:
+            left_out += (
+                f" Differences were painted at {of['pixels']['model']} pixels and carried over to "
+                f"the classifier's {of['pixels']['classifier']}, where {of['clipped_share']:.1%} "
+                "of pixels were cut off at black or white."
+            )
         return (
             f"{of['radiographs']} radiographs of {of['patients']} patients, "
             f"{', '.join(of['protected'])}, {of['path']} effect. {_MEANING[of['path']]}{left_out}"

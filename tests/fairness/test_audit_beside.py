@@ -156,8 +156,10 @@ def test_unknown_parents_are_drawn_and_left_unknown_beside(study):
     known = audit(follows_sex, model, images, first, ["sex"], **FAST).effects
     assert "unimputed_shift" not in known
     np.testing.assert_allclose(result.effects["unimputed_shift"], known["shift"], atol=1e-6)
+    assert f"race in {COUNT}, cardiomegaly in {some.sum()}" in str(result)
     whole = audit(follows_sex, model, images, table, ["sex"], **FAST)
     assert whole.provenance["imputed"] == {}
+    assert "drawn given" not in str(whole)
 
 
 def test_rates_of_the_other_world_use_its_labels(model, study):

@@ -125,6 +125,7 @@ def test_a_finer_classifier_sees_its_own_radiograph_with_the_difference_upon_it(
     torch.testing.assert_close(seen[2], wanted.clamp(0, 1), atol=1e-5, rtol=0)
     assert result.provenance["pixels"] == {"model": SIZE, "classifier": FINE}
     assert 0 <= result.provenance["clipped_share"] < 0.2
+    assert f"painted at {SIZE} pixels and carried over to the classifier's {FINE}" in str(result)
 
 
 def test_what_is_cut_off_is_counted():
