@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from script import run_script
 
@@ -17,6 +18,7 @@ WRITES = {
     "phantoms": ["samples.png", "variables-1.png", "variables-3.png"],
     "animations": ["age.gif", "view.gif", "pleural_effusion.gif", "guidance.gif"],
     "fairness_audit": ["audit.png", "report.html", "report.json", "effects.csv"],
+    "underdiagnosis": ["underdiagnosis.png", "report.html", "rates.csv", "look.csv"],
     "effects": ["identified.png", "bounded.png"],
     "causal_tutorial": ["1-falsify.png", "2-check.png", "3-identified.png", "4-patient.png"],
 }
@@ -52,3 +54,16 @@ def test_example(name, any_data, tmp_path):
             "date",
             "torch",
         }
+
+
+def test_underdiagnosis_needs_no_data(tmp_path):
+    """On phantoms: every group's rate for both classifiers, and what the look of sex adds."""
+    script = EXAMPLES / "underdiagnosis.py"
+    run_script(script, "--phantom", "--tiny", "--output", tmp_path, folder=tmp_path)
+    rates, look = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("rates", "look"))
+    assert set(rates["classifier"]) == {"clean", "underreported"}
+    assert rates["value"].between(0, 1).all()
+    people = rates.query("classifier == 'clean'").set_index("group")["radiographs"]
+    assert people["Female"] == people["Female, under 50"] + people["Female, 50 and over"]
+    assert look.groupby("classifier").size().tolist() == [5, 5]
+    assert look["value"].between(-1, 1).all()

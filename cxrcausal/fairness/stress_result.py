@@ -41,7 +41,8 @@ class StressTest:
     Arguments:
         effects: Per classifier, output and stress: `shift` of the score, the controls
             `there_and_back` and `placebo`, `beyond`, `flip_rate` and those of the controls, with
-            `_low` and `_high`; `p` after Holm; `differs`.
+            `_low` and `_high`; `interaction` where two attributes were set at once,
+            `unimputed_shift` where parents are unknown; `p` after Holm; `differs`.
         accuracy: Per classifier, output with labels, stress and rate (AUC, sensitivity,
             specificity): of the `reconstruction` and the `stressed` radiographs, the `change`
             and those of the controls, with `_low` and `_high`.
