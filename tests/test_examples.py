@@ -19,6 +19,7 @@ WRITES = {
     "animations": ["age.gif", "view.gif", "pleural_effusion.gif", "guidance.gif"],
     "fairness_audit": ["audit.png", "report.html", "report.json", "effects.csv"],
     "underdiagnosis": ["underdiagnosis.png", "report.html", "rates.csv", "look.csv"],
+    "counterfactual_augmentation": ["results.csv", "augmented/shards.json", "augmented/cells.csv"],
     "effects": ["identified.png", "bounded.png"],
     "causal_tutorial": ["1-falsify.png", "2-check.png", "3-identified.png", "4-patient.png"],
 }
@@ -67,3 +68,14 @@ def test_underdiagnosis_needs_no_data(tmp_path):
     assert people["Female"] == people["Female, under 50"] + people["Female, 50 and over"]
     assert look.groupby("classifier").size().tolist() == [5, 5]
     assert look["value"].between(-1, 1).all()
+def test_augmentation_needs_no_data(tmp_path):
+    """Its phantoms have exact counterfactuals: none of them fails to come back."""
+    script = EXAMPLES / "counterfactual_augmentation.py"
+    run_script(script, "--phantom", "--output", tmp_path, "--tiny", folder=tmp_path)
+    cells = pd.read_csv(tmp_path / "augmented" / "cells.csv")
+    assert cells["needed"].sum() > 0
+    assert (cells["not_reconstructed"] == 0).all()
+    results = pd.read_csv(tmp_path / "results.csv")
+    assert set(results["trained"]) > {"as it is", "resampled", "counterfactuals"}
+    with pytest.raises(SystemExit):
+        run_script(script, "--output", tmp_path, folder=tmp_path)
