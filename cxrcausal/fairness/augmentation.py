@@ -143,7 +143,8 @@ def augment(
 ) -> Augmented:
     """Paints the counterfactuals of a plan into a folder, and returns those that were kept.
 
-    Called again with the same arguments it goes on where it was stopped, however that was. Under
+    Called again with the same arguments it goes on where it was stopped, however that was (a check
+    is known by its weights, or if it has none by its scores' names and thresholds alone). Under
     `torchrun` every process calls it with the same arguments (and the model on its own device) and
     paints its part; all of them return the whole, which does not depend on how many they are.
 
@@ -169,7 +170,7 @@ def augment(
 
     Raises:
         ImageError: If images are not the model's, not the table's, or of several channels.
-        TableError: If the table is not the plan's.
+        TableError: If the table is not the plan's, or the plan was changed.
         OptionError: If `path` is neither, the check reads not what is set, or the folder holds
             other shards.
         MissingExtraError: If pyarrow, which writes the table, is not installed.
@@ -180,10 +181,7 @@ def augment(
     for name, value in {"part_size": part_size, "batch_size": batch_size}.items():
         check_count(value, name)
     images, complete, rows = _checked(model, images, table, plan)
-    read = ReadBack(
-        check, levels_to_read(model, plan.candidates, plan.columns), thresholds,
-        batch_size=batch_size,
-    )  # fmt: skip
+    read = ReadBack(check, levels_to_read(model.graph, plan), thresholds, batch_size=batch_size)
     if len(plan.candidates):  # what is wrong with a check is said before anything is painted
         read.scores(images[:1])
     assert model.image is not None
@@ -256,7 +254,7 @@ def _checked(
 
     Raises:
         ImageError: If images are not the model's, or not the table's.
-        TableError: If the table is not the plan's.
+        TableError: If the table is not the plan's, or the plan was changed.
     """
     if model.image is None:
         raise ImageError(f"model {model.name!r} is of metadata alone; it paints no radiographs")
@@ -268,6 +266,13 @@ def _checked(
         raise ImageError(f"images have {images.shape[1]} channels; shards are of one, grey")
     complete = complete_table(table, model.graph)[0]
     label_words(table.index)  # refuses repeated labels
+    counted = plan.candidates["cell"].value_counts().reindex(plan.cells.index, fill_value=0)
+    whole = plan.candidates.index.equals(pd.RangeIndex(len(plan.candidates)))
+    if not whole or (counted != plan.cells["candidates"]).any():
+        raise TableError(
+            "the plan's candidates were changed; leave rows out of the table instead, and plan "
+            "again"
+        )
     at = table.index.get_indexer(pd.Index(plan.candidates["source_row"]))
     there = {name: complete[name].astype(object).to_numpy()[at] for name in plan.columns}
     for place, (label, changed, origin) in enumerate(
@@ -292,7 +297,7 @@ def _write_part(folder: Path, part: Part, painting: Painting) -> int:
         with tarfile.open(beside, "w", format=tarfile.USTAR_FORMAT) as tar:
             lines = plain_records(rows.drop(columns=["shard", "key"]))
             for image, key, line in zip(images, rows["key"], lines, strict=True):
-                do = dict(zip(line["changed"].split(", "), line["to"].split(", "), strict=True))
+                do = {name: line[name] for name in line["changed"].split(", ")}
                 said = {"synthetic": True, "do": do, "source_row": line["source_row"]}
                 add_member(tar, f"{key}.png", synthetic_png(image, said | painting.made_by))
                 add_member(tar, f"{key}.json", json.dumps(line, ensure_ascii=False).encode())

@@ -16,7 +16,8 @@ from cxrcausal.fairness.classifier import Classifier, Scorer
 from cxrcausal.shapes import Image
 
 if TYPE_CHECKING:
-    from cxrcausal.counterfactual import CounterfactualModel
+    from cxrcausal.fairness.balancing import AugmentationPlan
+    from cxrcausal.graph import CausalGraph
 
 __all__ = ["ReadBack", "levels_to_read"]
 
@@ -122,7 +123,8 @@ class ReadBack:
 
     def _check_names(self, names: Sequence[str]) -> None:
         for attribute, levels in self.attributes.items():
-            single = attribute in names and len(self._pair(attribute)) == 2
+            pair = self._pair(attribute)
+            single = attribute in names and len(pair) == 2 and set(levels) <= set(pair)
             if not single and not all(f"{attribute}={level}" in names for level in levels):
                 wanted = [attribute] if len(levels) == 2 else [f"{attribute}={v}" for v in levels]
                 raise OptionError(
@@ -138,24 +140,18 @@ class ReadBack:
                     )
 
 
-def levels_to_read(
-    model: "CounterfactualModel", candidates: pd.DataFrame, columns: Sequence[str]
-) -> dict[str, tuple[str, ...]]:
-    """Returns the attributes that a plan's candidates set, with the levels that can be told apart.
+def levels_to_read(graph: "CausalGraph", plan: "AugmentationPlan") -> dict[str, tuple[str, ...]]:
+    """Returns the attributes that a plan's candidates set, with the levels to be told apart.
 
     Arguments:
-        model: Its graph has the levels; its image mechanism says which it observed.
-        candidates: `AugmentationPlan.candidates`.
-        columns: The plan's columns.
+        graph: It has the levels in their order.
+        plan: The plan.
     """
-    assert model.image is not None
-    changed = {name for text in candidates["changed"].unique() for name in text.split(", ")}
-    return {
-        name: tuple(
-            level
-            for level in model.graph.variables[name].levels
-            if level in model.image.observed.get(name, ())
-        )
-        for name in columns
-        if name in changed
-    }
+    changed = {name for text in plan.candidates["changed"].unique() for name in text.split(", ")}
+    found = {}
+    for name in plan.columns:
+        if name in changed:
+            levels, present = graph.variables[name].levels, set(plan.cells[name])
+            two = len(levels) == 2
+            found[name] = tuple(level for level in levels if two or level in present)
+    return found

@@ -1,5 +1,6 @@
 """Training sets balanced by counterfactuals: closed forms, and phantoms whose truth is known."""
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -423,6 +424,9 @@ def test_another_table_than_the_plan_s_is_refused(model, study, tmp_path):
         augment(model, images, table.set_axis(range(1000, 1000 + COUNT)), plan, **how)
     with pytest.raises(TableError, match="is of another table: row"):
         augment(model, images, table.set_axis(table.index[::-1]), plan, **how)
+    fewer = dataclasses.replace(plan, candidates=plan.candidates[1:])
+    with pytest.raises(TableError, match="candidates were changed"):
+        augment(model, images, table, fewer, **how)
     with pytest.raises(ImageError, match="39 images stand beside 40 rows"):
         augment(model, images[1:], table, plan, **how)
 
