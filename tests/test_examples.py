@@ -68,6 +68,8 @@ def test_underdiagnosis_needs_no_data(tmp_path):
     assert people["Female"] == people["Female, under 50"] + people["Female, 50 and over"]
     assert look.groupby("classifier").size().tolist() == [5, 5]
     assert look["value"].between(-1, 1).all()
+
+
 def test_augmentation_needs_no_data(tmp_path):
     """Its phantoms have exact counterfactuals: none of them fails to come back."""
     script = EXAMPLES / "counterfactual_augmentation.py"
