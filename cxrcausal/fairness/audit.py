@@ -11,13 +11,14 @@ from cxrcausal.bootstrap import PatientBootstrap
 from cxrcausal.counterfactual.arguments import check_count, guidance_record
 from cxrcausal.errors import OptionError, TableError, summarise
 from cxrcausal.fairness.classifier import Classifier
-from cxrcausal.fairness.estimates import Scores, effects, gaps, group_rates, with_label_noise
+from cxrcausal.fairness.estimates import effects, gaps, group_rates, with_label_noise
 from cxrcausal.fairness.painted import Painted
 from cxrcausal.fairness.radiographs import Columns, Given
 from cxrcausal.fairness.read_back import ReadBack
 from cxrcausal.fairness.result import FairnessAudit
 from cxrcausal.fairness.study import Study, study_of
 from cxrcausal.fairness.subject import Subject, subjects_of
+from cxrcausal.fairness.tables import of_each, score_rows
 from cxrcausal.fairness.worlds import Path, contrasts, pairs
 from cxrcausal.version import __version__
 
@@ -148,14 +149,14 @@ def audit(
         for one, scores in zip(subjects, found, strict=True)
     ]
     rows = [
-        _rows(scores, one.outputs, study.given.index)
+        score_rows(scores, one.outputs, study.given.index)
         for one, scores in zip(subjects, found, strict=True)
     ]
     return FairnessAudit(
-        effects=_named(subjects, of_effects),
-        groups=_named(subjects, rates),
-        rows=_named(subjects, rows),
-        scores=_named(subjects, [_scores(one, study.table, attributes) for one in subjects]),
+        effects=of_each(subjects, of_effects),
+        groups=of_each(subjects, rates),
+        rows=of_each(subjects, rows),
+        scores=of_each(subjects, [_scores(one, study.table, attributes) for one in subjects]),
         not_reconstructed=pd.Series(painted.lost, study.given.index, name="not_reconstructed"),
         provenance={
             "version": __version__,
@@ -213,12 +214,6 @@ def _levels(study: Study, attributes: Sequence[str]) -> dict[str, tuple[str, ...
     return {name: tuple(observed[name]) for name in attributes if variables[name].is_discrete}
 
 
-def _named(subjects: Sequence[Subject], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Returns one table of what was found of each classifier."""
-    parts = [f.assign(classifier=one.name) for one, f in zip(subjects, frames, strict=True)]
-    return pd.concat(parts, ignore_index=True)
-
-
 def _rates(
     table: pd.DataFrame,
     protected: Sequence[str | tuple[str, str]],
@@ -268,31 +263,6 @@ def _scores(subject: Subject, table: pd.DataFrame, attributes: Sequence[str]) ->
                 }
             )
             for column, output in enumerate(subject.outputs)
-        ],
-        ignore_index=True,
-    )
-
-
-def _rows(found: Sequence[Scores], outputs: Sequence[str], index: pd.Index) -> pd.DataFrame:
-    """Returns every score of every radiograph and world."""
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "row": index[scores.rows],
-                    "output": output,
-                    "attribute": scores.attribute,
-                    "from": scores.origin,
-                    "to": scores.target,
-                    "image": scores.image[:, column],
-                    "reconstruction": scores.reconstruction[:, column],
-                    "counterfactual": scores.counterfactual[:, column],
-                    "back": scores.back[:, column],
-                    "placebo": scores.placebo[:, column],
-                }
-            )
-            for scores in found
-            for column, output in enumerate(outputs)
         ],
         ignore_index=True,
     )

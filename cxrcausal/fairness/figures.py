@@ -39,6 +39,7 @@ def plot_shifts(frame: pd.DataFrame, labels: Sequence[str], confidence: float) -
         )  # fmt: skip
     axis.axvline(0, color="black", linewidth=0.6)
     axis.set_yticks(place, labels[::-1])
+    axis.set_ylim(-0.7, len(frame) - 0.3)
     axis.set_xlabel(f"mean change of the score, {confidence:.0%} intervals by patient")
     figure.legend(loc="outside upper left", ncols=1, frameon=False)
     return figure

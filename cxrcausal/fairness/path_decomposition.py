@@ -1,12 +1,13 @@
 """What a decomposition found: a table, a figure, and numbers for a machine."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import pandas as pd
+
+from cxrcausal.fairness.tables import records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,9 +116,9 @@ class PathDecomposition:
     def to_dict(self) -> dict[str, Any]:
         """Returns parts, metadata, bounds and provenance as numbers and texts; NaN is None."""
         return {
-            "parts": _records(self.parts),
-            "metadata": _records(self.metadata),
-            "bounds": _records(self.bounds),
+            "parts": records(self.parts),
+            "metadata": records(self.metadata),
+            "bounds": records(self.bounds),
             "provenance": self.provenance,
         }
 
@@ -172,7 +173,3 @@ def _mark(line: pd.Series) -> str:
     return (
         f"{_name(line)} (zero by construction)" if line["basis"] == "construction" else _name(line)
     )
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return json.loads(frame.to_json(orient="records", double_precision=15))

@@ -13,6 +13,7 @@ from cxrcausal.fairness.card import CAUTION, model_card
 from cxrcausal.fairness.estimates import individual_curves
 from cxrcausal.fairness.figures import plot_groups, plot_individual, plot_shifts
 from cxrcausal.fairness.limits import worst_figures
+from cxrcausal.fairness.tables import records, rounded
 from cxrcausal.files import atomic_path
 from cxrcausal.page import Page
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["FairnessAudit"]
+
+_SAID = 12  # sentences of a page; the table has every line
 
 _MEANING = {
     "direct": "The attribute was changed in the radiograph alone; findings, devices, view and all "
@@ -107,14 +110,14 @@ class FairnessAudit:
         page = Page("Counterfactual fairness audit")
         page.say(self._asked())
         page.head("Does the score follow the attribute?")
-        for sentence in self._sentences():
+        for sentence in self._findings():
             page.say(sentence)
         page.figure(
             self.plot(),
             "Mean change of the score when the attribute is changed in the radiograph, beside two "
             "controls that change nothing of the kind.",
         )
-        page.table(_rounded(self.effects))
+        page.table(rounded(self.effects))
         page.figure(
             self.plot_individual(),
             "Single radiographs: in which share of them the score moves by more than so much. "
@@ -129,7 +132,7 @@ class FairnessAudit:
         )
         if len(self.groups):
             page.figure(self.plot_groups(), "Rates of every group.")
-        page.table(_rounded(self.groups))
+        page.table(rounded(self.groups))
         page.head("What this is of")
         page.say(CAUTION)
         page.table(
@@ -228,8 +231,8 @@ class FairnessAudit:
         """Returns effects, groups and provenance as plain numbers and texts; NaN is None."""
         return {
             "worst": self.worst,
-            "effects": _records(self.effects),
-            "groups": _records(self.groups),
+            "effects": records(self.effects),
+            "groups": records(self.groups),
             "provenance": self.provenance,
         }
 
@@ -257,6 +260,24 @@ class FairnessAudit:
             f"{', '.join(of['protected'])}, {of['path']} effect. {_MEANING[of['path']]}{left_out}"
         )
 
+    def _findings(self) -> list[str]:
+        """Returns what a page says first: what differs, the largest first, and what does not."""
+        differ = self.effects[self.effects["differs"]]
+        order = differ["shift"].abs().sort_values(ascending=False, kind="stable").index
+        same = self.effects[~self.effects["differs"]]
+        several = self._several()
+        said = [
+            f"Of {len(self.effects)} questions, {len(differ)} show that the score follows the "
+            "attribute beyond the controls."
+        ]
+        said += [_sentence(line, several) for _, line in differ.loc[order].head(_SAID).iterrows()]
+        if len(differ) > _SAID:
+            said.append(f"{len(differ) - _SAID} more that differ stand in the table.")
+        if len(same):
+            labels = [_label(line, several) for _, line in same.iterrows()]
+            said.append(f"No difference shown: {'; '.join(labels)}.")
+        return said
+
     def _sentences(self) -> list[str]:
         return [_sentence(line, self._several()) for _, line in self.effects.iterrows()]
 
@@ -268,19 +289,15 @@ def _label(line: pd.Series, several: bool) -> str:
 
 def _sentence(line: pd.Series, several: bool) -> str:
     verdict = "differs" if line["differs"] else "no difference shown"
+    ends = "no spread"
+    if not pd.isna(line["shift_low"]):
+        ends = f"{line['shift_low']:+.3f}, {line['shift_high']:+.3f}"
+    both = ""
+    if "interaction" in line and not pd.isna(line["interaction"]):
+        both = f", of which {line['interaction']:+.3f} is in neither alone"
     return (
-        f"{_label(line, several)}: score {line['shift']:+.3f} [{line['shift_low']:+.3f}, "
-        f"{line['shift_high']:+.3f}], there and back {line['there_and_back']:+.3f}, decisions "
-        f"flipped {line['flip_rate']:.0%} (there and back {line['there_and_back_flips']:.0%}, "
+        f"{_label(line, several)}: score {line['shift']:+.3f} [{ends}]{both}, "
+        f"there and back {line['there_and_back']:+.3f}, decisions flipped "
+        f"{line['flip_rate']:.0%} (there and back {line['there_and_back_flips']:.0%}, "
         f"placebo {line['placebo_flips']:.0%}); {verdict} (p {line['p']:.2g} after Holm)"
     )
-
-
-def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    numbers = frame.select_dtypes("float").columns
-    shown = frame.assign(**{c: frame[c].map(lambda v: f"{v:.3g}") for c in numbers})
-    return shown.replace("nan", "")
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return json.loads(frame.to_json(orient="records", double_precision=15))

@@ -26,7 +26,6 @@ from cxrcausal.bootstrap import (
 )
 from cxrcausal.counterfactual.arguments import check_count
 from cxrcausal.errors import ImageError, TableError
-from cxrcausal.fairness.audit import _named, _rows
 from cxrcausal.fairness.classifier import Classifier
 from cxrcausal.fairness.estimates import Scores, effects
 from cxrcausal.fairness.painted import Painted
@@ -35,6 +34,7 @@ from cxrcausal.fairness.stress_result import StressTest
 from cxrcausal.fairness.stresses import Question, Stresses, questions
 from cxrcausal.fairness.study import study_of
 from cxrcausal.fairness.subject import Subject, subjects_of
+from cxrcausal.fairness.tables import of_each, score_rows
 from cxrcausal.version import __version__
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _frames(
     names = [question.stress for question in asked]
     of_effects = effects(list(found), outputs, subject.thresholds, resampled)
     of_effects.insert(0, "stress", np.repeat(names, len(outputs)))
-    rows = _rows(found, outputs, index)
+    rows = score_rows(found, outputs, index)
     lengths = [len(scores.rows) * len(outputs) for scores in found]
     rows.insert(0, "stress", np.repeat(names, lengths))
     lines: list[dict[str, Any]] = []
@@ -314,7 +314,7 @@ def _joined(subjects: Sequence[Subject], parts: Sequence[pd.DataFrame]) -> pd.Da
     """Returns one table of what was found of each classifier; without lines it has no types."""
     some = [(one, part) for one, part in zip(subjects, parts, strict=True) if len(part)]
     chosen = some or [(subjects[0], parts[0])]
-    frame = _named([one for one, _ in chosen], [part for _, part in chosen])
+    frame = of_each([one for one, _ in chosen], [part for _, part in chosen])
     return frame[["classifier", *frame.columns.drop("classifier")]]
 
 

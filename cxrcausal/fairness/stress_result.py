@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import pandas as pd
 
-from cxrcausal.fairness.result import _records, _rounded
+from cxrcausal.fairness.tables import records, rounded
 from cxrcausal.files import atomic_path
 from cxrcausal.page import Page
 
@@ -140,9 +140,9 @@ class StressTest:
             "Mean change of the score under each stress, beside two controls that change nothing "
             "of the kind; and along a sweep, with the control dashed.",
         )
-        page.table(_rounded(self.effects))
+        page.table(rounded(self.effects))
         if len(self.curves):
-            page.table(_rounded(self.curves))
+            page.table(rounded(self.curves))
         page.head("Is the disease still found?")
         page.say(
             "Rates of the reconstructed radiographs and of the same under the stress. The change "
@@ -151,7 +151,7 @@ class StressTest:
             else "No column of the table says what is true of an output, so no rate is known."
         )
         if len(self.accuracy):
-            page.table(_rounded(self.accuracy))
+            page.table(rounded(self.accuracy))
         if len(self.not_asked):
             page.head("What was not asked")
             page.table(self.not_asked)
@@ -167,7 +167,7 @@ class StressTest:
         """Returns the tables but the rows as plain numbers and texts; NaN is None."""
         return {
             "worst": self.worst,
-            **{name: _records(getattr(self, name)) for name in _TABLES if name != "rows"},
+            **{name: records(getattr(self, name)) for name in _TABLES if name != "rows"},
             "provenance": self.provenance,
         }
 
