@@ -13,7 +13,7 @@ from cxrcausal.fairness.card import CAUTION, model_card
 from cxrcausal.fairness.estimates import individual_curves
 from cxrcausal.fairness.figures import plot_groups, plot_individual, plot_shifts
 from cxrcausal.fairness.limits import worst_figures
-from cxrcausal.fairness.tables import records, rounded
+from cxrcausal.fairness.tables import records, rounded, with_ends
 from cxrcausal.files import atomic_path
 from cxrcausal.page import Page
 
@@ -289,14 +289,11 @@ def _label(line: pd.Series, several: bool) -> str:
 
 def _sentence(line: pd.Series, several: bool) -> str:
     verdict = "differs" if line["differs"] else "no difference shown"
-    ends = "no spread"
-    if not pd.isna(line["shift_low"]):
-        ends = f"{line['shift_low']:+.3f}, {line['shift_high']:+.3f}"
     both = ""
     if "interaction" in line and not pd.isna(line["interaction"]):
         both = f", of which {line['interaction']:+.3f} is in neither alone"
     return (
-        f"{_label(line, several)}: score {line['shift']:+.3f} [{ends}]{both}, "
+        f"{_label(line, several)}: score {with_ends(line, 'shift')}{both}, "
         f"there and back {line['there_and_back']:+.3f}, decisions flipped "
         f"{line['flip_rate']:.0%} (there and back {line['there_and_back_flips']:.0%}, "
         f"placebo {line['placebo_flips']:.0%}); {verdict} (p {line['p']:.2g} after Holm)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import pandas as pd
 
-from cxrcausal.fairness.tables import records, rounded
+from cxrcausal.fairness.tables import records, rounded, with_ends
 from cxrcausal.files import atomic_path
 from cxrcausal.page import Page
 
@@ -184,13 +184,13 @@ class StressTest:
         line = self.effects.loc[self.effects["shift"].abs().idxmax()]
         flips = self.effects.loc[self.effects["flip_rate"].idxmax()]
         found = [
-            f"largest shift {_interval(line, 'shift')}: {self._label(line)}",
-            f"most decisions flipped {_interval(flips, 'flip_rate')}: {self._label(flips)}",
+            f"largest shift {with_ends(line, 'shift')}: {self._label(line)}",
+            f"most decisions flipped {with_ends(flips, 'flip_rate')}: {self._label(flips)}",
         ]
         for rate, part in self.accuracy.dropna(subset="change").groupby("rate", sort=False):
             least = part.loc[part["change"].idxmin()]
             found.append(
-                f"largest drop of {rate} {_interval(least, 'change')} from "
+                f"largest drop of {rate} {with_ends(least, 'change')} from "
                 f"{least['reconstruction']:.3f} (there and back {least['there_and_back']:+.3f}): "
                 f"{self._label(least)}"
             )
@@ -198,7 +198,7 @@ class StressTest:
 
     def _sentences(self) -> list[str]:
         return [
-            f"{self._label(line)}: score {_interval(line, 'shift')}, there and back "
+            f"{self._label(line)}: score {with_ends(line, 'shift')}, there and back "
             f"{line['there_and_back']:+.3f}, decisions flipped {line['flip_rate']:.0%} (there and "
             f"back {line['there_and_back_flips']:.0%}, placebo {line['placebo_flips']:.0%}); "
             f"{'differs' if line['differs'] else 'no difference shown'} (p {line['p']:.2g} after "
@@ -261,7 +261,3 @@ class StressTest:
 
     def _share(self) -> str:
         return f"{self.provenance['confidence']:.0%} intervals"
-
-
-def _interval(line: pd.Series, name: str) -> str:
-    return f"{line[name]:+.3f} [{line[f'{name}_low']:+.3f}, {line[f'{name}_high']:+.3f}]"

@@ -9,7 +9,7 @@ import pandas as pd
 from cxrcausal.fairness.estimates import Scores
 from cxrcausal.fairness.subject import Subject
 
-__all__ = ["of_each", "records", "rounded", "score_rows"]
+__all__ = ["of_each", "records", "rounded", "score_rows", "with_ends"]
 
 
 def of_each(subjects: Sequence[Subject], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -53,3 +53,10 @@ def rounded(frame: pd.DataFrame) -> pd.DataFrame:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Returns a table as plain numbers and texts, line by line; NaN is None."""
     return json.loads(frame.to_json(orient="records", double_precision=15))
+
+
+def with_ends(line: pd.Series, name: str) -> str:
+    """Returns a figure of a line with the ends of its interval, as +0.012 [+0.003, +0.020]."""
+    low, high = line[f"{name}_low"], line[f"{name}_high"]
+    ends = "no spread" if pd.isna(low) else f"{low:+.3f}, {high:+.3f}"
+    return f"{line[name]:+.3f} [{ends}]"
