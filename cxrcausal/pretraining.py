@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
-from cxrcausal.data import read_images, split_by_patient
+from cxrcausal.data import Shards, read_images, split_by_patient
 from cxrcausal.device import resolve_device
-from cxrcausal.errors import TableError
+from cxrcausal.errors import ImageError, TableError
 from cxrcausal.graph import load_graph
 from cxrcausal.image.loading import ImageFlow, build_image_mechanism
 from cxrcausal.image.recipe import ImageRecipe
-from cxrcausal.image.training.trainer import Precision, Trainer
+from cxrcausal.image.training.trainer import Precision, Trainer, grey
 from cxrcausal.image.training.warm_start import warm_start
 from cxrcausal.pretrained import pretrained_folder
 
@@ -29,7 +30,7 @@ logger = logging.getLogger("cxrcausal")
 
 def train_image_model(
     recipe: ImageRecipe,
-    table: pd.DataFrame,
+    table: pd.DataFrame | Shards,
     output: str | Path,
     *,
     num_steps: int | None = None,
@@ -50,7 +51,7 @@ def train_image_model(
     Arguments:
         recipe: Network, flow and training.
         table: Rows with the graph's columns, `patient_id` and `image`, as `read_image_lists`
-            returns.
+            returns; or shards, whose radiographs stay as compact as they were stored.
         output: The folder of the model, its logs and its state.
         num_steps: Stop after that many further steps.
         minutes: Stop after that many minutes of steps.
@@ -68,28 +69,38 @@ def train_image_model(
 
     Raises:
         TableError: If a column is absent, or nobody is left to train on.
-        ImageError: If a radiograph cannot be read.
+        ImageError: If a radiograph cannot be read, or shards are of another size than the recipe.
         CheckpointError: If `output` holds the state of other data or another recipe, or the
             weights of `start` do not fit.
     """
+    shards, table = (table, table.table) if isinstance(table, Shards) else (None, table)
+    if shards is not None and shards.images.shape[-1] != recipe.image_size:
+        raise ImageError(
+            f"the shards are of {shards.images.shape[-1]} pixels, and recipe {recipe.name!r} is "
+            f"of {recipe.image_size}; write them with --size {recipe.image_size}"
+        )
     part = split_by_patient(table, validation=VALIDATION)
     if not (part == "train").any():
         raise TableError(f"none of {len(table)} radiographs is of a patient to train on")
-    table = table[part != "test"]
-    part = part[part != "test"]
+    known = (part != "test").to_numpy()
+    table, part = table[known], part[known]
     held = (part == "validation").to_numpy()
 
     torch.manual_seed(recipe.training.seed)  # the network's first weights
     mechanism = build_image_mechanism(recipe, load_graph(recipe.graph), pretrained_folder)
     started_from = None if start is None else warm_start(mechanism, start)
-    images = read_images(table["image"], size=recipe.image_size)
+    images: Tensor
+    if shards is None:
+        images = read_images(table["image"], size=recipe.image_size)
+    else:
+        images = shards.images[torch.tensor(known)]
     logger.info("%d radiographs to train on, %d held out", (~held).sum(), held.sum())
     trainer = Trainer(
         mechanism.to(resolve_device(device)),
         images[torch.tensor(~held)],
         table[~held],
         output,
-        held_out=(images[torch.tensor(held)], table[held]) if held.any() else None,
+        held_out=(grey(images[torch.tensor(held)]), table[held]) if held.any() else None,
         compile=compile,
         precision=precision,
     )

@@ -4,7 +4,7 @@
 patches.
 """
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt
 from torch import Tensor
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Keep",
     "Level",
     "Noise",
+    "StoredImage",
     "Patches",
     "Time",
     "Tokens",
@@ -28,6 +29,9 @@ Image = Float[Tensor, "batch channel height width"]
 
 FineImage = Float[Tensor, "batch channel fine_height fine_width"]
 """The same radiograph finer than a model paints it, as a classifier reads it, in [0, 1]."""
+
+StoredImage = UInt[Tensor, "batch channel height width"]
+"""A radiograph's grey values as they are stored, 8 or 16 bits over the same scale."""
 
 Noise = Float[Tensor, "batch channel height width"]
 """The exogenous noise of an image: what the flow starts from, standard normal in every pixel."""

@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 import cxrcausal as cx
 from cxrcausal.cli.app import app
-from cxrcausal.data import read_image_lists, split_by_patient
-from cxrcausal.errors import CheckpointError, TableError
+from cxrcausal.data import read_image_lists, read_shards, shard_images, split_by_patient
+from cxrcausal.errors import CheckpointError, ImageError, OptionError, TableError
 from cxrcausal.image import ImageRecipe, RectifiedFlow, load_image_mechanism
 from cxrcausal.image.recipe import NetworkRecipe, TrainingRecipe
 from cxrcausal.image.solver import Solver
+from cxrcausal.image.training.trainer import Trainer
 from cxrcausal.image.training.warm_start import warm_start
-from cxrcausal.pretraining import train_image_model
+from cxrcausal.pretraining import VALIDATION, train_image_model
 
 GRAPH = cx.load_graph("cxr19")
 
@@ -88,6 +89,52 @@ def test_a_stopped_run_goes_on_and_ends_as_one_that_was_not(small_recipe, table,
     parts = train_image_model(recipe, table, tmp_path / "b", num_steps=3, progress=False)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
+
+
+@pytest.fixture(scope="module", params=[8, 16])
+def shards(request, table, tmp_path_factory) -> Path:
+    pytest.importorskip("pyarrow", reason="pyarrow, which shards need, is not installed")
+    folder = tmp_path_factory.mktemp("shards") / str(request.param)
+    shard_images(table, folder, size=16, bits=request.param)
+    return folder
+
+
+def test_shards_train_what_their_pixels_train(small_recipe, shards, tmp_path):
+    """Kept as they were stored until a batch is drawn, they are the same radiographs."""
+    read = read_shards(shards)
+    stored = train_image_model(small_recipe, read, tmp_path / "a", num_steps=3, progress=False)
+    held = (split_by_patient(read.table) == "test").to_numpy()
+    assert held.any()
+    part = split_by_patient(read.table, validation=VALIDATION).to_numpy()
+    torch.manual_seed(small_recipe.training.seed)
+    mechanism = RectifiedFlow(GRAPH, small_recipe)
+    rows = torch.tensor(part == "train")
+    trainer = Trainer(mechanism, read.pixels(rows), read.table[part == "train"], tmp_path / "b")
+    floats = trainer.run(num_steps=3, progress=False)
+    for name, value in stored.state_dict().items():
+        assert torch.allclose(value, floats.state_dict()[name], atol=1e-7), name
+
+
+def test_the_command_trains_on_shards(small_recipe, shards, tmp_path):
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump(small_recipe.to_dict()), encoding="utf-8")
+    command = ["train", "--images", shards, "--recipe", recipe, "--output", tmp_path / "out"]
+    done = CliRunner().invoke(app, [*map(str, command), "--num-steps", "2", "--dataset", "NIH"])
+    assert done.exit_code == 0, done.output
+    assert load_image_mechanism(tmp_path / "out").observed["dataset"] == ["NIH"]
+    for more, says in (
+        (["--images", str(shards)], "give it alone"),
+        (["--dataset", "BRAX"], "no radiograph is of dataset 'BRAX'"),
+    ):
+        with pytest.raises(OptionError, match=says):
+            CliRunner().invoke(app, [*map(str, command), *more], catch_exceptions=False)
+
+
+def test_shards_of_another_size_are_refused(small_recipe, shards, tmp_path):
+    network = dataclasses.replace(small_recipe.network, size=32)
+    larger = dataclasses.replace(small_recipe, network=network)
+    with pytest.raises(ImageError, match="the shards are of 16 pixels"):
+        train_image_model(larger, read_shards(shards), tmp_path, num_steps=1, progress=False)
 
 
 def test_no_time_left_is_one_step(small_recipe, table, tmp_path):

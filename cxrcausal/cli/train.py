@@ -10,7 +10,8 @@ import torch
 import typer
 
 from cxrcausal.cli.app import app
-from cxrcausal.data import read_image_lists
+from cxrcausal.data import Shards, read_image_lists, read_shards
+from cxrcausal.errors import OptionError
 from cxrcausal.evaluation import image_grid
 from cxrcausal.image import ImageFlow, list_recipes, load_recipe
 from cxrcausal.image.training.trainer import Precision
@@ -26,7 +27,10 @@ SAMPLES = 16
 def train(
     images: Annotated[
         list[Path],
-        typer.Option(help="A list of radiographs beside its images; repeatable, finest first."),
+        typer.Option(
+            help="A list of radiographs beside its images, repeatable, finest first; or a folder "
+            "of shards."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Folder of the model, its logs and its state.")],
     recipe: Annotated[
@@ -59,14 +63,19 @@ def train(
     declared = load_recipe(recipe)
     if num_images is not None:
         declared = replace(declared, training=replace(declared.training, num_images=num_images))
-    table = read_image_lists(images, graph=declared.graph, dataset=dataset)
+    shards = _shards(images, dataset)
+    table = (
+        read_image_lists(images, graph=declared.graph, dataset=dataset)
+        if shards is None
+        else shards.table
+    )
 
     def draw(mechanism: ImageFlow, step: int) -> None:
         _draw_samples(mechanism, table, output / "samples" / f"{step:07d}.png")
 
     train_image_model(
         declared,
-        table,
+        table if shards is None else shards,
         output,
         num_steps=num_steps,
         minutes=minutes,
@@ -78,6 +87,27 @@ def train(
         on_save=draw,
     )
     typer.echo(f"wrote the image model to {output}")
+
+
+def _shards(images: list[Path], dataset: str | None) -> Shards | None:
+    """Returns the shards of a folder, if it is one; only those of a data set, if one is named.
+
+    Raises:
+        OptionError: If there is more beside a folder, or no radiograph is of that data set.
+    """
+    folders = [path for path in images if path.is_dir()]
+    if not folders:
+        return None
+    if len(images) > 1:
+        raise OptionError(f"--images {str(folders[0])!r} is a folder of shards; give it alone")
+    shards = read_shards(folders[0])
+    if dataset is None:
+        return shards
+    rows = (shards.table["dataset"].astype(object) == dataset).to_numpy(bool)
+    if not rows.any():
+        found = sorted(shards.table["dataset"].dropna().astype(str).unique())
+        raise OptionError(f"no radiograph is of dataset {dataset!r}; the shards have: {found}")
+    return Shards(shards.images[torch.tensor(rows)], shards.table[rows].reset_index(drop=True))
 
 
 def _draw_samples(mechanism: ImageFlow, table: pd.DataFrame, path: Path) -> None:
