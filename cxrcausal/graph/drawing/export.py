@@ -21,15 +21,23 @@ def to_networkx(graph: "CausalGraph", *, hidden: bool = False) -> "nx.DiGraph[st
         hidden: Whether hidden causes and selections become nodes too, with roles of these names.
 
     Returns:
-        Nodes carry `role`, and `variable` if they are one; arrows carry `kind` and `rationale`.
+        Nodes carry `role`, and where they are variables `kind`, `levels` (separated by bars) and
+        `unit`; arrows carry `kind` and `rationale`. All of it is text, so that GML and GraphML can
+        be written.
     """
     result: nx.DiGraph[str] = nx.DiGraph(name=graph.name)
     for name, variable in graph.variables.items():
-        result.add_node(name, variable=variable, role=variable.role)
+        result.add_node(
+            name,
+            role=variable.role,
+            kind=variable.kind,
+            levels="|".join(variable.levels),
+            unit=variable.unit or "",
+        )
     if graph.has_image:
         result.add_node(IMAGE, role=IMAGE)
     for e in (*graph.edges, *(graph.edge(v, IMAGE) for v in graph.image_parents)):
-        result.add_edge(e.source, e.target, kind=e.kind, rationale=e.rationale)
+        result.add_edge(e.source, e.target, kind=e.kind or "", rationale=e.rationale or "")
     if hidden:
         for s in graph.selection:
             result.add_node(s.name, role="selection")

@@ -203,10 +203,24 @@ def test_dot_and_mermaid_say_every_arrow():
         assert f"{key[a]} {arrow} {key[b]}" in lines
 
 
+@pytest.mark.parametrize("name", list_graphs())
+@pytest.mark.parametrize("form", ["gml", "graphml"])
+def test_networkx_writes_and_reads_it_back(name, form, tmp_path):
+    network = load_graph(name).to_networkx(hidden=True)
+    file = tmp_path / f"graph.{form}"
+    getattr(nx, f"write_{form}")(network, file)
+    back = getattr(nx, f"read_{form}")(file)
+    assert dict(back.nodes(data=True)) == dict(network.nodes(data=True))
+    assert {edge[:2]: edge[2] for edge in back.edges(data=True)} == {
+        edge[:2]: edge[2] for edge in network.edges(data=True)
+    }
+
+
 def test_networkx_is_a_copy_with_the_declarations():
     graph = load_graph("cxr19-extended")
     network = graph.to_networkx(hidden=True)
-    assert network.nodes["age"]["variable"] is graph.variables["age"]
+    assert network.nodes["age"]["unit"] == "years"
+    assert network.nodes["sex"]["levels"] == "Female|Male"
     assert network.edges["age", "edema"]["kind"] == "risk"
     assert network.nodes["acuity"]["role"] == "hidden"
     assert nx.is_directed_acyclic_graph(network)
