@@ -145,7 +145,7 @@ class _Sketch:
         self.kind: dict[tuple[str, str], str | None] = {}
         for a, b, kind in self.nodes.edges(data="kind"):
             dashed = "hidden" in (self.role(a), self.role(b)) or self.role(b) == "selection"
-            self.kind[a, b] = "hidden" if dashed else IMAGE if b == IMAGE else kind
+            self.kind[a, b] = "hidden" if dashed else IMAGE if b == IMAGE else kind or None
         gather = [n for n, count in self.nodes.in_degree() if count >= MANY]
         layout = layered(self.nodes, gather=gather, trunk=self.kind)
 
