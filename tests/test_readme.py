@@ -131,6 +131,21 @@ def test_what_is_said_of_audits_was_measured():
     assert f"hold the truth in {min(holds)} to {max(holds)}" in said
     (fair,) = (line for line in lines if line["effect_left"] == 0)
     assert f"is accused in {fair['says_differs']:.3f}".replace(" 0.", " .") in said
+    asked = {(x["classifier"], x["from"]): x for x in published("audit_models")["effects"]}
+    there, back = (asked["shortcut", sex] for sex in ("Female", "Male"))
+    shown = [f"{x['shift']:+.2f}".replace("0.", ".") for x in (there, back)]
+    assert f"moves by {shown[0]} (woman to man) and {shown[1]}" in said
+    assert f"{there['flip_rate']:.0%}".replace("%", " %") + " of its decisions flip" in said
+    clean = [
+        f"{asked['clean', sex]['shift']:+.3f}".replace("0.", ".") for sex in ("Female", "Male")
+    ]
+    assert f"a clean one moves by {clean[0]} and {clean[1]}" in said
+    patients = there["patients"] + back["patients"]
+    text = (RESULTS / "audit_models.md").read_text(encoding="utf-8")
+    found = re.search(r"(\d+) radiographs of (\d+) patients", text)
+    assert found
+    assert f"On {found[1]} radiographs of {found[2]} test patients" in said
+    assert int(found[2]) >= patients  # those whose radiographs did not come back are asked nothing
 
 
 def test_what_is_said_of_unknown_cells_was_measured():
