@@ -145,6 +145,20 @@ def test_what_is_said_of_audits_was_measured():
     found = re.search(r"(\d+) radiographs of (\d+) patients", text)
     assert found
     assert f"On {found[1]} radiographs of {found[2]} test patients" in said
+    phantoms = published("audit_models_phantom")["effects"]
+    race = [x for x in phantoms if x["attribute"] == "race" and x["model"] != "exact"]
+    most = f"{max(abs(x['shift']) for x in race):.3f}".lstrip("0")
+    assert f"by up to {most} with race" in said
+    assert f"{sum(x['differs'] for x in race)} of {len(race)} such questions" in said
+    gives = {
+        x["model"]: f"{x['shift']:+.3f}".replace("0.", ".")
+        for x in phantoms
+        if (x["classifier"], x["attribute"], x["from"]) == ("shortcut", "sex", "Male")
+    }
+    plain, guided, exact = (
+        gives[name] for name in ("RadiT, no guidance", "RadiT, nested 1.5", "exact")
+    )
+    assert f"gives {plain} (guided {guided}) where the exact counterfactuals give {exact}" in said
     assert int(found[2]) >= patients  # those whose radiographs did not come back are asked nothing
 
 
