@@ -123,6 +123,35 @@ def test_what_is_said_of_phantoms_was_measured():
     assert all(abs(value - 0.5) < 0.03 for value in race)
 
 
+def test_what_is_said_of_counterfactual_phantoms_was_measured():
+    said = README.read_text(encoding="utf-8").replace("\n  ", " ")
+    answers = [x for x in published("phantom_counterfactuals")["answers"] if "relative" in x]
+    error, made = {}, {}
+    for line in answers:
+        error.setdefault(line["method"], {})[line["question"]] = line["relative"]["value"]
+        made.setdefault(line["method"], []).append(line["effect"]["value"])
+
+    def short(value: float) -> str:
+        return f"{value:.2f}".removeprefix("0")
+
+    def middle(method: str) -> str:
+        return short(np.median(list(error[method].values())))
+
+    plain = error["RadiT, no guidance"]
+    assert f"over {len(plain)} questions, a median of {middle('RadiT, no guidance')} of" in said
+    shown = {"edema": "edema", "view": "view", "sex": "sex", "effusion": "pleural_effusion"}
+    for word, name in {**shown, "fracture": "fracture"}.items():
+        assert f"{short(plain[name])} {word}" in said
+    assert min(plain.values()) == plain["edema"]
+    assert max(plain.values()) == plain["fracture"]
+    assert f"makes a median of {short(np.median(made['RadiT, no guidance']))} of the" in said
+    guided = "RadiT, nested 3"
+    assert f"makes {short(np.median(made[guided]))} of it, in worse places" in said
+    assert f"places: {middle(guided)} of the error" in said
+    assert f"abducted leaves {middle('RadiT, noise drawn anew')};" in said
+    assert f"gains nothing ({middle('RadiT with transport, no guidance')})" in said
+
+
 def test_what_is_said_of_audits_was_measured():
     said = README.read_text(encoding="utf-8").replace("\n  ", " ")
     lines = published("audit_coverage")["lines"]
@@ -159,6 +188,17 @@ def test_what_is_said_of_audits_was_measured():
         gives[name] for name in ("RadiT, no guidance", "RadiT, nested 1.5", "exact")
     )
     assert f"gives {plain} (guided {guided}) where the exact counterfactuals give {exact}" in said
+    spread: dict[tuple, list[float]] = {}
+    widths: dict[tuple, list[float]] = {}
+    for x in published("audit_models_spread")["effects"]:
+        asked_of = (x["classifier"], x["from"])
+        spread.setdefault(asked_of, []).append(x["shift"])
+        widths.setdefault(asked_of, []).append(x["shift_high"] - x["shift_low"])
+    apart = max(max(values) - min(values) for values in spread.values())
+    wide = [float(np.mean(values)) for values in widths.values()]
+    least, most = (f"{w:.3f}".lstrip("0") for w in (min(wide), max(wide)))
+    assert f"differ by up to {apart:.3f}".replace("0.", ".") in said
+    assert f"an interval is {least} to {most} wide" in said
     assert int(found[2]) >= patients  # those whose radiographs did not come back are asked nothing
 
 
