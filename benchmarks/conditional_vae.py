@@ -26,6 +26,31 @@ class Posterior(NamedTuple):
     residual: Tensor
 
 
+class Block(nn.Module):
+    """A convolution, a norm whose scale and shift the parents set, and SiLU.
+
+    Arguments:
+        inputs: Channels that come in.
+        outputs: Channels that go out.
+        told: The size of the parents' encoding.
+        halve: Whether height and width halve or stay.
+    """
+
+    def __init__(self, inputs: int, outputs: int, told: int, *, halve: bool) -> None:
+        super().__init__()
+        kernel, stride = (4, 2) if halve else (3, 1)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, 1)
+        self.norm = nn.GroupNorm(4, outputs)
+        self.condition = nn.Linear(told, 2 * outputs)
+        nn.init.zeros_(self.condition.weight)
+        nn.init.zeros_(self.condition.bias)
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        """Returns features (batch, outputs, height, width) of features and parents."""
+        scale, shift = self.condition(told)[:, :, None, None].chunk(2, 1)
+        return F.silu(self.norm(self.conv(x)) * (1 + scale) + shift)
+
+
 class ConditionalVAE(nn.Module):
     """A convolutional conditional VAE of square grey images.
 
@@ -45,22 +70,17 @@ class ConditionalVAE(nn.Module):
         self.side = size // 16
         told = sum(len(v.levels) if v.is_discrete else 1 for v in attributes)
         channels = [width, 2 * width, 4 * width, 8 * width]
-        down, inputs = [], 1 + told
+        down, inputs = [], 1
         for c in channels:
-            down += [nn.Conv2d(inputs, c, 4, 2, 1), nn.GroupNorm(4, c), nn.SiLU()]
+            down.append(Block(inputs, c, told, halve=True))
             inputs = c
-        self.down = nn.Sequential(*down)
+        self.down = nn.ModuleList(down)
         flat = channels[-1] * self.side**2
         self.posterior = nn.Linear(flat + told, 2 * latent)
         self.start = nn.Linear(latent + told, flat)
         up = []
         for c in (*reversed(channels[:-1]), width):
-            up += [
-                nn.Upsample(scale_factor=2),
-                nn.Conv2d(inputs + told, c, 3, 1, 1),
-                nn.GroupNorm(4, c),
-                nn.SiLU(),
-            ]
+            up.append(Block(inputs, c, told, halve=False))
             inputs = c
         self.up = nn.ModuleList(up)
         self.out = nn.Conv2d(inputs, 2, 3, 1, 1)
@@ -77,19 +97,16 @@ class ConditionalVAE(nn.Module):
 
     def encode(self, x: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
         """Returns mean and log standard deviation of the posterior of the latent."""
-        planes = told[:, :, None, None].expand(-1, -1, *x.shape[-2:])
-        features = self.down(torch.cat([x, planes], 1)).flatten(1)
-        mean, log_std = self.posterior(torch.cat([features, told], 1)).chunk(2, 1)
+        for block in self.down:
+            x = block(x, told)
+        mean, log_std = self.posterior(torch.cat([x.flatten(1), told], 1)).chunk(2, 1)
         return mean, log_std.clamp(-6, 3)
 
     def decode(self, z: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
         """Returns mean and log standard deviation of every pixel."""
         h = self.start(torch.cat([z, told], 1)).unflatten(1, (-1, self.side, self.side))
-        for layer in self.up:
-            if isinstance(layer, nn.Conv2d):
-                planes = told[:, :, None, None].expand(-1, -1, *h.shape[-2:])
-                h = torch.cat([h, planes], 1)
-            h = layer(h)
+        for block in self.up:
+            h = block(F.interpolate(h, scale_factor=2), told)
         mean, log_std = self.out(h).chunk(2, 1)
         return 0.5 + mean, (log_std - 3.0).clamp(-6, 1)
 
