@@ -235,7 +235,7 @@ def chosen_weights(
 ) -> dict[Form, float]:
     """Returns each form's weight at which its effect, averaged over questions, is 1.
 
-    By straight lines between the weights that are tried; the largest of them where none gets there.
+    By straight lines between the weights that are tried; the largest where none gets there.
     """
     noise = in_parts(
         lambda rows: flow.abduct(validation.images[rows], validation.parents[rows]), validation

@@ -66,8 +66,6 @@ if TYPE_CHECKING:
 
 __all__ = ["decompose"]
 
-_FOLLOWS = 1  # the stream of numbers that decide what follows
-
 
 def decompose(
     classifier: Classifier | Mapping[str, Classifier],
@@ -196,10 +194,7 @@ def _followed(
     assert model.image is not None
     rows = check_table(table, model.graph, ()).iloc[contrast.rows]
     do = {contrast.attribute: contrast.do}
-    # Not by the seed itself: of patients who were sampled with it, abduction would draw with the
-    # very numbers that made them, and nothing near a threshold would ever cross it.
-    own = int(np.random.default_rng([seed, _FOLLOWS]).integers(2**63))
-    there = model.counterfactual(None, rows, do, seed=own, metadata_only=True).table
+    there = model.counterfactual(None, rows, do, seed=seed, metadata_only=True).table
     return model.image.encode(there)[0]
 
 

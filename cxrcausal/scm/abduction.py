@@ -68,7 +68,9 @@ def abduct_noise(
     for name in names:
         mechanism, x = mechanisms[name], filled[name]
         pa = {p.name: filled[p.name] for p in mechanism.parents}
-        u = draws.uniform(name, size=mechanism.noise_size).to(x.device)
+        # A name of its own: `sample` draws patients from `name`, and a patient's posterior must
+        # not be read off the number that made them, which the same seed and label would give.
+        u = draws.uniform(f"{name} abducted", size=mechanism.noise_size).to(x.device)
         without = lacking(x, *pa.values())
         if without is None:
             noise[name] = mechanism.abduct(x, pa, u)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import pytest
+import scipy.stats
 import torch
 from closed_form import COMPLETE, clinic, table_of
 
@@ -50,3 +52,19 @@ def test_noise_is_missing_where_a_value_is():
     assert set(noise) == {"edema", "view"}
     assert noise["edema"].isnan().squeeze(1).tolist() == [True, False]
     assert not noise["view"].isnan().any()
+
+
+@pytest.mark.parametrize("name", SCM.mechanisms)
+def test_the_number_that_made_a_patient_does_not_decide_what_is_abducted(name):
+    """One seed serves `sample` and `abduct`, and their numbers have nothing to do with one
+    another.
+    """
+    rows = SCM.sample(4000, seed=0)
+    made = draws_of(rows.index, 0, 1).uniform(name).squeeze(1)
+    noise = SCM.abduct(rows, seed=0).noise[name].squeeze(1)
+    # Patients whose noise has the same interval, in which it must lie anywhere.
+    family = rows[[*SCM.graph.parents(name), name]].astype(str).agg(" ".join, axis=1)
+    alike = np.flatnonzero(family == family.mode()[0])
+    found = scipy.stats.spearmanr(made[alike], noise[alike])
+    assert len(alike) > 50
+    assert abs(found.statistic) < 4 / np.sqrt(len(alike))

@@ -128,6 +128,19 @@ def test_a_seed_decides_and_a_larger_sample_begins_with_the_smaller(study):
     pd.testing.assert_frame_equal(first.table, study.table.head(3))
 
 
+def test_what_follows_has_the_distribution_of_the_world_that_is_set():
+    """Phantoms who are made men have the findings of men, under the seed that made them too."""
+    study = phantom.sample(3000, seed=0, size=32)
+    answer = phantom.counterfactual(study.noise, {"sex": "Male"}).table
+    men = phantom_scm().sample(20_000, seed=1, do={"sex": "Male"})
+    changed = [name for name in LOG_ODDS if (answer[name] != study.table[name]).any()]
+    assert changed
+    for name in changed:
+        p = float((men[name] == "positive").mean())
+        noise = 4 * math.sqrt(p * (1 - p) * (1 / 3000 + 1 / 20_000))
+        assert abs(float((answer[name] == "positive").mean()) - p) < noise, name
+
+
 def test_its_density_is_that_of_its_own_noise(study, mechanism):
     """Change of variables: log p(x) = log p(u) less the logarithm of every grain."""
     parents, _ = mechanism.encode(study.table)
