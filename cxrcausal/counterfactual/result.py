@@ -1,5 +1,6 @@
 """The answer: what would have been observed of the same patients under the intervention."""
 
+import base64
 import io
 import json
 import logging
@@ -161,6 +162,29 @@ class Counterfactual:
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure
+
+    def _repr_html_(self) -> str:
+        """The first rows as `plot` draws them, and what changed and what could not be followed."""
+        import matplotlib.pyplot as plt
+
+        parts = []
+        if self.images is not None and len(self.images):
+            figure = self.plot(most=3)
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format="png", dpi=80)
+            plt.close(figure)  # or a notebook would show it a second time
+            coded = base64.b64encode(drawn.getvalue()).decode("ascii")
+            said = "original, reconstruction, counterfactual and difference of the first rows"
+            parts.append(f'<img alt="{said}" src="data:image/png;base64,{coded}">')
+            parts.append("<p>Generated radiographs are not for diagnosis.</p>")
+        for what, table in (("changed", self.changes()), ("not followed", self.blocked)):
+            if len(table):
+                more = f", the first 20 of {len(table):,}" if len(table) > 20 else ""
+                shown = table.head(20).to_html(index=False, border=0, escape=True)
+                parts.append(f"<p>{what}{more}</p>{shown}")
+        if not parts:
+            parts.append(f"<p>{len(self.table):,} rows, nothing changed</p>")
+        return f"<div>{''.join(parts)}</div>"
 
     def _not_followed(self, label: Hashable) -> list[str]:
         """Returns a sentence on the unknown cells that may have changed in one row, if any."""

@@ -8,6 +8,7 @@ from cxrcausal.data.dicom import (
 )
 from cxrcausal.data.image_lists import read_image_lists
 from cxrcausal.data.radiograph import read_image, read_images
+from cxrcausal.data.several import join_tables
 from cxrcausal.data.shard import Shards, read_shards, shard_images
 from cxrcausal.data.source import (
     Source,
@@ -27,6 +28,7 @@ __all__ = [
     "Source",
     "audit_images",
     "audit_table",
+    "join_tables",
     "list_sources",
     "load_source",
     "patient_fraction",

@@ -1,5 +1,6 @@
 """An effect as an answer: a figure, how sure it is, and what it rests on."""
 
+import html
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -98,3 +99,28 @@ class Effect:
         if self.monte_carlo_error:
             words += f", Monte-Carlo error {self.monte_carlo_error:.2g}"
         return f"{words}; {self.statement}"
+
+    def _repr_html_(self) -> str:
+        interval = (
+            "none"
+            if np.isnan(self.low) or np.isnan(self.high)
+            else f"[{self.low:.4g}, {self.high:.4g}]{self._interval_words}"
+        )
+        lines = {
+            self.name: self.of,
+            "estimate": f"{self.estimate:.4g}",
+            f"{100 * self.confidence:g} % interval": interval,
+            "rows, patients": f"{self.rows:,}, {self.patients:,}",
+        }
+        if self.arms is not None:
+            lines["the two worlds"] = f"{self.arms[0]:.4g} and {self.arms[1]:.4g}"
+        if self.bounds is not None:
+            lines["bounds by data"] = f"{self.bounds[0]:.4g} to {self.bounds[1]:.4g}"
+        if self.monte_carlo_error:
+            lines["Monte-Carlo error"] = f"{self.monte_carlo_error:.2g}"
+        lines["rests on"] = self.statement
+        cells = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(said)}</td></tr>"
+            for name, said in lines.items()
+        )
+        return f"<table>{cells}</table>"

@@ -29,6 +29,7 @@ from cxrcausal.graph.variable import Variable
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
+    import pgmpy.base
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -407,6 +408,28 @@ class CausalGraph:
         from cxrcausal.graph.drawing.export import to_networkx
 
         return to_networkx(self, hidden=hidden)
+
+    def to_dowhy(self) -> "nx.DiGraph[str]":
+        """Returns the metadata's arrows as DoWhy reads them, hidden causes as unobserved nodes.
+
+        Example:
+            >>> from cxrcausal.graph import load_graph
+            >>> sorted(load_graph("cxr19").to_dowhy().predecessors("pleural_effusion"))
+            ['cardiomegaly', 'pleural_other', 'pneumonia']
+        """
+        from cxrcausal.graph.drawing.export import to_dowhy
+
+        return to_dowhy(self)
+
+    def to_pgmpy(self) -> "pgmpy.base.DAG":
+        """Returns the metadata's arrows as a `pgmpy.base.DAG`, hidden causes as its latents.
+
+        Raises:
+            CxrCausalError: If pgmpy is not installed.
+        """
+        from cxrcausal.graph.drawing.export import to_pgmpy
+
+        return to_pgmpy(self)
 
     def to_yaml(self, path: "str | PathLike[str] | None" = None) -> str:
         """Returns the graph as the text of a graph file, and writes it to `path` if given."""

@@ -7,13 +7,14 @@ import abc
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from cxrcausal.errors import ImageError
 from cxrcausal.image.guidance import Groups, Guidance
 from cxrcausal.image.solver import Solver
-from cxrcausal.randomness import normal
+from cxrcausal.randomness import as_seed, fresh_seed, label_words, normal
 from cxrcausal.shapes import Attributes, Image, Keep, Noise
 
 __all__ = ["BatchedFlow", "in_batches"]
@@ -31,6 +32,10 @@ class BatchedFlow(nn.Module, abc.ABC):
     @abc.abstractmethod
     def device(self) -> torch.device:
         """Where the networks live."""
+
+    @abc.abstractmethod
+    def encode(self, table: pd.DataFrame) -> tuple[Attributes, dict[str, tuple]]:
+        """Returns the parents of each row, and per variable the levels that were never seen."""
 
     @abc.abstractmethod
     def to_noise(
@@ -130,6 +135,41 @@ class BatchedFlow(nn.Module, abc.ABC):
         channels, height, width = self.image_shape
         flat = normal(seed, labels, "image", draws, channels * height * width)
         return flat.float().view(-1, channels, height, width).to(self.device)
+
+    def sample(
+        self,
+        table: pd.DataFrame,
+        *,
+        seed: int | None = None,
+        solver: Solver | int | None = None,
+        batch_size: int | None = 64,
+        progress: bool | None = False,
+    ) -> Image:
+        """Returns a synthetic radiograph of each row's metadata, in [0, 1], without guidance.
+
+        Arguments:
+            table: Rows with the graph's columns; an absent column is unknown throughout.
+            seed: The seed that makes each a function of (seed, row label); drawn if None, and then
+                labels may repeat.
+            solver: How to integrate: the recipe's way if left out, with that many steps if a
+                number.
+            batch_size: How many are painted at once; all if None.
+            progress: Whether to show a progress bar; on a terminal only if None.
+
+        Raises:
+            NotFittedError: As `encode`.
+            OptionError: If the seed is no whole number.
+            RecipeError: If the number of steps is no positive whole number.
+            TableError: If the table holds a value that the graph does not allow, or a seed is
+                given and a row label repeats.
+        """
+        parents, _ = self.encode(table)
+        index = pd.RangeIndex(len(table)) if seed is None else table.index
+        seed = fresh_seed() if seed is None else as_seed(seed)
+        noise = self.prior(label_words(index), seed)
+        return self.predict(
+            noise, parents, solver=solver, batch_size=batch_size, progress=progress
+        )
 
     def check_images(self, images: Tensor) -> None:
         """Refuses what is not a batch of radiographs of this mechanism's shape in [0, 1].

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from cxrcausal.device import resolve_device
-from cxrcausal.errors import UnobservedError
+from cxrcausal.errors import OptionError, UnobservedError, nearest, summarise
 from cxrcausal.gradients import with_gradients
 from cxrcausal.graph.dag import CausalGraph
 from cxrcausal.graph.load import load_graph
@@ -122,6 +122,31 @@ class FlowSCM(HasFit):
             "coupling": self.coupling,
             "hidden": self.hidden,
         }
+
+    def set_params(self, **params: Any) -> "FlowSCM":  # noqa: ANN401
+        """Sets arguments of the constructor, forgets any fit under others, and returns the SCM.
+
+        Arguments:
+            params: Some of what `get_params` names, checked as the constructor does.
+
+        Raises:
+            OptionError: If there is no such argument, or its value is not usable.
+        """
+        known = self.get_params()
+        for name in params:
+            if name not in known:
+                raise OptionError(
+                    f"FlowSCM has no parameter {name!r}{nearest(name, known) or '.'} "
+                    f"It has: {summarise(known)}"
+                )
+        if params:
+            vars(self).update(vars(FlowSCM(**known | params)))
+        return self
+
+    def _repr_html_(self) -> str:
+        from cxrcausal.scm.html import to_html
+
+        return to_html(self)
 
     def to(self, device: str | torch.device) -> "FlowSCM":
         """Moves the mechanisms to a device (`auto`: a GPU if there is one) and returns the SCM.

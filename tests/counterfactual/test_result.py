@@ -153,3 +153,16 @@ def test_an_answer_is_not_saved_over_a_file(answer, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(CxrCausalError, match="out' is a file; give a folder"):
         answer.save(tmp_path / "out")
+
+
+def test_a_notebook_shows_the_figure_and_what_changed(model, images, answer):
+    """The picture says that it is synthetic; of metadata alone there is none."""
+    shown = answer._repr_html_()
+    assert 'src="data:image/png;base64,' in shown
+    assert "not for diagnosis" in shown
+    assert all(f"<td>{name}</td>" in shown for name in answer.changes()["variable"])
+    alone = model.counterfactual(None, ROWS.iloc[1:], {"sex": "Male"}, seed=0, metadata_only=True)
+    assert "<img" not in alone._repr_html_()
+    assert "<td>sex</td>" in alone._repr_html_()
+    nothing = model.counterfactual(None, ROWS.iloc[1:], {}, seed=0, metadata_only=True)
+    assert "nothing changed" in nothing._repr_html_()

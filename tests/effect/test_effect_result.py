@@ -1,5 +1,7 @@
 """An effect is one line, and one patient has no interval."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -35,3 +37,16 @@ def test_one_patient_has_no_interval(clinic_rows, rows):
         assert "without an interval (1 patient)" in str(effect)
     assert np.isnan(chances.both.bounds_interval).all()
     assert np.isnan([ctf.observed.low, ctf.observed.high]).all()
+
+
+def test_a_notebook_shows_what_the_line_says(clinic_rows):
+    """Figure, interval, what it rests on; a name is never read as HTML."""
+    scm, rows, _ = clinic_rows
+    effect = ate(scm, rows, "edema", "effusion", **FEW)
+    shown = effect._repr_html_()
+    assert f"{effect.estimate:.4g}" in shown
+    assert f"[{effect.low:.4g}, {effect.high:.4g}]" in shown
+    assert "adjust for sex" in shown
+    assert "bounds by data" in causation(scm, rows, "edema", "effusion", **FEW).both._repr_html_()
+    assert "<b>" not in dataclasses.replace(effect, of="<b>")._repr_html_()
+    assert "none" in dataclasses.replace(effect, low=np.nan)._repr_html_()

@@ -11,6 +11,7 @@ from cxrcausal.errors import (
     InterventionError,
     NotFittedError,
     RecipeError,
+    TableError,
 )
 from cxrcausal.image import Groups, Guidance, RectifiedFlow, RectifiedPath, Solver, load_recipe
 from cxrcausal.randomness import label_words
@@ -184,3 +185,25 @@ def test_a_batch_size_changes_no_image(flow, patients, radiographs, size):
     expected = flow.predict(whole, other, **guided)
     found = flow.predict(whole, other, batch_size=size, **guided)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_sample_is_of_seed_and_label(flow, patients):
+    """The same patient has the same radiograph in any company; without a seed they differ."""
+    images = flow.sample(patients, seed=3, batch_size=2)
+    assert images.shape == (len(patients), *flow.image_shape)
+    assert 0 <= images.min()
+    assert images.max() <= 1
+    alone = flow.sample(patients.iloc[[2]], seed=3)
+    torch.testing.assert_close(alone, images[[2]], atol=1e-5, rtol=0)
+    assert not torch.allclose(flow.sample(patients, seed=4), images, atol=1e-3)
+    assert not torch.allclose(flow.sample(patients), flow.sample(patients), atol=1e-3)
+    with pytest.raises(TableError, match="unique"):
+        flow.sample(patients.iloc[[0, 0]], seed=3)
+
+
+def test_a_sample_is_what_its_noise_becomes(flow, patients):
+    """Abducted, it gives back the noise that it was drawn from."""
+    solver = Solver("rk4", num_steps=40)
+    noise = flow.prior(label_words(patients.index), 3)
+    images = flow.predict(noise, flow.encode(patients)[0], solver=solver)
+    torch.testing.assert_close(flow.sample(patients, seed=3, solver=solver), images)

@@ -437,3 +437,36 @@ def test_chunks_change_nothing_and_show_their_progress(scm, capsys):
     assert "/40.0" in shown
     scm.log_prob(ROWS, progress=True)
     assert "log_prob" in capsys.readouterr().err
+
+
+def test_set_params_forgets_the_fit_and_refuses_what_there_is_not(scm):
+    """As scikit-learn's searches need it; a fit under other options would be a lie."""
+    other = copy.deepcopy(scm)
+    assert other.set_params() is other
+    assert other.is_fitted
+    assert other.set_params(coupling="ordered", hidden=(8,)) is other
+    assert other.get_params() == {**scm.get_params(), "coupling": "ordered", "hidden": (8,)}
+    assert not other.is_fitted
+    for wrong, words in (({"familly": "cnf"}, "did you mean 'family'"), ({"family": "x"}, "'x'")):
+        with pytest.raises(OptionError, match=words):
+            other.set_params(**wrong)
+    assert other.coupling == "ordered"
+
+
+def test_scikit_learn_clones_it(scm):
+    """The clone is unfitted and has the same options."""
+    base = pytest.importorskip("sklearn.base")
+    clone = base.clone(scm)
+    assert not clone.is_fitted
+    assert clone.get_params() == scm.get_params()
+
+
+def test_a_notebook_shows_every_mechanism(scm):
+    """One line per variable, escaped; an unfitted SCM shows what is to be fitted."""
+    shown = scm._repr_html_()
+    for name, mechanism in scm.mechanisms.items():
+        assert f"<td>{name}</td>" in shown
+        assert type(mechanism).__name__ in shown
+    unfitted = FlowSCM(scm.graph)._repr_html_()
+    assert "not fitted" in unfitted
+    assert all(f"<td>{name}</td>" in unfitted for name in scm.graph.variables)

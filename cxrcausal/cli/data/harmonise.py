@@ -7,7 +7,7 @@ import pandas as pd
 import typer
 
 from cxrcausal.cli.data.group import data
-from cxrcausal.data import list_sources, read_table, with_unknown_level
+from cxrcausal.data import join_tables, list_sources, read_table, with_unknown_level
 from cxrcausal.data.parquet_file import write_parquet
 from cxrcausal.files import atomic_path
 from cxrcausal.graph import CausalGraph, load_graph
@@ -94,10 +94,7 @@ def _together(tables: list[pd.DataFrame], graph: CausalGraph) -> pd.DataFrame:
     """Returns the tables one after the other, the graph's columns first."""
     if len(tables) == 1:
         return tables[0]
-    bare = [table.copy(deep=False) for table in tables]
-    for table in bare:
-        table.attrs = {}  # of which each table has its own, and the whole none
-    whole = pd.concat(bare, ignore_index=True)
+    whole = join_tables(tables)
     return whole[[*graph.variables, *(n for n in whole if n not in graph.variables)]]
 
 

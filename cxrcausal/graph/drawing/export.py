@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
+from cxrcausal.errors import CxrCausalError
 from cxrcausal.graph.edge import IMAGE
 
 if TYPE_CHECKING:
+    import pgmpy.base
+
     from cxrcausal.graph.dag import CausalGraph
 
-__all__ = ["to_dot", "to_mermaid", "to_networkx"]
+__all__ = ["to_dot", "to_dowhy", "to_mermaid", "to_networkx", "to_pgmpy"]
 
 
 def to_networkx(graph: "CausalGraph", *, hidden: bool = False) -> "nx.DiGraph[str]":
@@ -45,6 +48,39 @@ def to_networkx(graph: "CausalGraph", *, hidden: bool = False) -> "nx.DiGraph[st
         for h in graph.hidden:
             result.add_node(h.name, role="hidden")
             result.add_edges_from((h.name, v) for v in h.touches)
+    return result
+
+
+def to_dowhy(graph: "CausalGraph") -> "nx.DiGraph[str]":
+    """Returns the metadata's arrows as DoWhy's `CausalModel` and `gcm` read them.
+
+    Returns:
+        A new `networkx.DiGraph` of the variables and of the hidden causes, each of which is marked
+        by ``observed`` (``yes`` or ``no``). The image and the selection are left out: DoWhy has no
+        columns for the one and no notion of the other.
+    """
+    result: nx.DiGraph[str] = nx.DiGraph(name=graph.name)
+    result.add_nodes_from(graph.variables, observed="yes")
+    result.add_edges_from((e.source, e.target) for e in graph.edges)
+    for h in graph.hidden:
+        result.add_node(h.name, observed="no")
+        result.add_edges_from((h.name, v) for v in h.touches)
+    return result
+
+
+def to_pgmpy(graph: "CausalGraph") -> "pgmpy.base.DAG":
+    """Returns the metadata's arrows as a `pgmpy.base.DAG`, hidden causes as its latents.
+
+    Raises:
+        CxrCausalError: If pgmpy is not installed.
+    """
+    try:
+        from pgmpy.base import DAG
+    except ImportError as error:
+        raise CxrCausalError("to_pgmpy needs pgmpy: python -m pip install pgmpy") from error
+    known = to_dowhy(graph)
+    result = DAG(known.edges, latents={h.name for h in graph.hidden})
+    result.add_nodes_from(set(known) - set(result))  # what has no arrow
     return result
 
 
