@@ -1,5 +1,5 @@
-"""What `metadata_likelihood.py` prints: the whole table, its verdict, and the README's shorter
-table.
+"""What `metadata_likelihood.py` prints: the whole table, its verdict, and the shorter table
+of the evidence page.
 """
 
 PEERS = ("logistic", "logistic, age spline", "boosted trees", "marginal", "marginal per source")
@@ -83,9 +83,9 @@ def losers(results: list[dict]) -> list[str]:
     ]
 
 
-def readme_table(results: list[dict]) -> str:
-    """Returns what the README shows: every group of a fit of one source, whole rows of a pooled
-    one.
+def evidence_table(results: list[dict]) -> str:
+    """Returns what the evidence page shows: every group of a fit of one source, whole rows of a
+    pooled one.
 
     *logistic* is the better of the two regressions.
     """

@@ -1,4 +1,4 @@
-"""The README's table of `scm_vs_peers.py`, generated so that no figure is copied by hand."""
+"""The evidence page's table of `scm_vs_peers.py`, generated: no figure is copied by hand."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ COLUMNS = {
 """Head of a column, the figure's key, and how it is written."""
 
 
-def readme_table(report: dict[str, Any]) -> str:
+def evidence_table(report: dict[str, Any]) -> str:
     """Returns one row per model; what a model does not answer is a dash."""
     head = ["model", *COLUMNS, "times slower"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]

@@ -16,7 +16,7 @@ SHOWN = re.compile(
     r"|.*recommended guidance: (there and back|identity, AUC)|Fréchet|copies"
     r"|\w+ by the \w+ predictor"
 )
-"""The figures that the README shows, by what they begin with; the report has all."""
+"""The figures that the evidence page shows, by what they begin with; the report has all."""
 
 
 def comparison(numbers: dict[str, Any]) -> pd.DataFrame:
@@ -167,8 +167,8 @@ def _form_rows(effects: list[dict[str, Any]]) -> list[tuple[tuple[str, str], str
     return rows
 
 
-def readme_table(numbers: dict[str, Any]) -> str:
-    """Returns the part of `comparison` that the README shows, as markdown."""
+def evidence_table(numbers: dict[str, Any]) -> str:
+    """Returns the part of `comparison` that the evidence page shows, as markdown."""
     frame = comparison(numbers)
     shown = frame["on test patients"].map(lambda what: bool(SHOWN.match(what)))
     return markdown(frame[shown]).replace("_", " ")
