@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cxrcausal.errors import CheckpointError
-from cxrcausal.files import sha256_of, written_folder
+from cxrcausal.files import previous_path, sha256_of, written_folder
 from cxrcausal.version import __version__
 
 __all__ = ["entry", "read_record", "read_tensors", "write_checkpoint"]
@@ -33,7 +33,8 @@ def write_checkpoint(
     """Writes the files of a checkpoint, whole or not at all, and returns the folder.
 
     Older files of these names are replaced, others in the folder are kept. A writer that dies
-    between the two renames leaves files of two saves, which `read_tensors` refuses.
+    leaves the older checkpoint or this one: the JSON moves last, and until it has moved the
+    tensors that the older one means stay beside, where `read_tensors` finds them.
 
     Arguments:
         folder: Made if absent.
@@ -54,7 +55,7 @@ def write_checkpoint(
             raise CheckpointError(
                 f"{name}.json: key {key!r} cannot be written as JSON: {error}"
             ) from error
-    with written_folder(folder) as beside:
+    with written_folder(folder, last=f"{name}.json") as beside:
         record["tensors_sha256"] = _written(beside / f"{name}.safetensors", tensors)
         for other, parts in (further or {}).items():
             digest = _written(beside / f"{other}.safetensors", parts)
@@ -105,7 +106,9 @@ def read_record(file: Path, format_version: int, kind: str | None = None) -> dic
 def read_tensors(
     file: Path, record: Mapping[str, Any], described_in: Path | None = None
 ) -> dict[str, Tensor]:
-    """Returns the tensors of a checkpoint, if they are those that its JSON was written with.
+    """Returns the tensors of a checkpoint, those that its JSON was written with.
+
+    If a later save died before its own JSON was there, they are beside the file (`previous_path`).
 
     Arguments:
         file: The safetensors file.
@@ -121,6 +124,9 @@ def read_tensors(
     wanted = entry(beside, record, "tensors_sha256")
     try:
         found = sha256_of(file)
+        previous = previous_path(file)
+        if found != wanted and previous.is_file() and sha256_of(previous) == wanted:
+            found, file = wanted, previous
         tensors = load_file(file) if found == wanted else {}
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{file}: not readable as safetensors: {error}") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cxrcausal.errors import CheckpointError
 
-__all__ = ["atomic_path", "sha256_of", "written_folder"]
+__all__ = ["atomic_path", "previous_path", "sha256_of", "written_folder"]
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def sha256_of(path: str | Path) -> str:
     """Returns the SHA-256 of a file's bytes, in hexadecimal.
 
-    Two files that belong together are renamed one after the other. The one that is written last
+    Two files that belong together are renamed one after the other. The one that is renamed last
     holds this digest of the first, so that a reader can tell a mixture of two saves from either.
     """
     with Path(path).open("rb") as handle:
@@ -44,11 +44,12 @@ def sha256_of(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def written_folder(folder: str | PathLike[str]) -> Iterator[Path]:
+def written_folder(folder: str | PathLike[str], last: str) -> Iterator[Path]:
     """Yields an empty folder beside the wanted one, whose files move there if all went well.
 
-    Each file is renamed by itself, so a process that dies between two leaves files of two saves:
-    let one of them hold the `sha256_of` the other.
+    Each file is renamed by itself, the one called `last` after the others. It says which others
+    it belongs to (`sha256_of`), and until it is there the files that it replaces stay as
+    `previous_path`: a process that dies between two renames leaves one save or the other, whole.
 
     Raises:
         CheckpointError: If the path cannot be written.
@@ -64,7 +65,38 @@ def written_folder(folder: str | PathLike[str]) -> Iterator[Path]:
     try:
         yield beside
         folder.mkdir(exist_ok=True)
-        for file in sorted(beside.iterdir()):
-            os.replace(file, folder / file.name)
+        names = sorted(file.name for file in beside.iterdir() if file.name != last)
+        for name in names:
+            _keep(folder / name, folder / last)
+            os.replace(beside / name, folder / name)
+        os.replace(beside / last, folder / last)
+        for name in names:
+            previous_path(folder / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def previous_path(file: Path) -> Path:
+    """Returns where a file stays while a save replaces it, and where it is if that save died."""
+    return file.with_name(f".{file.name}.previous")
+
+
+def _keep(file: Path, described_in: Path) -> None:
+    """Keeps a file as the previous one, if it is what its description says.
+
+    If it is not, an earlier save died over it, and what the description means is kept already.
+    """
+    if not file.is_file() or not described_in.is_file():
+        return
+    if sha256_of(file) not in described_in.read_text(encoding="utf-8", errors="replace"):
+        return
+    beside = file.with_name(f".{file.name}.kept")
+    beside.unlink(missing_ok=True)  # of a save that died here
+    try:
+        os.link(file, beside)
+    except OSError:  # a file system without hard links
+        shutil.copy2(file, beside)
+    try:
+        os.replace(beside, previous_path(file))
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """What is kept comes back exactly; what is damaged, mixed or of another kind is named."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -34,6 +35,47 @@ def test_files_of_two_saves_are_refused(tmp_path):
         CheckpointError, match=r"thing\.safetensors: its SHA-256 .*different saves"
     ):
         read_tensors(tmp_path / "a" / "thing.safetensors", record)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_save_that_dies_anywhere_leaves_one_checkpoint_or_the_other(
+    tmp_path, monkeypatch, links
+):
+    """Killed before any one of its renames, again and again over its own remains."""
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(OSError("no links")))
+    rename, left = os.replace, [0]
+
+    def rename_unless_dead(source, target):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", rename_unless_dead)
+    number, more = 0, {"more": {"m": torch.zeros(1)}}
+    left[0] = 99
+    write_checkpoint(tmp_path, "thing", RECORD | {"number": 0}, {"w": torch.zeros(1)}, more)
+    for lives in (0, 1, 2, 3, 4, 2, 3, 1, 4, 0, 5, 3):
+        left[0] = lives
+        number += 1
+        parts = {"more": {"m": torch.full((1,), float(number))}}
+        tensors = {"w": torch.full((1,), float(number))}
+        written = True
+        try:
+            write_checkpoint(tmp_path, "thing", RECORD | {"number": number}, tensors, parts)
+        except KeyboardInterrupt:
+            written = False
+        record = read_record(tmp_path / "thing.json", 3)
+        found = record["number"]
+        assert written == (found == number)
+        assert read_tensors(tmp_path / "thing.safetensors", record)["w"] == found
+        beside = tmp_path / "more.safetensors"
+        assert read_tensors(beside, record["more"], tmp_path / "thing.json")["m"] == found
+    left[0] = 99
+    write_checkpoint(tmp_path, "thing", RECORD | {"number": 99}, {"w": torch.zeros(1)}, more)
+    names = ["more.safetensors", "thing.json", "thing.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
 
 
 def test_a_failed_write_leaves_what_stood_there(tmp_path):

@@ -1,8 +1,8 @@
 """Weights with the recipe, graph and data that made them: safetensors and JSON, never code.
 
 A folder holds `image.safetensors` and `image.json`. Each is written beside its place and renamed,
-so each is whole; the JSON comes last and holds the weights' SHA-256, so a mixture of two saves is
-refused.
+so each is whole; the JSON comes last and holds the weights' SHA-256, so a save that died is no
+save yet, and a mixture of two is refused.
 """
 
 from dataclasses import dataclass, field

@@ -5,7 +5,8 @@ The folder holds `scm.safetensors` (the mechanisms' parameters and buffers, name
 how the table was read, what was observed, each mechanism's class and configuration, package
 versions, and the SHA-256 of the tensors' file). If the fit kept replicates of its parameters, from
 which effects get their intervals, `replicates.safetensors` holds them in single precision. Each
-file is written whole or not at all; files of two different saves are refused.
+file is written whole or not at all, and a save that died has changed nothing that `load_scm`
+reads; files of two different saves are refused.
 """
 
 import math
@@ -45,7 +46,7 @@ def save_scm(scm: "FlowSCM", folder: str | PathLike[str]) -> None:
     """Writes a fitted SCM to a folder: each file beside its name, and then renamed.
 
     Older files of the same names are replaced, others in the folder are kept. A writer that dies
-    between the two renames leaves files of two saves, which `load_scm` refuses.
+    leaves the older SCM or this one.
 
     Raises:
         NotFittedError: If the SCM is not fitted.
