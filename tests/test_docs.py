@@ -99,3 +99,11 @@ def test_the_columns_that_a_page_explains_are_those_of_an_answer():
         "there_and_back_flips",
         "placebo_flips",
     }
+
+
+def test_the_labels_that_a_page_lists_are_those_of_answers():
+    from cxrcausal.effect.basis import _WORDS
+
+    text = (DOCS / "concepts.md").read_text(encoding="utf-8")
+    for words in _WORDS.values():
+        assert f"*{words}*" in text

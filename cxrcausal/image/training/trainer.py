@@ -22,6 +22,7 @@ from cxrcausal.errors import CheckpointError, ImageError, RecipeError
 from cxrcausal.files import atomic_path
 from cxrcausal.gradients import with_gradients
 from cxrcausal.image.loading import ImageFlow
+from cxrcausal.image.mechanism import RectifiedFlow
 from cxrcausal.image.recipe import TrainingRecipe
 from cxrcausal.image.training.balance import balanced_weights
 from cxrcausal.image.training.nats import parents_worth
@@ -103,6 +104,13 @@ def held_out_loss(
     return total / (repeats * len(images))
 
 
+def _learn_again(mechanism: ImageFlow) -> None:
+    """Lets a flow learn that was loaded to answer; whoever froze a part of it keeps that part."""
+    if not any(p.requires_grad for p in mechanism.parameters()):
+        flow = mechanism if isinstance(mechanism, RectifiedFlow) else mechanism.detail
+        flow.requires_grad_(True)
+
+
 @final
 class Trainer:
     """Trains a flow on radiographs that fit in memory; writes its log and state into a folder.
@@ -112,7 +120,8 @@ class Trainer:
 
     Arguments:
         mechanism: The flow to train; afterwards it holds the averaged weights, and no transport:
-            fit that to the noise of the trained flow.
+            fit that to the noise of the trained flow. One of which no weight is to be learnt, as
+            it comes from a checkpoint, is learnt whole (of a `WaveletFlow` the detail alone).
         images: Radiographs in [0, 1], (images, channel, height, width), or their grey values as
             stored, whole numbers of 8 or 16 bits.
         table: Their metadata, row by row.
@@ -150,6 +159,7 @@ class Trainer:
         self.images = images
         self.fingerprint = images_fingerprint(images, table)
         mechanism.drop_transport()
+        _learn_again(mechanism)
         mechanism.observed = _observed(mechanism, table)
         self.parents = mechanism.encode(table)[0].cpu()
         self.held_out = held_out

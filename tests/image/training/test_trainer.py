@@ -1,12 +1,13 @@
 import csv
 import dataclasses
 
+import pandas as pd
 import pytest
 import torch
 
 import cxrcausal as cx
 from cxrcausal.errors import CheckpointError, ImageError, RecipeError
-from cxrcausal.image import RectifiedFlow, Trainer
+from cxrcausal.image import RectifiedFlow, Trainer, load_image_mechanism
 from cxrcausal.image.training.trainer import held_out_loss, images_fingerprint
 
 
@@ -176,3 +177,31 @@ def test_another_recipe_in_the_folder_is_refused(small_recipe, radiographs, pati
 def test_images_and_rows_must_match(small_recipe, radiographs, patients, tmp_path):
     with pytest.raises(ImageError, match="24 images stand beside 23 rows"):
         trainer(small_recipe, radiographs, patients.head(23), tmp_path)
+
+
+def test_a_flow_that_was_loaded_to_answer_learns_again(
+    small_recipe, radiographs, patients, tmp_path
+):
+    fresh(small_recipe).save(tmp_path / "model")
+    flow = load_image_mechanism(tmp_path / "model", cx.load_graph("cxr19"))
+    assert not any(p.requires_grad for p in flow.parameters())
+    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    tuned = Trainer(flow, radiographs, patients, tmp_path / "run").run(num_steps=2, progress=False)
+    moved = [name for name, value in tuned.state_dict().items() if not value.equal(before[name])]
+    assert moved
+
+
+def test_what_was_frozen_by_hand_stays(small_recipe, radiographs, patients, tmp_path):
+    flow = fresh(small_recipe)
+    flow.network.out.requires_grad_(False)
+    kept = flow.network.out.weight.clone()
+    tuned = Trainer(flow, radiographs, patients, tmp_path).run(num_steps=2, progress=False)
+    assert tuned.network.out.weight.equal(kept)
+
+
+def test_of_two_scales_the_detail_alone_learns_again(tmp_path):
+    model = cx.load_pretrained("cxr19-small")
+    images, rows = torch.rand(2, 1, 128, 128), pd.DataFrame({"age": [40, 60]})
+    Trainer(model.image, images, rows, tmp_path)
+    assert all(p.requires_grad for p in model.image.detail.parameters())
+    assert not any(p.requires_grad for p in model.image.coarse.parameters())
