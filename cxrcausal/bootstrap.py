@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from cxrcausal.errors import TableError
+from cxrcausal.randomness import as_seed
 
 __all__ = [
     "Interval",
@@ -120,7 +121,7 @@ class PatientBootstrap:
         self.confidence = confidence
         if isinstance(seed, np.random.Generator):
             seed = int(seed.integers(2**63))
-        self._seed = seed
+        self._seed = as_seed(seed) % 2**64
         self._held: list[np.ndarray] | None = None
 
     def weights(self) -> Iterator[np.ndarray]:

@@ -21,3 +21,20 @@ def of(result, **at) -> pd.DataFrame:
     for name, value in at.items():
         frame = frame[frame[name] == value]
     return frame
+
+
+class Completes:
+    """The phantom, where a parent that is unknown is painted as its first level, or 50 years."""
+
+    def __init__(self, mechanism) -> None:
+        self.mechanism = mechanism
+
+    def __getattr__(self, name):
+        return getattr(self.mechanism, name)
+
+    def encode(self, rows):
+        filled = rows.copy()
+        for variable in self.mechanism.attributes:
+            first = variable.levels[0] if variable.is_discrete else 50.0
+            filled[variable.name] = filled[variable.name].fillna(first)
+        return self.mechanism.encode(filled)

@@ -25,7 +25,7 @@ LEAVES = {
     "randomness",
 }  # read by all, read nothing else
 READS = {
-    "bootstrap": {"errors"},
+    "bootstrap": {"errors", "randomness"},
     "checkpoint": {"errors", "files", "version"},
     "device": {"errors"},
     "errors": set(),

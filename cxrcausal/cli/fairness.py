@@ -54,6 +54,9 @@ def fairness(
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model, or a folder.")] = "cxr19-small",
     path: Annotated[str, typer.Option(help="direct or total.")] = "direct",
+    margin: Annotated[
+        float, typer.Option(min=0, help="How far the image model's own error may move a score.")
+    ] = 0.0,
     threshold: Annotated[float, typer.Option(help="Above which an output decides.")] = 0.5,
     dataset: Annotated[str | None, typer.Option(help="Only this data set, as NIH.")] = None,
     everyone: Annotated[
@@ -87,6 +90,7 @@ def fairness(
     answer = audit(
         chosen, joint, list(table["image"]), table, alone_or_both, resolution=resolution,  # type: ignore[arg-type]
         check=None if check is None else Predictor.load(check), path=path,  # type: ignore[arg-type]
+        margin=margin,
         thresholds=threshold, seed=seed,
     )  # fmt: skip
     page = answer.save(output)

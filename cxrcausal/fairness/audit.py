@@ -1,7 +1,9 @@
 """One call: does this classifier treat a patient differently because of sex, race or age?"""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -44,6 +46,7 @@ def audit(
     steps: Mapping[str, float] | None = None,
     check: Classifier | Mapping[str, Classifier] | None = None,
     path: Path = "direct",
+    margin: float = 0.0,
     guidance: "Guidance | Literal['recommended'] | None" = "recommended",
     groups: str = "patient_id",
     resamples: int = 2000,
@@ -84,6 +87,9 @@ def audit(
         check: What reads the attribute in a counterfactual, as `augment` takes it; the shift of
             those in which it reads the level that was set then stands beside the shift of all.
         path: `direct` or `total`.
+        margin: How far the image model's own error may move a score, in the score's unit. No
+            interval holds that error; a difference is said to be one only where its interval lies
+            beyond the margin. 0 leaves it out.
         guidance: How strongly the changed attribute is imposed; the recipe's if left out.
         groups: The column of patients; every radiograph is a patient if the table has none.
         resamples: Resamples of patients.
@@ -105,11 +111,14 @@ def audit(
         ImageError: If images or scores are not as they should be.
         InterventionError: If an attribute is no parent of the image.
         UnobservedError: If the image mechanism never observed it.
-        OptionError: If a threshold or label is of no output, or `path` is neither.
+        OptionError: If a threshold or label is of no output, `path` is neither, or the margin is
+            no finite number above or at 0.
         TableError: If the table holds what the graph does not allow, or no row can be asked.
     """
     if path not in ("direct", "total"):
         raise OptionError(f"path is {path!r}; allowed: direct, total")
+    if not isinstance(margin, Real) or not 0 <= margin < math.inf:
+        raise OptionError(f"margin is {margin!r}; give a finite number, 0 or above")
     check_count(batch_size, "batch_size")
     attributes, together = _asked(protected)
     study = study_of(model, images, table, columns=columns, resolution=resolution, groups=groups)
@@ -119,8 +128,8 @@ def audit(
     asked = contrasts(study.table, model, attributes, steps or {})
     if not asked:
         raise TableError(
-            f"in none of {len(study.table)} rows is {summarise(attributes)} known, so nothing "
-            "can be set to another level"
+            f"none of {len(study.table)} rows can be asked about {summarise(attributes)}: it is "
+            "unknown, or what would be set lies outside what the image mechanism observed"
         )
     asked += pairs(asked, together)
 
@@ -145,7 +154,7 @@ def audit(
     )
     found = painted.scores(subjects, asked)
     of_effects = [
-        effects(scores, one.outputs, one.thresholds, resampled)
+        effects(scores, one.outputs, one.thresholds, resampled, margin)
         for one, scores in zip(subjects, found, strict=True)
     ]
     rows = [
@@ -165,6 +174,7 @@ def audit(
             "image": dict(study.mechanism.describe(None)),
             "guidance": guided,
             "path": path,
+            "margin": margin,
             "protected": list(attributes),
             "together": [list(pair) for pair in together],
             "thresholds": {one.name: one.thresholds for one in subjects},
@@ -234,12 +244,10 @@ def _rates(
             names = (one,) if isinstance(one, str) else one
             if any(pd.api.types.is_float_dtype(table[name]) for name in names):
                 continue
-            known = table[list(names)].notna().all(axis=1)
-            member = table[list(names)].astype(object).astype(str).agg(", ".join, axis=1)
-            members = {
-                level: (known & (member == level)).to_numpy(bool)
-                for level in sorted(member[known].unique())
-            }
+            known = table[list(names)].notna().all(axis=1).to_numpy(bool)
+            cells = table[list(names)].astype(object).to_numpy()
+            member = np.array([", ".join(map(str, row)) for row in cells], object)
+            members = {level: known & (member == level) for level in sorted(set(member[known]))}
             lines += [
                 {"output": output, "attribute": ", ".join(names), **line}
                 for line in with_label_noise([*gaps(members, rates, bootstrap)])

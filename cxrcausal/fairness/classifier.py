@@ -1,6 +1,6 @@
 """A classifier, whatever it is, as a function from radiographs to a table of scores."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -91,7 +91,7 @@ class Scorer:
                 "from radiographs (batch, channel, height, width) to scores (batch, outputs)"
             )
         self.classifier, self.batch_size, self.name = classifier, batch_size, name
-        self.outputs = None if outputs is None else tuple(map(str, outputs))
+        self.outputs = None if outputs is None else self._named(outputs)
 
     def __call__(self, images: Image) -> np.ndarray:
         """Returns the scores of radiographs, (images, outputs) in float64.
@@ -103,15 +103,26 @@ class Scorer:
         with _evaluating(self.classifier), torch.no_grad():
             return np.concatenate([self._scores(part) for part in images.split(self.batch_size)])
 
+    def _named(self, outputs: Iterable[object]) -> tuple[str, ...]:
+        """Returns the names of outputs, each of which says one thing."""
+        names = tuple(map(str, outputs))
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise OptionError(f"{self.name} has several outputs named {summarise(sorted(twice))}")
+        return names
+
     def _scores(self, images: Image) -> np.ndarray:
-        found = self.classifier(images.to(_device(self.classifier)))
+        # A copy: a classifier that normalises in place would change what is compared with it.
+        found = self.classifier(images.to(_device(self.classifier), copy=True))
         if self.outputs is None and isinstance(found, pd.DataFrame):
-            self.outputs = tuple(map(str, found.columns))
+            self.outputs = self._named(found.columns)
         if isinstance(found, Mapping):
             raise ImageError(
                 f"{self.name} gives a {type(found).__name__} with {summarise(found)}; wrap it in "
                 "a function that returns one tensor of scores"
             )
+        if np.iscomplexobj(found) or (isinstance(found, Tensor) and found.is_complex()):
+            raise ImageError(f"{self.name} gives complex numbers; scores are real ones")
         scores = found.detach().cpu().float() if isinstance(found, Tensor) else found
         values = np.asarray(scores, np.float64)
         values = values[:, None] if values.ndim == 1 else values

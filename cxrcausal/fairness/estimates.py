@@ -125,6 +125,7 @@ def effects(
     outputs: tuple[str, ...],
     thresholds: Mapping[str, float],
     resampled: Callable[[np.ndarray], PatientBootstrap],
+    margin: float = 0.0,
 ) -> pd.DataFrame:
     """Returns every contrast's figures for every output, a line each.
 
@@ -133,13 +134,14 @@ def effects(
         outputs: The classifier's outputs.
         thresholds: Above which an output decides, by output.
         resampled: Resamples the patients of some radiographs (rows,).
+        margin: How far a score may be moved by the image model's own error.
 
     Returns:
         Per output and contrast: `shift` of the score, `there_and_back` and `placebo` beside it,
         `beyond` (the size of the shift beyond that of there and back), `worst` (the largest shift
         of one radiograph), `flip_rate` and those of the controls, and what `Scores.others` says,
         each with `_low` and `_high`; `p` after Holm, and `differs`: p is less than 1 - confidence
-        of the bootstrap, and the interval of `beyond` lies above 0.
+        of the bootstrap, and the interval of `beyond` lies above the margin.
     """
     lines = []
     bootstraps = [resampled(scores.rows) for scores in found]
@@ -159,7 +161,7 @@ def effects(
     frame = pd.DataFrame(lines)
     frame["p"] = holm(frame["p"].to_numpy())
     sure = frame["p"] < 1 - bootstraps[0].confidence
-    frame["differs"] = sure & (frame["beyond_low"] > 0)
+    frame["differs"] = sure & (frame["beyond_low"] > margin)
     return frame
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from cxrcausal.counterfactual.arguments import as_images
 from cxrcausal.data import read_images, read_table
@@ -37,6 +37,8 @@ Given = Tensor | np.ndarray | DataLoader | str | os.PathLike | Sequence[str | os
 """Radiographs as a user has them: a tensor or an array (batch, channel, height, width) in [0, 1],
 a DataLoader of such batches (the first element of each, where a batch has several), the folder in
 which the table's `image` column finds them, or their files."""
+
+_ROUNDING = 1e-4  # of grey values, which an image mechanism allows too
 
 Columns = str | os.PathLike | Mapping[str, object] | Source
 """Which column of a table is what, as `cxrcausal.data.read_table` takes its `source`."""
@@ -136,6 +138,11 @@ def radiographs_of(
         OptionError: If arrays are of another size than `resolution`.
     """
     if isinstance(given, DataLoader):
+        if isinstance(given.sampler, RandomSampler):
+            raise OptionError(
+                "the DataLoader shuffles, so its radiographs would stand beside other patients' "
+                "rows; give one with shuffle=False"
+            )
         given = torch.cat([_batch(part) for part in given])
     if isinstance(given, Tensor | np.ndarray):
         return _of_array(as_images(given), table, size, resolution)
@@ -165,9 +172,13 @@ def _of_array(
             f"resolution is {resolution}, and the images are {height} x {width}; it says how "
             "files are read: leave it out, or give the files"
         )
+    if len(images) and not (images.min() >= -_ROUNDING and images.max() <= 1 + _ROUNDING):
+        raise ImageError(  # also of what is not finite
+            f"images span [{float(images.min()):g}, {float(images.max()):g}]; scale grey values "
+            "to [0, 1] first, lungs dark"
+        )
     if height == width and height > size:
-        if not (torch.isfinite(images).all() and 0 <= images.min() and images.max() <= 1):
-            raise ImageError("images lie outside [0, 1]; scale grey values to it first")
+        images = images.clamp(0, 1)
         smaller = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
         return Radiographs(smaller.clamp(0, 1), images)
     return Radiographs(images)  # of another size than the model's, which will refuse them

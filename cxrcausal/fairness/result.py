@@ -268,7 +268,7 @@ class FairnessAudit:
         several = self._several()
         said = [
             f"Of {len(self.effects)} questions, {len(differ)} show that the score follows the "
-            "attribute beyond the controls."
+            f"attribute beyond the controls{self._margin_words}."
         ]
         said += [_sentence(line, several) for _, line in differ.loc[order].head(_SAID).iterrows()]
         if len(differ) > _SAID:
@@ -277,6 +277,13 @@ class FairnessAudit:
             labels = [_label(line, several) for _, line in same.iterrows()]
             said.append(f"No difference shown: {'; '.join(labels)}.")
         return said
+
+    @property
+    def _margin_words(self) -> str:
+        margin = self.provenance.get("margin", 0.0)
+        if margin:
+            return f" by more than {margin:g}, the margin for the image model's own error"
+        return " (the image model's own error is in no interval)"
 
     def _sentences(self) -> list[str]:
         return [_sentence(line, self._several()) for _, line in self.effects.iterrows()]

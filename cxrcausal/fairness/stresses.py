@@ -163,7 +163,7 @@ def _by_name(stresses: Stresses, image: ImageMechanism) -> dict[str, Stress]:
         return {str(name): _stress(name, given) for name, given in stresses.items()}
     names = (stresses,) if isinstance(stresses, str) else stresses
     for name in names:
-        if name not in standard:
+        if not isinstance(name, str) or name not in standard:
             raise OptionError(
                 f"no standard stress is {name!r}{nearest(name, standard) or '.'} There are: "
                 f"{summarise(standard, 9)}. Give one of your own by name, as "

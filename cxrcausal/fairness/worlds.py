@@ -21,6 +21,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
@@ -32,6 +33,7 @@ from cxrcausal.errors import InterventionError, UnobservedError, nearest, summar
 from cxrcausal.evaluation.axioms import paint
 from cxrcausal.graph import Variable
 from cxrcausal.image.guidance import Guidance
+from cxrcausal.randomness import as_seed
 from cxrcausal.scm import Shift, shift
 from cxrcausal.scm.table import check_table
 from cxrcausal.shapes import Attributes, Image, Noise
@@ -159,7 +161,7 @@ def contrasts(
                 f"a step is given of {name!r}{nearest(name, protected) or '.'} What is asked is: "
                 f"{summarise(protected, 20)}"
             )
-        if not math.isfinite(step) or step == 0:
+        if not isinstance(step, Real) or not math.isfinite(step) or step == 0:
             raise InterventionError(f"the step of {name!r} is {step!r}; give a number beside 0")
     steps = {"age": 20.0, **steps}
     found = []
@@ -329,7 +331,7 @@ class Worlds:
 
     def _placebo(self, reconstruction: Image, other: Image, patients: np.ndarray) -> Image:
         """Returns the reconstruction with the difference of another patient, of any sign."""
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(as_seed(self.seed) % 2**64)
         taken = torch.from_numpy(_others(patients, rng))
         difference = (other - reconstruction).flatten(1)
         size = difference.norm(dim=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from audited import COUNT, FAST, SIZE, constant, follows_sex, of
+from audited import COUNT, FAST, SIZE, Completes, constant, follows_sex, of
 
 from cxrcausal.bootstrap import PatientBootstrap
 from cxrcausal.counterfactual import CounterfactualModel
@@ -121,23 +121,6 @@ def test_single_radiographs_have_a_curve(model, study):
     assert curves["shift"].iloc[-1] == 0
     assert len(result.plot_individual().axes) == 1
     assert len(result.plot_groups().axes) == result.groups["rate"].nunique()
-
-
-class Completes:
-    """The phantom, where a parent that is unknown is painted as its first level, or 50 years."""
-
-    def __init__(self, mechanism) -> None:
-        self.mechanism = mechanism
-
-    def __getattr__(self, name):
-        return getattr(self.mechanism, name)
-
-    def encode(self, rows):
-        filled = rows.copy()
-        for variable in self.mechanism.attributes:
-            first = variable.levels[0] if variable.is_discrete else 50.0
-            filled[variable.name] = filled[variable.name].fillna(first)
-        return self.mechanism.encode(filled)
 
 
 def test_unknown_parents_are_drawn_and_left_unknown_beside(study):

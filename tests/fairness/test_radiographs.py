@@ -153,7 +153,7 @@ def test_a_loader_is_its_tensor(model, study):
     [
         (torch.zeros(3, 1, SIZE, SIZE), ImageError, "3 images stand beside 8 rows"),
         (torch.zeros(COUNT, SIZE, SIZE), ImageError, "allowed is"),
-        (torch.full((COUNT, 1, FINE, FINE), 255.0), ImageError, r"outside \[0, 1\]"),
+        (torch.full((COUNT, 1, FINE, FINE), 255.0), ImageError, r"to \[0, 1\] first"),
         (
             DataLoader(torch.zeros(COUNT, SIZE), batch_size=4),
             ImageError,
