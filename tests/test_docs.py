@@ -88,6 +88,17 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert "<math" in index
 
 
+def test_every_figure_of_the_gallery_names_its_command():
+    text = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[[^\]]+\]\((figures/\S+)\)\n\n(.*)", text)
+    assert len(shown) == text.count("![")
+    for figure, below in shown:
+        command = re.match(r"`(?:python ([\w/.]+)|cxrcausal (\w+))|The same command", below)
+        assert command, f"nothing says what made {figure}"
+        if command[1]:
+            assert (ROOT / command[1]).exists()
+
+
 def test_the_columns_that_a_page_explains_are_those_of_an_answer():
     from cxrcausal.fairness.estimates import Scores, effects
 

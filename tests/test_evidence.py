@@ -11,7 +11,8 @@ import numpy as np
 from cxrcausal.data.source import FINDINGS
 
 ROOT = Path(__file__).resolve().parents[1]
-EVIDENCE = ROOT / "docs" / "evidence.md"
+DOCS = ROOT / "docs"
+EVIDENCE = DOCS / "evidence.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -28,9 +29,9 @@ def tables(name: str) -> ModuleType:
     return module
 
 
-def words() -> str:
-    """The page on one line."""
-    return " ".join(EVIDENCE.read_text(encoding="utf-8").split())
+def words(page: str = "evidence") -> str:
+    """A page on one line."""
+    return " ".join((DOCS / f"{page}.md").read_text(encoding="utf-8").split())
 
 
 def block(name: str) -> str:
@@ -225,3 +226,14 @@ def test_the_coverage_of_intervals_is_that_of_the_published_run():
     held = between("coverage", "default", 3).replace("0.", ".")
     assert f"hold the truth in {held}, at {between('width_ratio', 'default', 2)} times" in said
     assert f"in {between('coverage', 'parameters fixed', 3).replace('0.', '.')}." in said
+
+
+def test_what_is_said_of_scale_was_measured():
+    said = words("scaling")
+    line = next(x for x in published("million_rows")["lines"] if x["rows"] == 1_000_000)
+    assert f"{line['seconds']:.1f} s and {line['mib_beyond']:.0f} MiB" in said
+    parts = {part["part"]: part["lines"] for part in published("missing_data")["parts"]}
+    for line in parts["everything"]:
+        assert f"{line['seconds']['em']:.0f} s (`{line['graph']}`)" in said
+    shown = published("training_speed")["eager"]["images_per_s"]["RadiT"]
+    assert f"about {round(shown, -1):.0f} radiographs a second" in said

@@ -16,6 +16,7 @@ WRITES = {
     "train_radit": ["image.json", "image.safetensors", "loss.csv", "held_out.csv"],
     "counterfactual": ["sex/figure.png", "effusion/counterfactual.csv", "older/provenance.json"],
     "phantoms": ["samples.png", "variables-1.png", "variables-3.png"],
+    "failures": ["not_radiographs.png", "guidance.png", "round_trip.csv"],
     "animations": ["age.gif", "view.gif", "pleural_effusion.gif", "guidance.gif"],
     "fairness_audit": ["audit.png", "report.html", "report.json", "effects.csv"],
     "underdiagnosis": ["underdiagnosis.png", "report.html", "rates.csv", "look.csv"],
