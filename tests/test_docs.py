@@ -36,7 +36,11 @@ def test_every_block_of_a_page_runs_as_printed(page, tmp_path, monkeypatch, caps
     names: dict[str, object] = {"__name__": page.stem}
     for block in blocks(page):
         exec(compile(block, page.name, "exec"), names)  # our own page
-    assert capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said
+    shown = re.findall(r"^```text\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    for output in shown:
+        assert output in said
     if page.stem == "fairness":
         assert (tmp_path / "audit" / "report.html").exists()
 
