@@ -48,6 +48,7 @@ READS = {
     | {"graph", "scm", "effect", "image", "counterfactual", "data", "evaluation"},
     "pretrained": LEAVES | {"graph", "scm", "image", "counterfactual"},
     "pretraining": LEAVES | {"graph", "image", "data", "pretrained"},
+    "explore": LEAVES | {"graph", "scm", "image", "counterfactual", "data"},
     "cli": None,  # reads all
     "__init__": None,
     "__main__": None,

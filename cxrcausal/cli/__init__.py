@@ -5,6 +5,7 @@ from cxrcausal.cli import (  # noqa: F401  importing registers them
     data,
     demo,
     evaluate,
+    explore,
     fairness,
     fit,
     graph,

@@ -1,0 +1,6 @@
+"""A local page: one patient, an intervention, and what would have been."""
+
+from cxrcausal.explore.explorer import Explorer
+from cxrcausal.explore.server import make_server
+
+__all__ = ["Explorer", "make_server"]
