@@ -257,7 +257,11 @@ def _ends(draws: np.ndarray, confidence: float) -> tuple[float, float]:
 
 
 def weighted_mean(values: np.ndarray) -> Statistic:
-    """Returns the statistic: the mean of the values (rows,) that are not NaN."""
+    """Returns the statistic: the mean of the values (rows,) that are not NaN.
+
+    Arguments:
+        values: A value for each row (rows,).
+    """
     values = np.asarray(values, np.float64)
     known = ~np.isnan(values)
     filled, known = np.where(known, values, 0.0), known.astype(np.float64)
@@ -268,6 +272,10 @@ def weighted_slope(y: np.ndarray, x: np.ndarray) -> Statistic:
     """Returns the statistic: the slope of the regression of `y` on `x`, (rows,) each.
 
     With `x` of zeros and ones this is the difference of the two groups' means.
+
+    Arguments:
+        y: What is regressed (rows,).
+        x: What it is regressed on (rows,).
     """
     y, x = np.asarray(y, np.float64), np.asarray(x, np.float64)
     known = ~(np.isnan(y) | np.isnan(x))

@@ -75,6 +75,10 @@ def nearest(name: object, allowed: Iterable[object]) -> str:
     Names are held against each other without regard to case, so that what is another name by its
     case alone comes first: the letters of 'male' lie closer to 'Female' than to 'Male'. Where a
     sentence ends here, write ``nearest(...) or "."``.
+
+    Arguments:
+        name: What was found.
+        allowed: What is allowed.
     """
     folded = {str(a).strip().casefold(): str(a) for a in allowed}
     close = difflib.get_close_matches(str(name).strip().casefold(), folded, n=1, cutoff=0.6)
@@ -82,7 +86,12 @@ def nearest(name: object, allowed: Iterable[object]) -> str:
 
 
 def summarise(items: Iterable[object], most: int = 5) -> str:
-    """Returns the first `most` items separated by commas, and how many more there are."""
+    """Returns the first `most` items separated by commas, and how many more there are.
+
+    Arguments:
+        items: What is listed, strings in quotation marks.
+        most: How many are named.
+    """
     items = list(items)
     shown = ", ".join(repr(i) if isinstance(i, str) else str(i) for i in items[:most])
     return shown + (f" and {len(items) - most} more" if len(items) > most else "")

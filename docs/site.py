@@ -3,12 +3,15 @@
 A page of `docs/` links to `../benchmarks/results/x.md` and `../examples/x.py`, as a reader of the
 repository follows them; on the site these files stand under `results/` and `examples/`. Formulas
 become MathML when the site is built, so that a reader's browser asks no other host for a script.
+Docstrings are reStructuredText in places, which `Docstrings` turns into Markdown.
 """
 
 import html
 import re
 from pathlib import Path
+from typing import Any
 
+import griffe
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -63,3 +66,15 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
 def mathml(formula: str, display: str) -> str:
     r"""Returns a formula as MathML; the converter knows neither `\!`, a thin space, nor `\arg`."""
     return convert(formula.replace(r"\!", "").replace(r"\arg", r"\mathrm{arg}"), display=display)
+
+
+class Docstrings(griffe.Extension):
+    """Shows examples as code, and the lines of references as lines."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401
+        """Rewrites one docstring."""
+        if obj.docstring is not None:
+            text = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
+            obj.docstring.value = re.sub(
+                r"^( *)\| (\S.*[^|])$", r"\1\2  ", text, flags=re.MULTILINE
+            )

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+
+from cxrcausal.effect import EffectOptions, EffectQuestion
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -68,6 +71,27 @@ def test_every_package_with_public_names_has_a_page():
     assert packages - {"cli"} <= described
 
 
+def public() -> list[tuple[str, str]]:
+    """Every public name, with the package that the reference describes it under."""
+    pages = {p.stem for p in (DOCS / "reference").glob("*.md")}
+    packages = ["cxrcausal", *(f"cxrcausal.{name}" for name in sorted(pages - {"cxrcausal"}))]
+    return [(p, name) for p in packages for name in importlib.import_module(p).__all__]
+
+
+@pytest.mark.parametrize(("package", "name"), public())
+def test_every_public_function_describes_its_arguments(package, name):
+    value = getattr(importlib.import_module(package), name)
+    if inspect.isclass(value):
+        assert inspect.getdoc(value)
+    elif inspect.isfunction(value):
+        words = inspect.getdoc(value) or ""
+        for shared in (EffectQuestion, EffectOptions):  # documented once, and named
+            words += (inspect.getdoc(shared) or "") if shared.__name__ in words else ""
+        for argument in inspect.signature(value).parameters.values():
+            named = argument.name.lstrip("*")
+            assert argument.kind is argument.VAR_KEYWORD or f"{named}:" in words, named
+
+
 def test_every_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text("utf-8")
     for page in PAGES:
@@ -85,6 +109,8 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert run.returncode == 0, run.stdout + run.stderr
     pages = sorted((tmp_path / "site").rglob("index.html"))
     assert len(pages) > len(PAGES)
+    for page in (tmp_path / "site" / "reference").rglob("index.html"):
+        assert "<blockquote>" not in page.read_text("utf-8"), f"{page}: an example that is no code"
     for page in pages:
         formulas = re.findall(r"<math.*?</math>", page.read_text("utf-8"), re.DOTALL)
         assert not [f for f in formulas if "\\" in f or ":math:" in f], page

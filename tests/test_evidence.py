@@ -237,3 +237,12 @@ def test_what_is_said_of_scale_was_measured():
         assert f"{line['seconds']['em']:.0f} s (`{line['graph']}`)" in said
     shown = published("training_speed")["eager"]["images_per_s"]["RadiT"]
     assert f"about {round(shown, -1):.0f} radiographs a second" in said
+
+
+def test_what_is_said_of_malformed_input_was_measured():
+    found = published("fuzz")
+    assert not found["defects"]
+    assert all(line[kind] == 0 for line in found["lines"] for kind in ("foreign", "slow", "code"))
+    said = words()
+    assert f"{found['cases']} of each" in said
+    assert f"of {found['cases'] * len(found['lines']):,} none" in said

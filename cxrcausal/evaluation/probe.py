@@ -123,6 +123,10 @@ def radial_spectrum(noise: Noise, rings: int = 16) -> Tensor:
 
     White noise of unit variance has power one in every ring; the corners beyond half a cycle per
     pixel are left out, and so is the constant.
+
+    Arguments:
+        noise: Noise of the images' shape, (batch, channel, height, width).
+        rings: The number of rings, of equal width.
     """
     height, width = noise.shape[-2:]
     power = torch.fft.fft2(noise, norm="ortho").abs().square().mean(dim=(0, 1))

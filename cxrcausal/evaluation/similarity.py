@@ -43,6 +43,10 @@ _LUMINANCE, _CONTRAST = 0.01**2, 0.03**2  # its constants, for images in [0, 1]
 def peak_signal_to_noise(first: Image, second: Image) -> np.ndarray:
     """Returns the peak signal-to-noise ratio of each pair of images in [0, 1], dB (images,).
 
+    Arguments:
+        first: Images (images, channel, height, width).
+        second: The images that each is held against, of the same shape.
+
     Example:
         >>> x = torch.zeros(1, 1, 8, 8)
         >>> peak_signal_to_noise(x, x + 0.1).round(3).tolist()  # an error of a tenth throughout
@@ -57,6 +61,10 @@ def structural_similarity(first: Image, second: Image) -> np.ndarray:
 
     Means, variances and covariance are those of an 11×11 Gaussian window of deviation 1.5, where
     it lies wholly inside the image; images must be at least as large.
+
+    Arguments:
+        first: Images (images, channel, height, width).
+        second: The images that each is held against, of the same shape.
     """
     x, y = first.double().flatten(0, 1)[:, None], second.double().flatten(0, 1)[:, None]
     offset = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2

@@ -233,6 +233,9 @@ def augment(
 def read_augmented(folder: str | os.PathLike) -> Augmented:
     """Returns what `augment` wrote.
 
+    Arguments:
+        folder: The `output` that `augment` was given.
+
     Raises:
         ImageError: If the folder holds no finished augmentation, or is damaged.
     """

@@ -148,6 +148,9 @@ def list_recipes() -> tuple[str, ...]:
 def load_recipe(name: str | Path) -> ImageRecipe:
     """Returns the recipe of that name in `generative/`, or of a YAML file.
 
+    Arguments:
+        name: One of `list_recipes`, or the path of a YAML file.
+
     Raises:
         RecipeError: If there is none, or it does not parse.
     """

@@ -102,6 +102,9 @@ class Replace:
 def shift(amount: float) -> Shift:
     """Returns the intervention that adds `amount` (in the variable's unit) to the factual value.
 
+    Arguments:
+        amount: What is added, in the unit that the graph gives to the variable.
+
     Example:
         >>> shift(+20)
         Shift(amount=20.0)
@@ -110,7 +113,11 @@ def shift(amount: float) -> Shift:
 
 
 def scale(factor: float) -> Scale:
-    """Returns the intervention that multiplies the factual value by `factor`."""
+    """Returns the intervention that multiplies the factual value by `factor`.
+
+    Arguments:
+        factor: What the factual value is multiplied by.
+    """
     return Scale(_finite(factor, "scale"))
 
 

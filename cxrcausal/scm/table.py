@@ -141,7 +141,14 @@ def encode(
 
 
 def decode(values: Mapping[str, Tensor], graph: CausalGraph, index: pd.Index) -> pd.DataFrame:
-    """Returns the canonical table of the given values (rows,), the inverse of `encode`."""
+    """Returns the canonical table of the given values (rows,), the inverse of `encode`.
+
+    Arguments:
+        values: By variable (rows,): numbers, and of a discrete variable the index of its level;
+            NaN is unknown.
+        graph: Whose variables these are.
+        index: The labels of the rows.
+    """
     return pd.DataFrame(
         {name: column(x, graph.variables[name]) for name, x in values.items()}, index=index
     )

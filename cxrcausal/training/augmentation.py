@@ -43,7 +43,13 @@ class Augmentation:
 
 
 def augment(images: Image, recipe: Augmentation, generator: Generator) -> Image:
-    """Returns each radiograph slightly turned, shifted, scaled, of other contrast; in [0, 1]."""
+    """Returns each radiograph slightly turned, shifted, scaled, of other contrast; in [0, 1].
+
+    Arguments:
+        images: Radiographs (batch, channel, height, width) in [0, 1].
+        recipe: By how much, at most.
+        generator: The source of the draws, on the CPU.
+    """
     batch = len(images)
 
     def symmetric(*shape: int) -> Tensor:

@@ -11,7 +11,12 @@ __all__ = ["append_line", "forget_lines"]
 
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:
-    """Adds a line to a CSV file, under a header if it is the first; numbers to six digits."""
+    """Adds a line to a CSV file, under a header if it is the first; numbers to six digits.
+
+    Arguments:
+        path: The CSV file, which need not be there yet.
+        row: The cells by column, the same columns in every line.
+    """
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, fieldnames=list(row))
@@ -21,7 +26,12 @@ def append_line(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def forget_lines(path: Path, step: int) -> None:
-    """Takes the lines of later steps out of a log: a resumed run takes those steps again."""
+    """Takes the lines of later steps out of a log: a resumed run takes those steps again.
+
+    Arguments:
+        path: The CSV file, with a column `step`; nothing is done if it is not there.
+        step: The last step whose line stays.
+    """
     if not path.exists():
         return
     with path.open(newline="", encoding="utf-8") as handle:

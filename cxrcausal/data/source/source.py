@@ -120,6 +120,9 @@ _REGISTERED: dict[str, Source] = {}
 def register_source(source: Source) -> Source:
     """Makes a source known by its name, and returns it.
 
+    Arguments:
+        source: The source; `read_table(source=...)` then takes its name.
+
     Raises:
         TableError: If another source has that name.
     """
@@ -137,6 +140,9 @@ def list_sources() -> tuple[str, ...]:
 
 def load_source(name: str) -> Source:
     """Returns the source of that name.
+
+    Arguments:
+        name: One of `list_sources`.
 
     Raises:
         TableError: If there is none.

@@ -227,6 +227,9 @@ def mention_ratio(label: pd.Series) -> float:
 def soft_evidence(table: pd.DataFrame) -> dict[str, pd.Series]:
     """Returns the soft evidence of a table that was read with ``uncertain="likelihood"``.
 
+    Arguments:
+        table: The table as `read_table` returned it, with its columns of likelihoods.
+
     Returns:
         For each variable of which something was written, how many times likelier that is under its
         second level than under its first (rows,), NaN where nothing was; what `FlowSCM` takes as
