@@ -58,6 +58,8 @@ from cxrcausal.files import atomic_path, sha256_of
 __all__ = ["Shards", "read_shards", "shard_images"]
 
 BITS = {8: np.uint8, 16: np.uint16}
+BESIDE = ("shards.json", "quarantine.csv", "table.parquet")
+"""The files that stand beside the shards."""
 
 logger = logging.getLogger("cxrcausal")
 
@@ -217,7 +219,8 @@ def _claim(folder: Path, plan: dict[str, Any]) -> None:
         raise OptionError(f"{str(folder)!r} holds other shards ({said}); give another folder")
     if found is None and folder.is_dir() and any(folder.glob("shard-*.tar")):
         raise OptionError(f"{str(folder)!r} holds shards without shards.json; give another folder")
-    for left in [*folder.glob(".*.tar.*"), *folder.glob("records/.*.json.*")]:
+    unfinished = (".*.tar.*", "records/.*.json.*", *(f".{name}.*" for name in BESIDE))
+    for left in (path for pattern in unfinished for path in folder.glob(pattern)):
         left.unlink()
     write_json(folder / "shards.json", plan)
 

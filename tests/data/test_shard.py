@@ -156,6 +156,20 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
 
 
 @NEEDS_PYARROW
+def test_what_a_killed_run_left_beside_any_file_is_cleared(tmp_path):
+    """A kill may come while any of the files is written, under its name beside the place."""
+    table = write_radiographs(tmp_path / "in", 4)
+    shard_images(table, tmp_path / "whole", 16, shard_size=2, workers=1)
+    for path in list((tmp_path / "whole").rglob("*")):
+        if path.is_file():
+            left = tmp_path / "again" / path.relative_to(tmp_path / "whole")
+            left.parent.mkdir(parents=True, exist_ok=True)
+            left.with_name(f".{left.name}.{'0' * 16}").write_bytes(b"half a")
+    shard_images(table, tmp_path / "again", 16, shard_size=2, workers=1)
+    assert same(tmp_path / "whole", tmp_path / "again")
+
+
+@NEEDS_PYARROW
 def test_a_shard_that_lost_bytes_is_made_again(tmp_path):
     table = write_radiographs(tmp_path / "in", 12)
     for name in ("out", "whole"):
