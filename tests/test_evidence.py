@@ -93,6 +93,38 @@ def test_what_is_said_of_phantoms_was_measured():
     assert all(abs(value - 0.5) < 0.03 for value in race)
 
 
+def test_what_is_said_of_the_vae_beside_was_measured():
+    said = words()
+    error, made = {}, {}
+    for line in published("phantom_counterfactuals_vae")["answers"]:
+        if "relative" in line:
+            error.setdefault(line["method"], {})[line["question"]] = line["relative"]["value"]
+            made.setdefault(line["method"], []).append(line["effect"]["value"])
+    middle = {
+        method: f"{np.median(list(of.values())):.2f}".removeprefix("0")
+        for method, of in error.items()
+    }
+    change = {method: f"{np.median(of):.2f}".removeprefix("0") for method, of in made.items()}
+    ours, vae = "RadiT, no guidance", "conditional VAE"
+    assert f"a median of {middle[ours]} of the error and the VAE {middle[vae]}" in said
+    assert f"the VAE makes {change[vae]} of the change, RadiT {change[ours]}." in said
+    ratio = {question: error[vae][question] / error[ours][question] for question in error[vae]}
+    smaller = sum(x > 1 for x in ratio.values())
+    twice = {question for question, x in ratio.items() if x >= 2}
+    assert f"the smaller in {smaller} of {len(ratio)} questions" in said
+    assert f"by a factor of two in {len(twice)} of them" in said
+    assert twice == {"sex", "view", "edema", "enlarged_cardiomediastinum"}
+    assert {q for q, x in ratio.items() if x < 1} == {"pneumonia", "pneumothorax"}
+    (nested,) = (m for m in error if m.startswith("RadiT, nested"))
+    (anchored,) = (m for m in error if m.startswith("RadiT, anchored"))
+    (decoupled,) = (m for m in error if m.startswith("RadiT, decoupled"))
+    (cfg,) = (m for m in error if m.startswith("RadiT, cfg"))
+    assert middle[nested] == middle[anchored]
+    assert f"({nested.split()[-1]}) leave {middle[nested]} of the error, a tie" in said
+    assert f"`decoupled` ({decoupled.split()[-1]}) {middle[decoupled]}" in said
+    assert f"does not get there ({middle[cfg]} at {cfg.split()[-1]})" in said
+
+
 def test_what_is_said_of_counterfactual_phantoms_was_measured():
     said = words()
     answers = [x for x in published("phantom_counterfactuals")["answers"] if "relative" in x]
