@@ -15,7 +15,10 @@ __all__ = ["explore"]
 @app.command()
 def explore(
     model: Annotated[
-        str, typer.Option(help="A shipped model, a folder, or 'phantom', whose answers are exact.")
+        str,
+        typer.Option(
+            help="A shipped model or a folder; phantoms, whose answers are exact, come with it."
+        ),
     ] = "cxr19-small",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8765,
     host: Annotated[
@@ -27,12 +30,10 @@ def explore(
 
     Nothing of a patient is kept. Ctrl-C ends it.
     """
-    explorer = (
-        phantom_explorer()
-        if model == "phantom"
-        else Explorer(load_pretrained(model, device=device))
-    )
-    server = make_server(explorer, host, port)
+    explorers = {"phantom": phantom_explorer()}
+    if model != "phantom":
+        explorers = {model: Explorer(load_pretrained(model, device=device)), **explorers}
+    server = make_server(explorers, host, port)
     name = f"[{host}]" if ":" in host else host
     typer.echo(f"http://{name}:{server.server_address[1]}/  (Ctrl-C ends it)")
     try:

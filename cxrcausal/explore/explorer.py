@@ -6,6 +6,7 @@ nothing of a patient is kept between two of them.
 
 import base64
 import binascii
+import io
 import json
 import math
 import tempfile
@@ -18,6 +19,8 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from cxrcausal.counterfactual.result import Counterfactual, synthetic_png
@@ -69,7 +72,7 @@ class Explorer:
         network.remove_nodes_from([*nx.isolates(network)])
         layout = layered(network)
         observed = self.model.scm.observed
-        guidance = self.image.guidance or Guidance("none")  # an exact mechanism has none
+        guidance = self.image.guidance  # an exact mechanism has none
         return {
             "model": self.model.name,
             "graph": graph.name,
@@ -84,7 +87,7 @@ class Explorer:
                 for (a, b), route in layout.routes.items()
             ],
             "forms": list(get_args(Form)),
-            "guidance": {"form": guidance.form, "weight": guidance.intervened},
+            "guidance": guidance and {"form": guidance.form, "weight": guidance.intervened},
         }
 
     def patient(self, asked: Mapping[str, Any]) -> Answer:
@@ -100,7 +103,7 @@ class Explorer:
         """
         images, rows = self._patient(asked)
         return {
-            "radiograph": _shown(images[0]),
+            "radiograph": self._factual(images[0], asked),
             "values": _cells(rows, self.model.graph.variables),
         }
 
@@ -113,6 +116,7 @@ class Explorer:
 
         Raises:
             InterventionError: If the intervention or the guidance is not one.
+            OptionError: If guidance is asked of a mechanism that has none.
             UnobservedError: If it sets what the model never observed. Further errors are those of
                 `patient`.
         """
@@ -123,7 +127,7 @@ class Explorer:
         before, after = out.reconstruction[0], out.images[0]
         graph = self.model.graph
         return {
-            "radiograph": _shown(out.factual_images[0]),
+            "radiograph": self._factual(out.factual_images[0], asked),
             "counterfactual": _png(after, out.provenance_of(0)),
             "difference": _difference(after - before),
             "values": _cells(out.factual, graph.variables),
@@ -184,8 +188,10 @@ class Explorer:
     def _guidance(self, asked: Mapping[str, Any]) -> Guidance | None:
         own = self.image.guidance
         form, weight = asked.get("form"), asked.get("weight")
-        if own is None or (form is None and weight is None):
+        if form is None and weight is None:
             return own
+        if own is None:
+            raise OptionError(f"model {self.model.name!r} paints without guidance; leave it out")
         if form is not None and not isinstance(form, str):
             raise InterventionError(f"guidance form {form!r} is no name")
         return Guidance(form or own.form, own.intervened if weight is None else _number(weight))  # type: ignore[arg-type]
@@ -201,6 +207,12 @@ class Explorer:
         with self._one_at_a_time:
             images, table = self.model.sample(1, seed=as_seed(asked["seed"]))
         return images.clamp(0, 1), table.set_axis(["synthetic patient"])
+
+    def _factual(self, image: Tensor, asked: Mapping[str, Any]) -> str:
+        """Returns the radiograph as it is; one that was generated says so."""
+        if "radiograph" in asked:
+            return _shown(image)
+        return _png(image, {"model": self.model.name, "sampled_with_seed": asked["seed"]})
 
     def _uploaded(self, text: object) -> Tensor:
         try:
@@ -224,10 +236,11 @@ class Explorer:
             raise TableError(f"{unknown[0]!r} is no variable of graph {self.model.graph.name!r}")
         cells = {name: given.get(name) for name in variables}
         known = {
-            name: _number(value) if value and not variables[name].is_discrete else value
+            name: value if value in (None, "") or variables[name].is_discrete else _number(value)
             for name, value in cells.items()
         }
-        return pd.DataFrame([{n: v or None for n, v in known.items()}], index=["patient"])
+        row = {name: None if value == "" else value for name, value in known.items()}
+        return pd.DataFrame([row], index=["patient"])
 
     def _states(self, out: Counterfactual, do: Mapping[str, Any]) -> dict[str, str]:
         """Returns for every variable: set, changed, unknown or same."""
@@ -317,14 +330,13 @@ def _difference(change: Tensor) -> str:
     share = (change[0] / 0.3).clamp(-1, 1).cpu()
     up, down = share.clamp(min=0), (-share).clamp(min=0)
     colours = torch.stack([1 - down, 1 - up - down, 1 - up], -1).clamp(0, 1)
-    return _encoded((colours * 255).round().byte().numpy())
+    return _encoded((colours * 255).round().byte().numpy(), "difference from a generated image")
 
 
-def _encoded(pixels: np.ndarray) -> str:
-    import io
-
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="png")
+def _encoded(pixels: np.ndarray, synthetic: str | None = None) -> str:
+    """Returns pixels as base64 of a PNG, with what is synthetic of them if anything is."""
+    info, file = PngInfo(), io.BytesIO()
+    if synthetic is not None:
+        info.add_text("Synthetic", f"{synthetic}; not for diagnosis")
+    Image.fromarray(pixels).save(file, format="png", pnginfo=info)
     return base64.b64encode(file.getvalue()).decode("ascii")

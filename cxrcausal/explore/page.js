@@ -17,6 +17,12 @@ function complain(error) {
   at("error").hidden = false;
 }
 
+// "0–110 years", as far as the graph says.
+function range(variable) {
+  const bounds = variable.bounds ? `${variable.bounds[0]}–${variable.bounds[1]}` : "";
+  return [bounds, variable.unit].filter(Boolean).join(" ");
+}
+
 // A select of levels or a number; empty is "unknown" of a value, "as it is" of an intervention.
 function control(variable, empty) {
   let made;
@@ -34,23 +40,30 @@ function control(variable, empty) {
     made.type = "number";
     made.placeholder = empty;
     if (variable.bounds) [made.min, made.max] = variable.bounds;
-    if (variable.unit) made.title = variable.unit;
+    made.step = "any";
+    made.title = range(variable);
   }
   return made;
 }
 
 function build() {
-  at("model").textContent = `${known.model}, graph ${known.graph}` +
+  for (const source of known.sources) at("model").append(new Option(words(source), source));
+  at("model").value = known.source;
+  at("graph-name").textContent = `graph ${known.graph}` +
     (known.exact ? "; its counterfactuals are exact" : "");
   for (const form of known.forms) at("form").append(new Option(form, form));
-  at("form").value = known.guidance.form;
-  at("weight").value = known.guidance.weight;
+  at("form").value = known.guidance ? known.guidance.form : "none";
+  at("weight").value = known.guidance ? known.guidance.weight : 1;
+  if (!known.guidance) {
+    at("form").disabled = at("weight").disabled = true;
+    at("form").title = at("weight").title = "what is exact needs no guidance";
+  }
   at("shown-weight").value = at("weight").value;
   const body = at("cells").tBodies[0];
   for (const variable of known.variables) {
     const row = body.insertRow();
     row.id = `row-${variable.name}`;
-    const unit = variable.unit ? ` (${variable.unit})` : "";
+    const unit = range(variable) ? ` (${range(variable)})` : "";
     row.insertCell().textContent = words(variable.name) + unit;
     const value = control(variable, "unknown");
     value.id = `is-${variable.name}`;
@@ -77,8 +90,9 @@ function build() {
   draw({});
 }
 
-function draw(states) {
-  const [wide, high, across, down] = [104, 24, 118, 62];
+// The graph, with each variable's value, or what it was and what it would be.
+function draw(states, before = {}, after = {}) {
+  const [wide, high, across, down] = [108, 34, 118, 66];
   const x = (place) => place[0] * across, y = (place) => place[1] * down;
   const all = Object.values(known.places);
   const left = Math.min(...all.map(x)) - wide, right = Math.max(...all.map(x)) + wide;
@@ -106,8 +120,11 @@ function draw(states) {
   for (const [name, place] of Object.entries(known.places)) {
     const node = add(svg, "g", { class: states[name] || "same" });
     add(node, "rect", { x: x(place) - wide / 2, y: y(place) - high / 2, width: wide, height: high, rx: 4 });
-    add(node, "text", { x: x(place), y: y(place) + 4 }).textContent =
+    add(node, "text", { x: x(place), y: y(place) - 2 }).textContent =
       words(name).replace("enlarged cardiomediastinum", "wide mediastinum");
+    const was = before[name] ?? "unknown", would = after[name] ?? was;
+    add(node, "text", { x: x(place), y: y(place) + 11, class: "value" }).textContent =
+      !(name in before) ? "" : would === was ? was : `${was} → ${would}`;
   }
 }
 
@@ -117,7 +134,7 @@ function value_of(variable, text) {
 }
 
 function question() {
-  const asked = { form: at("form").value, weight: Number(at("weight").value), do: {} };
+  const asked = { source: known.source, form: at("form").value, weight: Number(at("weight").value), do: {} };
   // The model's own weights, parent by parent, until somebody moves the slider.
   if (!at("weight").dataset.moved) { delete asked.form; delete asked.weight; }
   for (const variable of known.variables) {
@@ -154,7 +171,8 @@ async function show_patient() {
   const asked = question();
   const found = await (await post("/api/patient", asked)).json();
   at("factual").src = `data:image/png;base64,${found.radiograph}`;
-  at("factual-is").textContent = radiograph === null ? "As it is (synthetic patient)" : "As it is";
+  at("factual-is").hidden = radiograph !== null;
+  draw({}, found.values);
   for (const variable of known.variables) {
     const cell = at(`is-${variable.name}`);
     cell.value = found.values[variable.name] ?? "";
@@ -178,11 +196,20 @@ async function ask() {
       const cell = at(`answer-${variable.name}`);
       cell.textContent = state === "unknown" ? "unknown" : String(found.answer[variable.name] ?? "");
       const odds = found.probabilities[variable.name];
-      if (odds && "positive" in odds) {
-        at(`odds-${variable.name}`).textContent = `${(100 * odds.positive).toFixed(1)} %`;
+      if (odds) {
+        const percent = (level) => `${(100 * odds[level]).toFixed(1)} %`;
+        const level = "positive" in odds ? "positive" : found.answer[variable.name];
+        const shown = at(`odds-${variable.name}`);
+        if (level in odds) {
+          const said = document.createElement("span");
+          said.textContent = `${level} `;
+          if (level === "positive") said.className = "wide";
+          shown.replaceChildren(said, percent(level));
+        }
+        shown.title = Object.keys(odds).map((l) => `${l} ${percent(l)}`).join(", ");
       }
     }
-    draw(found.states);
+    draw(found.states, found.values, found.answer);
     notes(found);
     at("downloads").hidden = false;
     if (getComputedStyle(at("worlds")).order === "-1") at("worlds").scrollIntoView();  // one column
@@ -207,7 +234,11 @@ function notes(found) {
     said.push("No other variable changes for this patient" +
       (Object.keys(found.probabilities).length ? "; the probabilities say how sure that is." : "."));
   }
-  if (known.exact) said.push("The phantom's counterfactual is the true one.");
+  if (known.exact) {
+    said.push(radiograph === null ? "The phantom's counterfactual is the true one."
+      : "The answer is the true one only of a phantom with the values given here; of any other " +
+        "radiograph it is a drawing laid over it.");
+  }
   for (const text of said) {
     const line = document.createElement("li");
     line.textContent = text;
@@ -225,6 +256,12 @@ async function save(kind) {
 }
 
 async function upload(file) {
+  if (!file) return;
+  if (file.size * 4 / 3 + 65536 > known.largest) {  // base64 has four characters for three bytes
+    at("upload").value = "";
+    throw new Error(`this file has ${Math.ceil(file.size / 2 ** 20)} MiB; ` +
+      `a question holds ${known.largest / 2 ** 20} MiB, which is a file of 23 MiB`);
+  }
   const bytes = new Uint8Array(await file.arrayBuffer());
   let text = "";
   for (let i = 0; i < bytes.length; i += 32768) {
@@ -246,6 +283,10 @@ function listen() {
   const safely = (work) => (event) => { event.preventDefault(); work(event).catch(complain); };
   at("guidance").addEventListener("submit", safely(ask));
   at("source").addEventListener("submit", (event) => event.preventDefault());
+  at("model").addEventListener("change", () => {
+    const seed = encodeURIComponent(at("seed").value);
+    location.search = `?source=${encodeURIComponent(at("model").value)}&seed=${seed}`;
+  });
   at("seed").addEventListener("change", safely(() => { radiograph = null; return show_patient(); }));
   at("another").addEventListener("click", safely(() => {
     radiograph = null;
@@ -264,12 +305,16 @@ function listen() {
   }
 }
 
-// "/?seed=3&do=sex:Male&do=age:70" asks at once, so that an answer can be linked to.
+// "/?source=phantom&seed=3&do=sex:Male&do=age:70" asks at once, so that an answer can be linked to.
 async function begin() {
-  known = await (await fetch("/api/describe")).json();
+  const wanted = new URLSearchParams(location.search);
+  const source = wanted.has("source") ? `?source=${encodeURIComponent(wanted.get("source"))}` : "";
+  const reply = await fetch(`/api/describe${source}`);
+  const told = await reply.json();
+  if (!reply.ok) throw new Error(told.error);
+  known = told;
   build();
   listen();
-  const wanted = new URLSearchParams(location.search);
   if (wanted.has("seed")) at("seed").value = wanted.get("seed");
   await show_patient();
   for (const setting of wanted.getAll("do")) {

@@ -5,6 +5,7 @@ this server as its host (a foreign name that points here is refused), a question
 page's own origin and be JSON, and what comes back may run nothing but the page's own script.
 """
 
+import ipaddress
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, final
+from urllib.parse import parse_qs, urlsplit
 
 from cxrcausal.errors import CxrCausalError, OptionError
 from cxrcausal.explore.explorer import Explorer
@@ -37,12 +39,13 @@ logger = logging.getLogger("cxrcausal")
 
 
 def make_server(
-    explorer: Explorer, host: str = "127.0.0.1", port: int = 8765
+    explorer: Explorer | Mapping[str, Explorer], host: str = "127.0.0.1", port: int = 8765
 ) -> ThreadingHTTPServer:
     """Returns a server that is bound and not yet running; `serve_forever` runs it.
 
     Arguments:
-        explorer: Answers its questions.
+        explorer: Answers its questions; several by name, of which a question's `source` chooses
+            one, the first if it names none.
         host: The address to listen on; another than this machine's own is warned of.
         port: The port; any that is free if 0.
 
@@ -55,11 +58,28 @@ def make_server(
             host,
         )
     try:
-        server = ThreadingHTTPServer((host, port), partial(_Handler, explorer))
+        named = {explorer.model.name: explorer} if isinstance(explorer, Explorer) else explorer
+        server = ThreadingHTTPServer((host, port), partial(_Handler, dict(named), host))
     except (OSError, OverflowError) as error:
         raise OptionError(f"cannot listen on {host}, port {port}: {error}") from error
     server.daemon_threads = True
     return server
+
+
+def answers_to(name: str, host: str) -> bool:
+    """Returns whether a `Host` header has the server's own name, or an address of numbers.
+
+    Only a name can be made to point here from afar, so numbers are safe to answer to.
+
+    Arguments:
+        name: The name, or the address, that the server was given.
+        host: The header, with or without a port.
+    """
+    try:
+        found = urlsplit(f"//{host}").hostname or ""
+        return found == name.lower() or bool(ipaddress.ip_address(found))
+    except ValueError:
+        return False
 
 
 @final
@@ -70,17 +90,18 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = 60
 
-    def __init__(self, explorer: Explorer, *args: Any) -> None:  # noqa: ANN401
-        self.explorer = explorer
+    def __init__(self, explorers: Mapping[str, Explorer], name: str, *args: Any) -> None:  # noqa: ANN401
+        self.explorers, self.name = explorers, name
         super().__init__(*args)
 
     def do_GET(self) -> None:
         """Sends a file of the page, or what may be asked."""
         if not self._is_ours():
             return
-        path = self.path.split("?", 1)[0]
+        path, _, query = self.path.partition("?")
         if path == "/api/describe":
-            self._answer(lambda _: self.explorer.describe(), {})
+            wanted = parse_qs(query).get("source", [])
+            self._answer(self._described, {"source": wanted[-1]} if wanted else {})
         elif path in _FILES:
             name, kind = _FILES[path]
             content = files("cxrcausal.explore").joinpath(name).read_bytes()
@@ -92,29 +113,46 @@ class _Handler(BaseHTTPRequestHandler):
         """Answers a question."""
         if not self._is_ours(of_page=True):
             return
-        asked = {
-            "/api/patient": self.explorer.patient,
-            "/api/ask": self.explorer.ask,
-            "/api/download": None,
-        }
-        if self.path not in asked:
+        if self.path not in ("/api/patient", "/api/ask", "/api/download"):
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such question")
             return
         question = self._question()
         if question is None:
             return
-        answer = asked[self.path]
-        if answer is not None:
-            self._answer(answer, question)
+        if self.path == "/api/patient":
+            self._answer(lambda asked: self._explorer(asked).patient(asked), question)
+        elif self.path == "/api/ask":
+            self._answer(lambda asked: self._explorer(asked).ask(asked), question)
         else:
-            self._download(question)
+            self._answer(lambda asked: self._explorer(asked).download(asked), question)
+
+    def send_error(
+        self, code: int, message: str | None = None, explain: str | None = None
+    ) -> None:
+        """Says in JSON what the server itself refuses: a method that is none, a broken request."""
+        self._refuse(HTTPStatus(code), message or HTTPStatus(code).phrase)
+
+    def _explorer(self, asked: Mapping[str, Any]) -> Explorer:
+        """Returns who answers a question."""
+        source = asked.get("source", next(iter(self.explorers)))
+        if not isinstance(source, str) or source not in self.explorers:
+            raise OptionError(
+                f"source {source!r} is not one of this server's: {', '.join(self.explorers)}"
+            )
+        return self.explorers[source]
+
+    def _described(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        explorer = self._explorer(asked)
+        source = asked.get("source", next(iter(self.explorers)))
+        told = {"source": source, "sources": list(self.explorers), "largest": LARGEST}
+        return {**explorer.describe(), **told}
 
     def _is_ours(self, *, of_page: bool = False) -> bool:
         """Whether a request names this server as its host and, a question, comes from its page."""
         address, port = self.connection.getsockname()[:2]
         host = self.headers.get("Host", "")
         allowed = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]", address)}
-        if host not in allowed and address in _LOOPBACK:
+        if host not in allowed and (address in _LOOPBACK or not answers_to(self.name, host)):
             self._refuse(HTTPStatus.FORBIDDEN, "this server has another name")
             return False
         origin = self.headers.get("Origin")
@@ -132,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not length.isdecimal():
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "a question says how long it is")
             return None
-        if int(length) > LARGEST:
+        if len(length) > len(str(LARGEST)) or int(length) > LARGEST:
             self._refuse(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"a question, with its radiograph, has at most {LARGEST // 2**20} MiB",
@@ -140,6 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         try:
             asked = json.loads(self.rfile.read(int(length)))
+            json.dumps(asked, ensure_ascii=False).encode()  # half a character is no text
         except (ValueError, RecursionError):
             asked = None
         if not isinstance(asked, Mapping):
@@ -148,23 +187,26 @@ class _Handler(BaseHTTPRequestHandler):
         return asked
 
     def _answer(
-        self, answer: Callable[[Mapping[str, Any]], Mapping[str, Any]], asked: Mapping[str, Any]
+        self,
+        answer: Callable[[Mapping[str, Any]], Mapping[str, Any] | tuple[str, str, bytes]],
+        asked: Mapping[str, Any],
     ) -> None:
+        """Sends what is found as JSON, or as a file of (name, type, bytes)."""
         try:
             found = answer(asked)
         except CxrCausalError as error:
             self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
             return
-        text = json.dumps(found, default=str)
-        self._send(HTTPStatus.OK, "application/json", text.encode())
-
-    def _download(self, asked: Mapping[str, Any]) -> None:
-        try:
-            name, kind, content = self.explorer.download(asked)
-        except CxrCausalError as error:
-            self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        except Exception:  # a fault of ours; whoever asked is told so, the log says which
+            logger.exception("a question of the page failed")
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "this failed; the server's log has why")
             return
-        self._send(HTTPStatus.OK, kind, content, f'attachment; filename="{name}"')
+        if isinstance(found, tuple):
+            name, kind, content = found
+            self._send(HTTPStatus.OK, kind, content, f'attachment; filename="{name}"')
+        else:
+            text = json.dumps(found, default=str)
+            self._send(HTTPStatus.OK, "application/json", text.encode())
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self.close_connection = True  # what may follow of the question is not read

@@ -1,11 +1,14 @@
 """The page in a browser: it loads, asks, shows what changed, and says what was refused."""
 
+import base64
+import io
 import re
 import shutil
 import subprocess
 import threading
 
 import pytest
+from PIL import Image
 
 from cxrcausal.cli.explore import phantom_explorer
 from cxrcausal.explore import make_server
@@ -18,7 +21,8 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to
 
 @pytest.fixture(scope="module")
 def address():
-    server = make_server(phantom_explorer(48), port=0)
+    both = {"other": phantom_explorer(32), "phantom": phantom_explorer(48)}
+    server = make_server(both, port=0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
@@ -43,7 +47,7 @@ def source(text, name):
 
 
 def test_it_shows_a_changed_radiograph(address, tmp_path):
-    text = page(f"{address}/?seed=3&do=cardiomegaly:positive", tmp_path)
+    text = page(f"{address}/?source=phantom&seed=3&do=cardiomegaly:positive", tmp_path)
     assert 'data-answered="yes"' in text
     assert source(text, "factual") != source(text, "counterfactual")
     assert source(text, "difference")
@@ -51,7 +55,10 @@ def test_it_shows_a_changed_radiograph(address, tmp_path):
     assert re.search(r'<td class="answer" id="answer-cardiomegaly">positive', text)
     assert "Not for diagnosis" in text
     assert re.search(r'<g class="set"><rect[^>]*></rect><text[^>]*>cardiomegaly', text)
+    assert "negative → positive</text>" in text
     assert re.search(r'id="error" role="alert" hidden', text)
+    image = Image.open(io.BytesIO(base64.b64decode(source(text, "counterfactual"))))
+    assert image.size == (48, 48)  # of the model that the address names, not of the first
 
 
 def test_it_waits_for_a_question(address, tmp_path):

@@ -14,7 +14,7 @@ from cxrcausal.cli.explore import phantom_explorer
 from cxrcausal.data.phantom import PhantomMechanism, phantom_scm, sample
 from cxrcausal.errors import ImageError, OptionError
 from cxrcausal.explore import Explorer, make_server
-from cxrcausal.explore.server import LARGEST
+from cxrcausal.explore.server import LARGEST, answers_to
 
 SIZE = 48
 
@@ -120,6 +120,48 @@ def test_every_counterfactual_says_that_it_is_synthetic(port):
         assert b"SYNTHETIC" in said or b"GENERATED" in said
 
 
+def test_every_generated_picture_says_so_and_ones_own_does_not(port):
+    def marked(text):
+        return "Synthetic" in Image.open(io.BytesIO(base64.b64decode(text))).text
+
+    found = ask(port, seed=1, do={"sex": "Male"})
+    assert all(marked(found[name]) for name in ("radiograph", "counterfactual", "difference"))
+    status, _, content = request(port, "POST", "/api/patient", {"seed": 1})
+    assert status == 200
+    assert marked(json.loads(content)["radiograph"])
+    own = {"radiograph": png(np.zeros((64, 64), np.uint8)), "values": {"sex": "Male"}}
+    assert not marked(json.loads(request(port, "POST", "/api/patient", own)[2])["radiograph"])
+
+
+def test_an_age_of_zero_is_an_age(port):
+    own = {"radiograph": png(np.zeros((64, 64), np.uint8))}
+    for age, known in ((0, 0.0), (None, None), ("", None), ("7", 7.0)):
+        content = request(port, "POST", "/api/patient", own | {"values": {"age": age}})[2]
+        assert json.loads(content)["values"]["age"] == known
+
+
+def test_a_question_chooses_its_model():
+    """Both answer from one server; the first one where none is named."""
+    small, large = phantom_explorer(SIZE), phantom_explorer(2 * SIZE)
+    server = make_server({"small": small, "large": large}, port=0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_address[1]
+    try:
+        for source, size in (({}, SIZE), ({"source": "large"}, 2 * SIZE)):
+            found = ask(port, seed=1, do={"sex": "Male"}, **source)
+            assert pixels(found["counterfactual"]).shape == (size, size)
+        known = json.loads(request(port, "GET", "/api/describe?source=large")[2])
+        assert (known["source"], known["sources"]) == ("large", ["small", "large"])
+        for wrong in ("../large", 3, None, ["small"]):
+            assert "is not one of this server's: small, large" in refused(
+                port, seed=1, source=wrong
+            )
+        assert request(port, "GET", "/api/describe?source=none")[0] == 422
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_the_same_question_has_the_same_answer(port):
     question = {"seed": 2, "do": {"sex": "Male", "age": 70}}
     assert ask(port, **question) == ask(port, **question)
@@ -157,6 +199,8 @@ def test_a_radiograph_of_ones_own_is_answered_and_not_kept(port, tmp_path, monke
         ({"seed": 0, "do": {"age": 500}}, "age"),
         ({"seed": 0, "do": {"no_finding": "positive"}}, "no_finding"),
         ({"seed": 0, "do": ["sex"]}, "by variable"),
+        ({"seed": 0, "weight": 2}, "paints without guidance"),
+        ({"seed": 0, "form": "cfg"}, "paints without guidance"),
         ({"radiograph": "%%%"}, "not base64"),
         ({"radiograph": base64.b64encode(b"<svg>").decode()}, "neither PNG nor JPEG nor DICOM"),
         ({"radiograph": base64.b64encode(b"\x89PNG\r\n\x1a\nno").decode()}, "the upload"),
@@ -179,6 +223,8 @@ def test_a_question_is_json_of_a_known_size(port):
         (b"{", {}, 400),
         (b"[1]", {}, 400),
         (b"[" * 100_000, {}, 400),
+        (b'{"seed": 0, "do": {"sex": "\\ud800"}}', {}, 400),  # half a character
+        (b"", {"Content_Length": "9" * 5000}, 413),
         (b"{}", {"Content_Type": "text/plain"}, 415),
         (b"", {"Content_Length": str(LARGEST + 1)}, 413),
         (b"", {"Content_Length": "-1"}, 411),
@@ -192,6 +238,45 @@ def test_a_question_is_json_of_a_known_size(port):
 def test_there_are_no_other_files(port, path):
     assert request(port, "GET", path)[0] == 404
     assert request(port, "POST", "/api/other", {})[0] == 404
+
+
+def test_other_methods_are_refused_in_json(port):
+    for method in ("PUT", "DELETE", "OPTIONS"):
+        status, _, content = request(port, method, "/api/ask", b"{}")
+        assert status >= 400
+        assert json.loads(content)["error"]
+
+
+def test_a_fault_is_told_without_its_details(monkeypatch, caplog):
+    explorer = phantom_explorer(SIZE)
+    monkeypatch.setattr(Explorer, "describe", lambda self: 1 / 0)
+    server = make_server(explorer, port=0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        status, _, content = request(server.server_address[1], "GET", "/api/describe")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert status == 500
+    assert "division" not in json.loads(content)["error"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("192.168.0.7:80", True),
+        ("[fe80::1]:8765", True),
+        ("radiology.example:8765", True),
+        ("evil.example:8765", False),
+        ("192.168.0.7.evil.example", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+def test_shown_to_others_it_answers_to_its_name_and_to_numbers(host, ours):
+    """Only a name can be made to point here by a page from afar."""
+    assert answers_to("radiology.example", host) is ours
 
 
 def test_strangers_are_refused(port):
