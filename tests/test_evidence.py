@@ -93,6 +93,33 @@ def test_what_is_said_of_phantoms_was_measured():
     assert all(abs(value - 0.5) < 0.03 for value in race)
 
 
+def test_what_is_said_of_decompositions_was_measured():
+    said = words()
+    report = published("decomposition")
+    sex, effusion = (
+        {x["part"]: x for x in report["lines"] if x["difference"].startswith(name)}
+        for name in ("sex", "pleural_effusion")
+    )
+
+    def short(value: float, digits: int = 3) -> str:
+        return f"{value:.{digits}f}".replace("0.", ".", 1)
+
+    for parts, part, form in (
+        (sex, "direct", "{} directly (true {})"),
+        (sex, "indirect through finding", "{} through findings ({})"),
+        (effusion, "direct", "{} directly ({})"),
+        (effusion, "indirect through finding", "{} through findings ({})"),
+    ):
+        line = parts[part]
+        assert form.format(short(line["value"]), short(line["truth"])) in said
+    held = sorted(line["coverage"] for line in report["lines"])
+    smallest = min(report["lines"], key=lambda line: abs(line["truth"]))
+    assert smallest["coverage"] == held[0]
+    assert f"over {report['repeats']} samples of {report['each']} phantoms" in said
+    assert f"in {short(held[1] - 1e-9, 2)} to {short(held[-1], 2)}" in said
+    assert f"in {short(held[0], 2)} where it is the smallest, {short(smallest['truth'])}" in said
+
+
 def test_what_is_said_of_the_vae_beside_was_measured():
     said = words()
     error, made = {}, {}

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 from cxrcausal.counterfactual.arguments import as_images
 from cxrcausal.data import read_images, read_table
@@ -138,10 +138,10 @@ def radiographs_of(
         OptionError: If arrays are of another size than `resolution`.
     """
     if isinstance(given, DataLoader):
-        if isinstance(given.sampler, RandomSampler):
+        if not _in_order(given):
             raise OptionError(
-                "the DataLoader shuffles, so its radiographs would stand beside other patients' "
-                "rows; give one with shuffle=False"
+                "the DataLoader shuffles or samples, so its radiographs would stand beside other "
+                "patients' rows; give one with shuffle=False and no sampler of its own"
             )
         given = torch.cat([_batch(part) for part in given])
     if isinstance(given, Tensor | np.ndarray):
@@ -187,6 +187,14 @@ def _of_array(
 def _check_count(images: int, rows: int) -> None:
     if images != rows:
         raise ImageError(f"{images} images stand beside {rows} rows of metadata")
+
+
+def _in_order(loader: DataLoader) -> bool:
+    """Whether a DataLoader gives its data set row by row, as a table stands beside it."""
+    if isinstance(loader.dataset, IterableDataset):  # which has an order of its own alone
+        return True
+    by_rows = isinstance(loader.sampler, SequentialSampler)
+    return by_rows and (loader.batch_sampler is None or type(loader.batch_sampler) is BatchSampler)
 
 
 def _batch(part: object) -> Tensor:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from audited import FAST, SIZE, Completes, follows_sex
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
 from cxrcausal.counterfactual import CounterfactualModel
 from cxrcausal.data.phantom import PhantomMechanism, phantom_scm
@@ -52,9 +52,15 @@ def test_a_negative_seed_is_a_seed(model, study):
 
 def test_a_loader_that_shuffles_is_refused(model, study):
     images, table = study
-    loader = DataLoader(TensorDataset(images), batch_size=8, shuffle=True)
-    with pytest.raises(OptionError, match="shuffle=False"):
-        audit(follows_sex, model, loader, table, "sex", **FAST)
+    rows, batches = TensorDataset(images), [[2, 0], [1]]
+    for how in (
+        {"shuffle": True, "batch_size": 8},
+        {"sampler": SubsetRandomSampler(range(len(images))), "batch_size": 8},
+        {"batch_sampler": batches},
+    ):
+        with pytest.raises(OptionError, match="shuffle=False"):
+            audit(follows_sex, model, DataLoader(rows, **how), table, "sex", **FAST)
+    audit(follows_sex, model, DataLoader(rows, batch_size=8), table, "sex", **FAST)
 
 
 @pytest.mark.parametrize("worst", [255.0, -1.0, float("nan")])
