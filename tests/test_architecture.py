@@ -148,3 +148,9 @@ def test_every_annotated_shape_is_checked(request):
     for name, path in known.items():
         if "cxrcausal.shapes" in read_by(ast.parse(path.read_text(encoding="utf-8")), known):
             assert any(name.startswith(package) for package in watched), name
+
+
+def test_test_files_have_names_of_their_own():
+    """Two of one name stop a run of the whole suite, and no run of either alone."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}

@@ -9,7 +9,11 @@ import sys
 
 
 def test_it_serves_phantoms_until_it_is_interrupted():
-    ask = [sys.executable, "-u", "-m", "cxrcausal", "explore", "--model", "phantom", "--port", "0"]
+    code = (  # a shell that started the tests in the background has its children ignore Ctrl-C
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from cxrcausal.cli import main; sys.exit(main())"
+    )
+    ask = [sys.executable, "-u", "-c", code, "explore", "--model", "phantom", "--port", "0"]
     with subprocess.Popen(ask, stdout=subprocess.PIPE, text=True) as process:
         try:
             port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())[1])
