@@ -14,7 +14,7 @@ from cxrcausal.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Page"]
+__all__ = ["Page", "figure_html"]
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; }
@@ -51,11 +51,7 @@ class Page:
 
     def figure(self, figure: "Figure", what: str) -> None:
         """Adds a figure, and in words what it shows."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110)
-        coded = base64.b64encode(buffer.getvalue()).decode("ascii")
-        said = html.escape(what, quote=True)
-        self.parts.append(f'<p><img alt="{said}" src="data:image/png;base64,{coded}"></p>')
+        self.parts.append(f"<p>{figure_html(figure, what)}</p>")
         self.say(what)
 
     def save(self, path: Path) -> None:
@@ -69,3 +65,18 @@ class Page:
                 f"<h1>{title}</h1>\n{body}\n</body>\n</html>\n",
                 encoding="utf-8",
             )
+
+
+def figure_html(figure: "Figure", what: str, dpi: int = 110) -> str:
+    """Returns a figure as an image of HTML that needs no other file.
+
+    Arguments:
+        figure: The figure.
+        what: What it shows, in words.
+        dpi: Its dots per inch.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    coded = base64.b64encode(buffer.getvalue()).decode("ascii")
+    said = html.escape(what, quote=True)
+    return f'<img alt="{said}" src="data:image/png;base64,{coded}">'

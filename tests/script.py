@@ -3,14 +3,16 @@ this process: a new one takes seconds of the processor to import torch and panda
 """
 
 import contextlib
+import importlib.util
 import runpy
 import sys
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import torch
 
-__all__ = ["run_script"]
+__all__ = ["load_script", "run_script"]
 
 
 def run_script(script: Path, *arguments: object, folder: Path) -> None:
@@ -36,3 +38,11 @@ def run_script(script: Path, *arguments: object, folder: Path) -> None:
             file = getattr(module, "__file__", None)
             if name not in before and file and Path(file).parent == beside:
                 del sys.modules[name]
+
+
+def load_script(script: Path) -> ModuleType:
+    """Returns a script as a module, for tests of its parts."""
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

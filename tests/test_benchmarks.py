@@ -1,7 +1,6 @@
 """Every benchmark runs from end to end on synthetic patients, small; nothing here is timed."""
 
 import contextlib
-import importlib.util
 import io
 import json
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from script import run_script
+from script import load_script, run_script
 
 import cxrcausal as cx
 from cxrcausal.image import ImageRecipe, RectifiedFlow, Solver, load_image_mechanism
@@ -239,11 +238,7 @@ def test_the_flow_of_one_number_agrees_with_torchdiffeq(tmp_path, capsys):
 
 def test_the_exact_abduction_keeps_what_the_other_changes(tmp_path):
     """The figure's claim, by its own script: a wrong distribution moves levels nobody set."""
-    spec = importlib.util.spec_from_file_location(
-        "discrete_abduction", BENCHMARKS / "discrete_abduction.py"
-    )
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script(BENCHMARKS / "discrete_abduction.py")
     report = script.main(["--output", str(tmp_path / "figure.png")])
     for (_, q), found in zip(script.CASES.values(), report.values(), strict=True):
         assert found["cxrcausal"]["flipped"] == 0.0

@@ -1,12 +1,12 @@
 """What the evidence page says was measured: every table and figure is that of a published run."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from script import load_script
 
 from cxrcausal.data.source import FINDINGS
 
@@ -23,10 +23,7 @@ def published(name: str) -> dict:
 
 def tables(name: str) -> ModuleType:
     """A module of the benchmarks, which are no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "benchmarks" / f"{name}.py")
 
 
 def words(page: str = "evidence") -> str:

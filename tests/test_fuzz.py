@@ -1,6 +1,5 @@
 """The fuzzer itself: what it calls a defect is one, and the shipped package has none at hand."""
 
-import importlib.util
 import pickle
 import random
 import subprocess
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from script import load_script
 
 from cxrcausal.errors import GraphError
 
@@ -17,10 +17,7 @@ PATH = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
 
 @pytest.fixture(scope="module")
 def fuzz():
-    spec = importlib.util.spec_from_file_location("fuzz", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(PATH)
 
 
 def failing(error):

@@ -1,6 +1,5 @@
 """The answer: what would have been observed of the same patients under the intervention."""
 
-import base64
 import io
 import json
 import logging
@@ -20,6 +19,7 @@ from cxrcausal.counterfactual.arguments import check_count
 from cxrcausal.counterfactual.figure import draw_counterfactuals
 from cxrcausal.errors import CxrCausalError, ImageError
 from cxrcausal.files import atomic_path
+from cxrcausal.page import figure_html
 from cxrcausal.scm.exogenous import Exogenous
 
 if TYPE_CHECKING:
@@ -170,12 +170,9 @@ class Counterfactual:
         parts = []
         if self.images is not None and len(self.images):
             figure = self.plot(most=3)
-            drawn = io.BytesIO()
-            figure.savefig(drawn, format="png", dpi=80)
-            plt.close(figure)  # or a notebook would show it a second time
-            coded = base64.b64encode(drawn.getvalue()).decode("ascii")
             said = "original, reconstruction, counterfactual and difference of the first rows"
-            parts.append(f'<img alt="{said}" src="data:image/png;base64,{coded}">')
+            parts.append(figure_html(figure, said, dpi=80))
+            plt.close(figure)  # or a notebook would show it a second time
             parts.append("<p>Generated radiographs are not for diagnosis.</p>")
         for what, table in (("changed", self.changes()), ("not followed", self.blocked)):
             if len(table):

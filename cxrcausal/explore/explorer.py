@@ -1,7 +1,7 @@
 """What the page asks and shows: a patient, an intervention, the world in which it was made.
 
 Every question carries all that it needs (the patient's seed, or their radiograph and metadata), so
-nothing of a patient is kept between two of them.
+nothing of a patient is kept between two of them (synthetic ones, who are nobody, are).
 """
 
 import base64
@@ -12,6 +12,7 @@ import math
 import tempfile
 import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final, get_args
 
@@ -63,6 +64,8 @@ class Explorer:
             )
         self.model, self.image, self.exact = model, model.image, exact
         self._one_at_a_time = threading.Lock()
+        # A synthetic patient is nobody: shown, asked about and saved, they are painted once.
+        self._synthetic = lru_cache(maxsize=8)(self._painted)
 
     def describe(self) -> Answer:
         """Returns the graph, a place for every node that has arrows, and what may be asked."""
@@ -205,7 +208,10 @@ class Explorer:
         if "seed" not in asked:
             raise OptionError("give the seed of a synthetic patient, or a radiograph")
         with self._one_at_a_time:
-            images, table = self.model.sample(1, seed=as_seed(asked["seed"]))
+            return self._synthetic(as_seed(asked["seed"]))
+
+    def _painted(self, seed: int) -> tuple[Tensor, pd.DataFrame]:
+        images, table = self.model.sample(1, seed=seed)
         return images.clamp(0, 1), table.set_axis(["synthetic patient"])
 
     def _factual(self, image: Tensor, asked: Mapping[str, Any]) -> str:

@@ -24,10 +24,18 @@ __all__ = ["LARGEST", "make_server"]
 LARGEST = 32 * 2**20
 """Bytes of a question, with the radiograph that it holds."""
 
+_Found = Mapping[str, Any] | tuple[str, str, bytes]
+"""An answer as JSON, or a file of it: name, type, bytes."""
+
 _FILES = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+_QUESTIONS: Mapping[str, Callable[[Explorer, Mapping[str, Any]], _Found]] = {
+    "/api/patient": Explorer.patient,
+    "/api/ask": Explorer.ask,
+    "/api/download": Explorer.download,
 }
 _POLICY = (
     "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; "
@@ -113,18 +121,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Answers a question."""
         if not self._is_ours(of_page=True):
             return
-        if self.path not in ("/api/patient", "/api/ask", "/api/download"):
+        answer = _QUESTIONS.get(self.path)
+        if answer is None:
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such question")
             return
         question = self._question()
-        if question is None:
-            return
-        if self.path == "/api/patient":
-            self._answer(lambda asked: self._explorer(asked).patient(asked), question)
-        elif self.path == "/api/ask":
-            self._answer(lambda asked: self._explorer(asked).ask(asked), question)
-        else:
-            self._answer(lambda asked: self._explorer(asked).download(asked), question)
+        if question is not None:
+            self._answer(lambda asked: answer(self._explorer(asked), asked), question)
 
     def send_error(
         self, code: int, message: str | None = None, explain: str | None = None
@@ -132,20 +135,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Says in JSON what the server itself refuses: a method that is none, a broken request."""
         self._refuse(HTTPStatus(code), message or HTTPStatus(code).phrase)
 
-    def _explorer(self, asked: Mapping[str, Any]) -> Explorer:
-        """Returns who answers a question."""
+    def _source(self, asked: Mapping[str, Any]) -> str:
+        """Returns the name of who answers a question."""
         source = asked.get("source", next(iter(self.explorers)))
         if not isinstance(source, str) or source not in self.explorers:
             raise OptionError(
                 f"source {source!r} is not one of this server's: {', '.join(self.explorers)}"
             )
-        return self.explorers[source]
+        return source
+
+    def _explorer(self, asked: Mapping[str, Any]) -> Explorer:
+        return self.explorers[self._source(asked)]
 
     def _described(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        explorer = self._explorer(asked)
-        source = asked.get("source", next(iter(self.explorers)))
-        told = {"source": source, "sources": list(self.explorers), "largest": LARGEST}
-        return {**explorer.describe(), **told}
+        source = self._source(asked)
+        about = {"source": source, "sources": list(self.explorers), "largest": LARGEST}
+        return {**self.explorers[source].describe(), **about}
 
     def _is_ours(self, *, of_page: bool = False) -> bool:
         """Whether a request names this server as its host and, a question, comes from its page."""
@@ -187,11 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
         return asked
 
     def _answer(
-        self,
-        answer: Callable[[Mapping[str, Any]], Mapping[str, Any] | tuple[str, str, bytes]],
-        asked: Mapping[str, Any],
+        self, answer: Callable[[Mapping[str, Any]], _Found], asked: Mapping[str, Any]
     ) -> None:
-        """Sends what is found as JSON, or as a file of (name, type, bytes)."""
+        """Sends what is found."""
         try:
             found = answer(asked)
         except CxrCausalError as error:

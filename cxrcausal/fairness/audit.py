@@ -236,23 +236,38 @@ def _rates(
     """
     lines: list[dict[str, object]] = []
     bootstrap = resampled(np.arange(len(table)))
+    named = [(one,) if isinstance(one, str) else one for one in protected]
+    groups = {
+        names: _members(table, names)
+        for names in named
+        if not any(pd.api.types.is_float_dtype(table[name]) for name in names)
+    }
     for column, output in enumerate(subject.outputs):
         truth = subject.truth[:, column]
         label = None if np.isnan(truth).all() else truth
         rates = group_rates(subject.scores[:, column], label, subject.thresholds[output])
-        for one in protected:
-            names = (one,) if isinstance(one, str) else one
-            if any(pd.api.types.is_float_dtype(table[name]) for name in names):
-                continue
-            known = table[list(names)].notna().all(axis=1).to_numpy(bool)
-            cells = table[list(names)].astype(object).to_numpy()
-            member = np.array([", ".join(map(str, row)) for row in cells], object)
-            members = {level: known & (member == level) for level in sorted(set(member[known]))}
+        for names, members in groups.items():
             lines += [
                 {"output": output, "attribute": ", ".join(names), **line}
                 for line in with_label_noise([*gaps(members, rates, bootstrap)])
             ]
     return pd.DataFrame(lines)
+
+
+def _members(table: pd.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Returns who (rows,) is in each group of one attribute, or of several at once.
+
+    Whose attribute is unknown is in none.
+    """
+    values = [table[name].astype(object).to_numpy() for name in names]
+    present = table[list(names)].dropna().astype(object).drop_duplicates()
+    members = {
+        ", ".join(map(str, levels)): np.logical_and.reduce(
+            [value == level for value, level in zip(values, levels, strict=True)]
+        )
+        for levels in present.itertuples(index=False, name=None)
+    }
+    return dict(sorted(members.items()))
 
 
 def _scores(subject: Subject, table: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:

@@ -56,7 +56,8 @@ def model_card(
         "## Evaluation", "",
         f"{of['radiographs']} radiographs of {of['patients']} patients at "
         f"{of['pixels']['classifier']} pixels; decisions: {thresholds}. Intervals of "
-        f"{of['confidence']:.0%} by patient.", "",
+        f"{of['confidence']:.0%} by patient; margin for the image model's own error: "
+        f"{of.get('margin', 0):g}.", "",
         "### Groups", "",
         *_table(groups, ["output", "attribute", "group", "rate"], "value"), "",
         f"### The same patient with another {' or '.join(of['protected'])} ({of['path']} effect)",

@@ -255,6 +255,11 @@ class FairnessAudit:
                 f"the classifier's {of['pixels']['classifier']}, where {of['clipped_share']:.1%} "
                 "of pixels were cut off at black or white."
             )
+        if margin := of.get("margin"):
+            left_out += (
+                f" A shift is said to differ only beyond {margin:g}, the margin for the image "
+                "model's own error; p is of a shift of 0."
+            )
         return (
             f"{of['radiographs']} radiographs of {of['patients']} patients, "
             f"{', '.join(of['protected'])}, {of['path']} effect. {_MEANING[of['path']]}{left_out}"

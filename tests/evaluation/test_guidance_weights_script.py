@@ -1,7 +1,6 @@
 """The choice of guidance weights: where a shift is 1, and the script as a whole."""
 
 import dataclasses
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from script import load_script
 
 from cxrcausal.graph import load_graph
 from cxrcausal.image import RectifiedFlow, load_recipe, save_image_mechanism
@@ -19,10 +19,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "guidance_weights.
 @pytest.fixture(scope="module")
 def script():
     sys.path.insert(0, str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("guidance_weights", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
+    yield load_script(SCRIPT)
     sys.path.remove(str(SCRIPT.parent))
 
 

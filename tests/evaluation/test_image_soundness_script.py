@@ -2,7 +2,6 @@
 measured."""
 
 import dataclasses
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from script import load_script
 
 from cxrcausal.graph import load_graph
 from cxrcausal.image import RectifiedFlow, load_recipe, save_image_mechanism
@@ -20,10 +20,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "image_soundness.p
 @pytest.fixture(scope="module")
 def script():
     sys.path.insert(0, str(SCRIPT.parent))  # as `python benchmarks/image_soundness.py` has it
-    spec = importlib.util.spec_from_file_location("image_soundness", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
+    yield load_script(SCRIPT)
     sys.path.remove(str(SCRIPT.parent))
 
 

@@ -122,6 +122,8 @@ def test_a_margin_is_what_a_difference_must_lie_beyond(model, study):
         columns = [name for name in plain.effects if name != "differs"]
         pd.testing.assert_frame_equal(answer.effects[columns], plain.effects[columns])
         assert f"more than {margin:g}, the margin" in " ".join(answer._findings())
+        assert f"only beyond {margin:g}" in str(answer)
+        assert f"own error: {margin:g}." in answer.model_card()
     assert "is in no interval" in " ".join(plain._findings())
     for wrong in (-0.1, float("nan"), float("inf"), "much"):
         with pytest.raises(OptionError, match="margin"):

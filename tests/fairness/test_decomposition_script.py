@@ -1,12 +1,11 @@
 """Phantoms have the parts that their equations give them, and the benchmark says in how many."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from script import run_script
+from script import load_script, run_script
 
 from cxrcausal.counterfactual import CounterfactualModel
 from cxrcausal.data.phantom import PhantomMechanism, phantom_scm
@@ -16,10 +15,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "decomposition.py"
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("decomposition", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 @pytest.mark.parametrize("number", [0, 1])

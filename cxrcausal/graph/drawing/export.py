@@ -59,12 +59,10 @@ def to_dowhy(graph: "CausalGraph") -> "nx.DiGraph[str]":
         by ``observed`` (``yes`` or ``no``). The image and the selection are left out: DoWhy has no
         columns for the one and no notion of the other.
     """
-    result: nx.DiGraph[str] = nx.DiGraph(name=graph.name)
-    result.add_nodes_from(graph.variables, observed="yes")
-    result.add_edges_from((e.source, e.target) for e in graph.edges)
-    for h in graph.hidden:
-        result.add_node(h.name, observed="no")
-        result.add_edges_from((h.name, v) for v in h.touches)
+    result = to_networkx(graph, hidden=True)
+    result.remove_nodes_from([IMAGE, *(s.name for s in graph.selection)])
+    for name, attributes in result.nodes.items():
+        attributes["observed"] = "yes" if name in graph.variables else "no"
     return result
 
 
